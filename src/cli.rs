@@ -1,0 +1,58 @@
+//! The command line: one subcommand per file, stdout is data, stderr is talk.
+//!
+//! Exit codes: 0 ok, 1 failed, 2 usage, 3 findings, 4 unreachable.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub mod capacity;
+pub mod clamp;
+pub mod hpa;
+pub mod jsonl;
+pub mod serve;
+
+/// Capacity-aware autoscaling signals for GPU inference on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "plimsoll", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the metrics adapter.
+    Serve(Box<serve::Args>),
+    /// Horizontal pod autoscalers, offline.
+    Hpa(hpa::Args),
+    /// How many more replicas of a workload the scheduler could place, and what limits them.
+    Capacity(capacity::Args),
+    /// The values that an HPA would be served so that it cannot pass what fits.
+    Clamp(clamp::Args),
+    /// Print a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the arguments, runs the subcommand and turns its result into an exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Hpa(args) => hpa::run(args),
+        Command::Capacity(args) => capacity::run(args),
+        Command::Clamp(args) => clamp::run(args),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "plimsoll", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("plimsoll: {error:#}");
+        ExitCode::FAILURE
+    })
+}

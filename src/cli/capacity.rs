@@ -1,0 +1,12 @@
+//! `plimsoll capacity`.
+
+use std::process::ExitCode;
+
+/// Arguments of `plimsoll capacity`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs it.
+pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("not built yet")
+}

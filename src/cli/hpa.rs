@@ -1,0 +1,12 @@
+//! `plimsoll hpa`.
+
+use std::process::ExitCode;
+
+/// Arguments of `plimsoll hpa`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs it.
+pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("not built yet")
+}

@@ -1,0 +1,60 @@
+//! The cluster view: what has been watched, as plain values.
+//!
+//! An edge fills it (live: from watches; offline: from files; simulated: from events); everything in the core reads
+//! it. It holds no derived state, so the same objects always make the same view, in any order of arrival.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::object::{HorizontalPodAutoscaler, Node, ObjectKey, Pod, ScaleTarget, WorkloadKey, meta::StringMap};
+
+/// Everything that is known of the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Nodes by name.
+    pub nodes: BTreeMap<String, Node>,
+    /// Pods, terminal ones left out where the watch filters them.
+    pub pods: BTreeMap<ObjectKey, Pod>,
+    /// HorizontalPodAutoscalers.
+    pub hpas: BTreeMap<ObjectKey, HorizontalPodAutoscaler>,
+    /// Scale targets.
+    pub workloads: BTreeMap<WorkloadKey, ScaleTarget>,
+    /// Namespaces.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// Value of each PriorityClass; the entry under the empty name is the global default, if there is one.
+    pub priority_classes: BTreeMap<String, i32>,
+    /// Evidence of a node autoscaler, e.g. `ConfigMap kube-system/cluster-autoscaler-status`.
+    pub node_autoscaler: Option<String>,
+    /// When the watch of nodes or pods that was heard of longest ago was last heard of; none before the first list.
+    pub capacity_heard_at: Option<Timestamp>,
+}
+
+/// What is read of a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Labels.
+    pub labels: StringMap,
+    /// Annotations, for policy.
+    pub annotations: StringMap,
+    /// Names of its ResourceQuotas.
+    pub resource_quotas: Vec<String>,
+    /// Names of its LimitRanges.
+    pub limit_ranges: Vec<String>,
+}
+
+// === impl View ===
+
+impl View {
+    /// The pods of a workload: those in its namespace that its selector matches.
+    ///
+    /// A workload whose selector is empty has none: an empty scale selector means that nothing is known.
+    pub fn pods_of<'a>(&'a self, workload: &'a WorkloadKey) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> + 'a {
+        let target = self.workloads.get(workload).filter(|target| !target.selector.is_empty());
+        let first = ObjectKey::new(&*workload.namespace, "");
+        self.pods
+            .range(first..)
+            .take_while(move |(key, _)| key.namespace == workload.namespace)
+            .filter(move |(_, pod)| target.is_some_and(|target| target.selector.matches(&pod.metadata.labels)))
+    }
+}

@@ -1,0 +1,81 @@
+//! `v1.Node`: what placement reads of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    meta::{ObjectMeta, null_as_default},
+    pod::ResourceList,
+};
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Node {
+    /// Metadata.
+    pub metadata: ObjectMeta,
+    /// Specification.
+    pub spec: NodeSpec,
+    /// Status.
+    pub status: NodeStatus,
+}
+
+/// The read part of `v1.NodeSpec`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    /// Whether the node is cordoned.
+    #[serde(deserialize_with = "null_as_default")]
+    pub unschedulable: bool,
+    /// Taints.
+    #[serde(deserialize_with = "null_as_default")]
+    pub taints: Vec<Taint>,
+}
+
+/// The read part of `v1.Taint`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Taint {
+    /// Key.
+    pub key: String,
+    /// Value.
+    #[serde(deserialize_with = "null_as_default")]
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule`, `NoExecute`.
+    pub effect: String,
+}
+
+/// The read part of `v1.NodeStatus`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// What pods may use.
+    #[serde(deserialize_with = "null_as_default")]
+    pub allocatable: ResourceList,
+    /// What the machine has.
+    #[serde(deserialize_with = "null_as_default")]
+    pub capacity: ResourceList,
+    /// Conditions.
+    #[serde(deserialize_with = "null_as_default")]
+    pub conditions: Vec<NodeCondition>,
+}
+
+/// The read part of `v1.NodeCondition`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct NodeCondition {
+    /// Type, e.g. `Ready`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False`, `Unknown`.
+    pub status: String,
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Whether the `Ready` condition is true; a node that reports no conditions counts as not ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.status.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
+    }
+}

@@ -1,0 +1,346 @@
+//! `v1.Pod`: what placement, readiness and HPA arithmetic read of it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::meta::{ObjectMeta, StringMap, null_as_default};
+use crate::{quantity::Quantity, selector::LabelSelector};
+
+/// Resource name to amount.
+pub type ResourceList = BTreeMap<String, Quantity>;
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Pod {
+    /// Metadata.
+    pub metadata: ObjectMeta,
+    /// Specification.
+    pub spec: PodSpec,
+    /// Status.
+    pub status: PodStatus,
+}
+
+/// `v1.PodTemplateSpec`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct PodTemplate {
+    /// Metadata that its pods will carry.
+    pub metadata: ObjectMeta,
+    /// Specification of its pods.
+    pub spec: PodSpec,
+}
+
+/// The read part of `v1.PodSpec`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec {
+    /// Node that the pod is assigned to; empty while it is not.
+    #[serde(deserialize_with = "null_as_default")]
+    pub node_name: String,
+    /// Scheduler that places the pod; empty means `default-scheduler`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub scheduler_name: String,
+    /// Labels that a node must carry.
+    #[serde(deserialize_with = "null_as_default")]
+    pub node_selector: StringMap,
+    /// Node and pod affinity.
+    pub affinity: Option<Affinity>,
+    /// Tolerations.
+    #[serde(deserialize_with = "null_as_default")]
+    pub tolerations: Vec<Toleration>,
+    /// Containers.
+    #[serde(deserialize_with = "null_as_default")]
+    pub containers: Vec<Container>,
+    /// Init containers, sidecars (`restartPolicy: Always`) included.
+    #[serde(deserialize_with = "null_as_default")]
+    pub init_containers: Vec<Container>,
+    /// Overhead that the runtime class adds.
+    #[serde(deserialize_with = "null_as_default")]
+    pub overhead: ResourceList,
+    /// Pod-level resources.
+    pub resources: Option<Resources>,
+    /// Resolved priority.
+    pub priority: Option<i32>,
+    /// Priority class by name.
+    #[serde(deserialize_with = "null_as_default")]
+    pub priority_class_name: String,
+    /// Topology spread constraints.
+    #[serde(deserialize_with = "null_as_default")]
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    /// Scheduling gates by name.
+    #[serde(deserialize_with = "null_as_default")]
+    pub scheduling_gates: Vec<SchedulingGate>,
+    /// Runtime class.
+    pub runtime_class_name: Option<String>,
+    /// Volumes: name, and exactly one source under its own key.
+    #[serde(deserialize_with = "null_as_default")]
+    pub volumes: Vec<BTreeMap<String, Value>>,
+    /// Claims of dynamic resource allocation.
+    #[serde(deserialize_with = "null_as_default")]
+    pub resource_claims: Vec<Value>,
+    /// Whether the pod uses the node's network.
+    #[serde(deserialize_with = "null_as_default")]
+    pub host_network: bool,
+}
+
+/// The read part of `v1.Container`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Container {
+    /// Name.
+    pub name: String,
+    /// Requests and limits.
+    #[serde(deserialize_with = "null_as_default")]
+    pub resources: Resources,
+    /// Ports.
+    #[serde(deserialize_with = "null_as_default")]
+    pub ports: Vec<ContainerPort>,
+    /// `Always` on an init container makes it a sidecar.
+    pub restart_policy: Option<String>,
+}
+
+/// The read part of `v1.ResourceRequirements`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Requests.
+    #[serde(deserialize_with = "null_as_default")]
+    pub requests: ResourceList,
+    /// Limits; a request that is absent defaults to its limit at admission.
+    #[serde(deserialize_with = "null_as_default")]
+    pub limits: ResourceList,
+    /// Claims of dynamic resource allocation.
+    #[serde(deserialize_with = "null_as_default")]
+    pub claims: Vec<Value>,
+}
+
+/// The read part of `v1.ContainerPort`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerPort {
+    /// Name, by which metrics ports are found.
+    pub name: String,
+    /// Port in the container.
+    pub container_port: u16,
+    /// Port on the node; 0 means none.
+    pub host_port: u16,
+    /// Address on the node.
+    #[serde(rename = "hostIP")]
+    pub host_ip: String,
+    /// Protocol; empty means TCP.
+    pub protocol: String,
+}
+
+/// `v1.Affinity`; only required terms bind.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Affinity {
+    /// Node affinity.
+    pub node_affinity: Option<NodeAffinity>,
+    /// Pod affinity.
+    pub pod_affinity: Option<PodAffinity>,
+    /// Pod anti-affinity.
+    pub pod_anti_affinity: Option<PodAffinity>,
+}
+
+/// `v1.NodeAffinity`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeAffinity {
+    /// Hard terms, any of which suffices.
+    pub required_during_scheduling_ignored_during_execution: Option<NodeSelector>,
+}
+
+/// `v1.NodeSelector`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeSelector {
+    /// Terms, any of which suffices.
+    #[serde(deserialize_with = "null_as_default")]
+    pub node_selector_terms: Vec<NodeSelectorTerm>,
+}
+
+/// `v1.NodeSelectorTerm`: all of its requirements must hold; an empty term matches nothing.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeSelectorTerm {
+    /// Requirements on labels.
+    #[serde(deserialize_with = "null_as_default")]
+    pub match_expressions: Vec<NodeSelectorRequirement>,
+    /// Requirements on fields; only `metadata.name` exists.
+    #[serde(deserialize_with = "null_as_default")]
+    pub match_fields: Vec<NodeSelectorRequirement>,
+}
+
+/// `v1.NodeSelectorRequirement`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct NodeSelectorRequirement {
+    /// Label or field.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt`, `Lt`.
+    pub operator: String,
+    /// Operands.
+    #[serde(deserialize_with = "null_as_default")]
+    pub values: Vec<String>,
+}
+
+/// `v1.PodAffinity` or `v1.PodAntiAffinity`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodAffinity {
+    /// Hard terms, all of which must hold.
+    #[serde(deserialize_with = "null_as_default")]
+    pub required_during_scheduling_ignored_during_execution: Vec<PodAffinityTerm>,
+}
+
+/// `v1.PodAffinityTerm`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodAffinityTerm {
+    /// Pods that the term speaks of; absent matches none.
+    pub label_selector: Option<LabelSelector>,
+    /// Namespaces by name; none and no selector means the pod's own.
+    #[serde(deserialize_with = "null_as_default")]
+    pub namespaces: Vec<String>,
+    /// Namespaces by label; an empty one means all.
+    pub namespace_selector: Option<LabelSelector>,
+    /// Node label that names the domain.
+    pub topology_key: String,
+    /// Keys merged into the selector.
+    #[serde(deserialize_with = "null_as_default")]
+    pub match_label_keys: Vec<String>,
+    /// Keys merged into the selector, negated.
+    #[serde(deserialize_with = "null_as_default")]
+    pub mismatch_label_keys: Vec<String>,
+}
+
+/// `v1.Toleration`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Toleration {
+    /// Taint key; empty with `Exists` tolerates everything.
+    pub key: String,
+    /// `Equal` (default) or `Exists`.
+    pub operator: String,
+    /// Value for `Equal`.
+    pub value: String,
+    /// Effect; empty matches all.
+    pub effect: String,
+}
+
+/// `v1.TopologySpreadConstraint`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TopologySpreadConstraint {
+    /// Largest permitted difference.
+    pub max_skew: i32,
+    /// Node label that names the domain.
+    pub topology_key: String,
+    /// `DoNotSchedule` binds, `ScheduleAnyway` does not.
+    pub when_unsatisfiable: String,
+    /// Pods that are counted.
+    pub label_selector: Option<LabelSelector>,
+    /// Domains that must exist.
+    pub min_domains: Option<i32>,
+    /// `Honor` (default) or `Ignore`.
+    pub node_affinity_policy: Option<String>,
+    /// `Ignore` (default) or `Honor`.
+    pub node_taints_policy: Option<String>,
+    /// Keys merged into the selector.
+    #[serde(deserialize_with = "null_as_default")]
+    pub match_label_keys: Vec<String>,
+}
+
+/// `v1.PodSchedulingGate`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SchedulingGate {
+    /// Name of the gate.
+    pub name: String,
+}
+
+/// The read part of `v1.PodStatus`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub phase: String,
+    /// Address of the pod.
+    #[serde(rename = "podIP", deserialize_with = "null_as_default")]
+    pub pod_ip: String,
+    /// When the kubelet acknowledged the pod.
+    pub start_time: Option<Timestamp>,
+    /// Node nominated by preemption.
+    #[serde(deserialize_with = "null_as_default")]
+    pub nominated_node_name: String,
+    /// Conditions.
+    #[serde(deserialize_with = "null_as_default")]
+    pub conditions: Vec<PodCondition>,
+}
+
+/// The read part of `v1.PodCondition`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodCondition {
+    /// Type, e.g. `Ready`, `PodScheduled`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False`, `Unknown`.
+    pub status: String,
+    /// Reason, e.g. `Unschedulable`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub reason: String,
+    /// Message for people.
+    #[serde(deserialize_with = "null_as_default")]
+    pub message: String,
+    /// Last change of status.
+    pub last_transition_time: Option<Timestamp>,
+}
+
+// === impl Pod ===
+
+impl Pod {
+    /// The condition of that type, if present.
+    #[must_use]
+    pub fn condition(&self, kind: &str) -> Option<&PodCondition> {
+        self.status.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    /// Whether the `Ready` condition is true.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.condition("Ready").is_some_and(|condition| condition.status == "True")
+    }
+
+    /// Whether the pod has ended: phase `Succeeded` or `Failed`.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
+    }
+
+    /// Whether the pod is being deleted.
+    #[must_use]
+    pub fn is_terminating(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Whether the pod is *bound*: assigned to a node, not terminal and not terminating.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        !self.spec.node_name.is_empty() && !self.is_terminal() && !self.is_terminating()
+    }
+
+    /// Since when the scheduler has found no place, if it has found none.
+    #[must_use]
+    pub fn unschedulable_since(&self) -> Option<Timestamp> {
+        self.condition("PodScheduled")
+            .filter(|condition| condition.status == "False" && condition.reason == "Unschedulable")
+            .and_then(|condition| condition.last_transition_time)
+    }
+}
