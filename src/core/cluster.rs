@@ -58,3 +58,44 @@ impl View {
             .filter(move |(_, pod)| target.is_some_and(|target| target.selector.matches(&pod.metadata.labels)))
     }
 }
+
+/// A change of what is known of the cluster: what a watch, a file or the simulator tells.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Nodes.
+    Node(Delta<Node, String>),
+    /// Pods.
+    Pod(Delta<Pod, ObjectKey>),
+    /// HorizontalPodAutoscalers.
+    Hpa(Delta<HorizontalPodAutoscaler, ObjectKey>),
+    /// Scale targets of one kind.
+    Workload {
+        /// API group of the kind.
+        group: String,
+        /// The kind.
+        kind: String,
+        /// What changed.
+        delta: Delta<(WorkloadKey, ScaleTarget), WorkloadKey>,
+    },
+    /// Namespaces: labels and annotations.
+    Namespace(Delta<(String, Namespace), String>),
+    /// ResourceQuotas, by key.
+    ResourceQuota(Delta<ObjectKey, ObjectKey>),
+    /// LimitRanges, by key.
+    LimitRange(Delta<ObjectKey, ObjectKey>),
+    /// PriorityClasses: name and value, and whether it is the global default.
+    PriorityClass(Delta<(String, i32, bool), String>),
+    /// Evidence of a node autoscaler, or none.
+    NodeAutoscaler(Option<String>),
+}
+
+/// A change of one kind of object.
+#[derive(Clone, Debug)]
+pub enum Delta<T, K> {
+    /// An object is new or changed.
+    Applied(T),
+    /// An object is gone.
+    Deleted(K),
+    /// The complete list after a relist: whatever is not in it is gone, in one step.
+    Replaced(Vec<T>),
+}

@@ -20,6 +20,7 @@ pub mod exposition;
 pub mod histogram;
 pub mod hpa;
 pub mod object;
+pub mod policy;
 pub mod profile;
 pub mod quantity;
 pub mod selector;
