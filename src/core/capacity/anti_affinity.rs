@@ -13,7 +13,7 @@ use crate::{
         meta::StringMap,
         pod::{PodAffinityTerm, PodSpec},
     },
-    selector::{LabelSelector, Selector},
+    selector::Selector,
 };
 
 /// The distinct terms of all placed pods: replicas of one workload share theirs.
@@ -27,7 +27,9 @@ struct Term<'v> {
     /// Pods selected; none when the selector is not valid, which is taken to select everything.
     pods: Option<Selector>,
     namespaces: BTreeSet<&'v str>,
-    namespace_selector: Option<Option<Selector>>,
+    /// Whether namespaces are selected by label, too, and how; as above, none selects everything.
+    by_label: bool,
+    namespace_selector: Option<Selector>,
     topology_key: &'v str,
     /// One of the pods that carry the term, for the message.
     holder: String,
@@ -45,7 +47,8 @@ impl<'v> AntiAffinity<'v> {
             self.terms.entry(key).or_insert_with(|| Term {
                 pods: Selector::try_from(selector).ok(),
                 namespaces: namespaces(term, pod),
-                namespace_selector: term.namespace_selector.as_ref().map(parse),
+                by_label: term.namespace_selector.is_some(),
+                namespace_selector: term.namespace_selector.as_ref().and_then(|it| Selector::try_from(it).ok()),
                 topology_key: &term.topology_key,
                 holder: pod.metadata.key().to_string(),
             });
@@ -70,15 +73,10 @@ impl Term<'_> {
     }
 
     fn selects_namespace(&self, template: &Template, view: &View) -> bool {
-        match &self.namespace_selector {
-            None => false,
-            Some(None) => true,
-            // A namespace whose labels are not known may match.
-            Some(Some(selector)) => view
-                .namespaces
-                .get(&template.namespace)
-                .is_none_or(|namespace| selector.matches(&labels_of(&template.namespace, namespace))),
-        }
+        let Some(selector) = &self.namespace_selector else { return self.by_label };
+        // A namespace whose labels are not known may match.
+        let namespace = view.namespaces.get(&template.namespace);
+        namespace.is_none_or(|namespace| selector.matches(&labels_of(&template.namespace, namespace)))
     }
 }
 
@@ -101,8 +99,4 @@ fn own_namespace<'v>(term: &PodAffinityTerm, pod: &'v Pod) -> Option<&'v str> {
 
 fn namespaces<'v>(term: &'v PodAffinityTerm, pod: &'v Pod) -> BTreeSet<&'v str> {
     term.namespaces.iter().map(String::as_str).chain(own_namespace(term, pod)).collect()
-}
-
-fn parse(selector: &LabelSelector) -> Option<Selector> {
-    Selector::try_from(selector).ok()
 }

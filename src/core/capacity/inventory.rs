@@ -92,7 +92,9 @@ impl<'v> Inventory<'v> {
                 shape.nominate(pod, *row);
             }
         }
-        free.iter_mut().for_each(|free| *free = (*free).max(0));
+        for free in &mut free {
+            *free = (*free).max(0);
+        }
         Self { shape: Arc::new(shape), free }
     }
 

@@ -79,7 +79,7 @@ fn a_resource_that_a_device_class_stands_for_is_unknown() {
     assert_eq!(codes(&view, json!({})), ["deviceClass"]);
 }
 
-fn repelling(term: Value) -> Pod {
+fn repelling(term: &Value) -> Pod {
     let mut pod = mk_pod("guard", "a", 0);
     let terms = json!({"requiredDuringSchedulingIgnoredDuringExecution": [term]});
     pod.spec.affinity = Some(from(json!({"podAntiAffinity": terms})));
@@ -101,7 +101,7 @@ fn anti_affinity_of_a_placed_pod_counts_where_it_selects_the_template() {
             true,
         ),
     ] {
-        let view = mk_view([mk_node("a", 8)], [repelling(term)]);
+        let view = mk_view([mk_node("a", 8)], [repelling(&term)]);
         assert_eq!(codes(&view, json!({})) == ["podAntiAffinityOfOthers"], repels);
     }
 }
@@ -111,7 +111,7 @@ fn a_namespace_selector_reads_the_labels_of_the_namespace() {
     let selecting = json!({"matchLabels": {"app": "llm"}});
     let term = |key: &str, value: &str| json!({"topologyKey": "z", "labelSelector": selecting, "namespaceSelector": {"matchLabels": {key: value}}});
     for (term, repels) in [(term("t", "x"), false), (term("kubernetes.io/metadata.name", "ml"), true)] {
-        let mut view = mk_view([mk_node("a", 8)], [repelling(term)]);
+        let mut view = mk_view([mk_node("a", 8)], [repelling(&term)]);
         view.namespaces.insert("ml".to_owned(), Namespace::default());
         assert_eq!(!codes(&view, json!({})).is_empty(), repels);
     }
@@ -119,7 +119,7 @@ fn a_namespace_selector_reads_the_labels_of_the_namespace() {
 
 #[test]
 fn a_waiting_pod_repels_nobody() {
-    let mut pod = repelling(json!({"topologyKey": "z", "labelSelector": {}}));
+    let mut pod = repelling(&json!({"topologyKey": "z", "labelSelector": {}}));
     pod.spec.node_name.clear();
     assert_eq!(codes(&mk_view([mk_node("a", 8)], [pod]), json!({})), [""; 0]);
 }
