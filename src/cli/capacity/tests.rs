@@ -1,0 +1,1 @@
+//! The command on files and streams, from arguments to what is printed.
