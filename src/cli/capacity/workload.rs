@@ -27,7 +27,9 @@ impl Workload {
     /// The one object among the documents of a source that makes pods.
     pub(super) fn find(source: &Source, documents: Vec<Value>) -> anyhow::Result<Self> {
         let mut objects = Vec::new();
-        documents.into_iter().for_each(|document| flatten(document, &mut objects));
+        for document in documents {
+            flatten(document, &mut objects);
+        }
         let kinds: Vec<_> = objects.iter().filter_map(|object| text(object, "/kind")).collect();
         let mut makers = objects.into_iter().filter(|object| template_at(object).is_some());
         match (makers.next(), makers.next()) {
