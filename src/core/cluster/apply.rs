@@ -79,26 +79,26 @@ impl View {
 
     fn apply_namespace(&mut self, delta: Delta<(String, Namespace), String>) -> Effect {
         match delta {
-            Delta::Applied((name, namespace)) => self.describe_namespace(name, namespace),
-            Delta::Deleted(name) => self.describe_namespace(name, Namespace::default()),
+            Delta::Applied((name, namespace)) => self.describe_namespace(&name, namespace),
+            Delta::Deleted(name) => self.describe_namespace(&name, Namespace::default()),
             Delta::Replaced(list) => {
                 let new: BTreeMap<_, _> = list.into_iter().collect();
                 let gone: Vec<_> = self.namespaces.keys().filter(|name| !new.contains_key(*name)).cloned().collect();
                 let gone = gone.into_iter().map(|name| (name, Namespace::default()));
                 let all: Vec<_> = gone.chain(new).collect();
-                let effects = all.into_iter().map(|(name, namespace)| self.describe_namespace(name, namespace));
+                let effects = all.into_iter().map(|(name, namespace)| self.describe_namespace(&name, namespace));
                 effects.max().unwrap_or(Effect::Same)
             }
         }
     }
 
     /// Sets labels and annotations; quotas and limit ranges are objects of their own and stay.
-    fn describe_namespace(&mut self, name: String, described: Namespace) -> Effect {
+    fn describe_namespace(&mut self, name: &str, described: Namespace) -> Effect {
         let Namespace { labels, annotations, .. } = described;
-        let entry = self.namespaces.entry(name.clone()).or_default();
+        let entry = self.namespaces.entry(name.to_owned()).or_default();
         let changed = entry.labels != labels || entry.annotations != annotations;
         (entry.labels, entry.annotations) = (labels, annotations);
-        self.drop_empty_namespace(&name);
+        self.drop_empty_namespace(name);
         Effect::changed(changed)
     }
 
@@ -163,7 +163,9 @@ impl View {
             Delta::Replaced(list) => {
                 self.priority_classes.clear();
                 self.global_default_classes.clear();
-                list.into_iter().for_each(|class| self.set_priority_class(class));
+                for class in list {
+                    self.set_priority_class(class);
+                }
             }
         }
         self.settle_global_default();
