@@ -241,13 +241,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_reported_with_the_name_of_the_task() {
         let mut tasks = tasks();
-        tasks.critical("careless", careless());
+        tasks.critical("careless", futures::future::lazy(|_| -> anyhow::Result<()> { panic!("oh") }));
         let error = tasks.run(DEADLINE).await.unwrap_err();
         assert_eq!(error.to_string(), "task careless panicked: oh");
-    }
-
-    async fn careless() -> Result<(), anyhow::Error> {
-        panic!("oh")
     }
 
     #[tokio::test]
