@@ -1,1 +1,3 @@
-//! it
+//! Integration tests: one binary, one module an edge.
+
+mod kubernetes;
