@@ -45,12 +45,16 @@ pub enum Guard {
     /// Anybody. For a demonstration on loopback without a cluster.
     Open,
     /// Whom kube-apiserver knows, for what it allows.
-    Delegated {
-        /// Who is asking.
-        authenticator: Authenticator,
-        /// Whether they may.
-        authorizer: Authorizer,
-    },
+    Delegated(Box<Delegated>),
+}
+
+/// The two questions that kube-apiserver answers for us.
+#[derive(Clone, Debug)]
+pub struct Delegated {
+    /// Who is asking?
+    pub authenticator: Authenticator,
+    /// May they?
+    pub authorizer: Authorizer,
 }
 
 /// All that the API needs.
@@ -73,8 +77,8 @@ pub struct State<A> {
 /// The API. Requests should carry a [`crate::server::Peer`] extension, as [`crate::server::serve`] adds it; without
 /// one a sender has no certificate.
 pub fn router<A: Answers>(mut state: State<A>) -> Router {
-    if let Guard::Delegated { authenticator, .. } = &state.guard {
-        let authenticator = authenticator.clone();
+    if let Guard::Delegated(delegated) = &state.guard {
+        let authenticator = delegated.authenticator.clone();
         state.health.ready.push(Check::new("requestheader", move || authenticator.check()));
     }
     Router::new().fallback(handler::handle::<A>).with_state(Arc::new(state))

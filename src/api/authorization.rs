@@ -181,7 +181,7 @@ impl Access {
         };
         let requirements: Vec<_> = selector.requirements().iter().filter_map(requirement).collect();
         let label_selector = (!requirements.is_empty())
-            .then(|| LabelSelectorAttributes { requirements: Some(requirements), raw_selector: None });
+            .then_some(LabelSelectorAttributes { requirements: Some(requirements), raw_selector: None });
         Some(ResourceAttributes {
             verb: Some((*verb).to_owned()),
             group: Some((*group).to_owned()),
@@ -202,7 +202,7 @@ impl Access {
         match self {
             Self::Path(path) => {
                 let sentence = sanitized(&format!("User {user:?} cannot get path {path:?}"));
-                Failure::forbidden(format!("forbidden: {sentence}{suffix}"), Some(Details::default()))
+                Failure::forbidden(format!("forbidden: {sentence}{suffix}"), Details::default())
             }
             Self::Resource { verb, group, namespace, resource, subresource, name, .. } => {
                 let slash = if subresource.is_empty() { "" } else { "/" };
@@ -222,7 +222,7 @@ impl Access {
                     kind: resource.clone(),
                     ..Details::default()
                 };
-                Failure::forbidden(message, Some(details))
+                Failure::forbidden(message, details)
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 use plimsoll_core::answer::{Reason, Refusal};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::reply::{self, Reply};
 
@@ -15,30 +15,30 @@ pub(crate) struct Failure {
     pub(crate) code: StatusCode,
     reason: &'static str,
     message: String,
-    details: Option<Details>,
+    details: Option<Box<Details>>,
 }
 
 /// `metav1.Status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Status {
-    kind: String,
-    api_version: String,
+    kind: &'static str,
+    api_version: &'static str,
     metadata: Empty,
-    status: String,
+    #[serde(rename = "status")]
+    outcome: &'static str,
     message: String,
-    reason: String,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    details: Option<Details>,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Box<Details>>,
     code: u16,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 struct Empty {}
 
 /// `metav1.StatusDetails`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Details {
     /// Name of the object.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -55,7 +55,7 @@ pub(crate) struct Details {
 }
 
 /// `metav1.StatusCause`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cause {
     pub(crate) reason: String,
     pub(crate) message: String,
@@ -80,8 +80,8 @@ impl Failure {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
     }
 
-    pub(crate) fn forbidden(message: String, details: Option<Details>) -> Self {
-        Self { details, ..Self::new(StatusCode::FORBIDDEN, "Forbidden", message) }
+    pub(crate) fn forbidden(message: String, details: Details) -> Self {
+        Self { details: Some(Box::new(details)), ..Self::new(StatusCode::FORBIDDEN, "Forbidden", message) }
     }
 
     pub(crate) fn path_not_found() -> Self {
@@ -124,18 +124,18 @@ impl Failure {
 
     fn caused(self, details: Details, cause: &str) -> Self {
         let cause = Cause { reason: cause.to_owned(), message: self.message.clone() };
-        Self { details: Some(Details { causes: vec![cause], ..details }), ..self }
+        Self { details: Some(Box::new(Details { causes: vec![cause], ..details })), ..self }
     }
 
     /// The response.
     pub(crate) fn reply(self) -> Reply {
         let status = Status {
-            kind: "Status".to_owned(),
-            api_version: "v1".to_owned(),
+            kind: "Status",
+            api_version: "v1",
             metadata: Empty {},
-            status: "Failure".to_owned(),
+            outcome: "Failure",
             message: self.message,
-            reason: self.reason.to_owned(),
+            reason: self.reason,
             details: self.details,
             code: self.code.as_u16(),
         };

@@ -53,8 +53,8 @@ async fn answer<A: Answers>(state: &State<A>, route: Option<Route>, mut request:
     }
     let route = route.ok_or_else(Failure::path_not_found)?;
     let query = Query::parse(&uri)?;
-    if let (Guard::Delegated { authorizer, .. }, Some(user)) = (&state.guard, user) {
-        authorizer.authorize(&user, &route.access(uri.path(), &query)).await?;
+    if let (Guard::Delegated(delegated), Some(user)) = (&state.guard, user) {
+        delegated.authorizer.authorize(&user, &route.access(uri.path(), &query)).await?;
     }
     dispatch(state, route, query, &request)
 }
@@ -66,11 +66,11 @@ async fn identify(
     uri: &http::Uri,
     headers: &mut http::HeaderMap,
 ) -> Result<Option<User>, Failure> {
-    let Guard::Delegated { authenticator, authorizer } = guard else { return Ok(None) };
-    if percent::decode(uri.path()).is_some_and(|path| authorizer.options().is_open(&path)) {
+    let Guard::Delegated(delegated) = guard else { return Ok(None) };
+    if percent::decode(uri.path()).is_some_and(|path| delegated.authorizer.options().is_open(&path)) {
         return Ok(None);
     }
-    authenticator.authenticate(peer, headers).await?.ok_or_else(Failure::unauthorized).map(Some)
+    delegated.authenticator.authenticate(peer, headers).await?.ok_or_else(Failure::unauthorized).map(Some)
 }
 
 fn dispatch<A: Answers>(state: &State<A>, route: Route, query: Query, request: &Request) -> Result<Reply, Failure> {

@@ -42,7 +42,7 @@ pub(crate) fn v2(headers: &HeaderMap) -> Result<Reply, Failure> {
         for route in routes(of) {
             let responses = json!({ "200": { "description": "OK", "schema": schema } });
             let parameters: Vec<_> = route.parameters().map(v2_parameter).collect();
-            let operation = operation(of, &route, &responses);
+            let operation = operation(of, route, &responses);
             paths.insert(route.path(of), json!({ "get": operation, "parameters": parameters }));
         }
         definitions.insert(list, list_schema(of));
@@ -63,7 +63,7 @@ fn v3_document(of: GroupVersion) -> Value {
         let schema = json!({ "$ref": format!("#/components/schemas/{list}") });
         let responses = json!({ "200": { "description": "OK", "content": { JSON: { "schema": schema } } } });
         let parameters: Vec<_> = route.parameters().map(v3_parameter).collect();
-        let operation = operation(of, &route, &responses);
+        let operation = operation(of, route, &responses);
         paths.insert(route.path(of), json!({ "get": operation, "parameters": parameters }));
     }
     json!({

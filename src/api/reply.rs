@@ -31,6 +31,13 @@ struct Range<'a> {
     parameters: Vec<&'a str>,
 }
 
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |nibble: u8| DIGITS[usize::from(nibble & 15)];
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
 // === responses ===
 
 /// 200 with a JSON body; 500 if it cannot be printed, which no type here can cause.
@@ -74,7 +81,7 @@ impl Document {
     /// Prints a document. `None` if it cannot be printed.
     pub(crate) fn new<T: Serialize>(media_type: &'static str, body: &T) -> Result<Self, Failure> {
         let bytes = serde_json::to_vec(body).map_err(|error| Failure::internal(error.to_string()))?;
-        let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
+        let digest = hex(&Sha256::digest(&bytes));
         Ok(Self { media_type, bytes: bytes.into(), digest })
     }
 

@@ -138,12 +138,11 @@ async fn http<I, S>(
         () = draining.cancelled() => None,
         () = activity.idle(limits.idle) => None,
     };
-    let result = match result {
-        Some(result) => result,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(limits.drain, connection).await.unwrap_or(Ok(()))
-        }
+    let result = if let Some(result) = result {
+        result
+    } else {
+        connection.as_mut().graceful_shutdown();
+        tokio::time::timeout(limits.drain, connection).await.unwrap_or(Ok(()))
     };
     if let Err(error) = result {
         tracing::debug!(%address, %error, "connection ended");
