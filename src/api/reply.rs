@@ -21,9 +21,9 @@ pub(crate) struct Document {
     pub(crate) digest: String,
 }
 
-/// Media types that a client takes, in its order.
+/// Media types that a client takes, in its order; `None` where it does not say.
 #[derive(Debug)]
-pub(crate) struct Accept<'a>(Vec<Range<'a>>);
+pub(crate) struct Accept<'a>(Option<Vec<Range<'a>>>);
 
 #[derive(Debug)]
 struct Range<'a> {
@@ -110,18 +110,19 @@ impl Document {
 impl<'a> Accept<'a> {
     /// Reads the header; none means anything goes.
     pub(crate) fn new(headers: &'a HeaderMap) -> Self {
+        if !headers.contains_key(header::ACCEPT) {
+            return Self(None);
+        }
         let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let ranges = values.flat_map(|value| value.split(',')).filter_map(Range::parse);
-        Self(ranges.collect())
+        Self(Some(ranges.collect()))
     }
 
     /// The first of the offered media types that the client takes, in the client's order. Offers are written
     /// `type/subtype` or, with parameters, exactly as they will be sent.
     pub(crate) fn choose(&self, offers: &[&'static str]) -> Option<&'static str> {
-        if self.0.is_empty() {
-            return offers.last().copied();
-        }
-        self.0.iter().find_map(|range| offers.iter().copied().rev().find(|offer| range.takes(offer)))
+        let Some(ranges) = &self.0 else { return offers.last().copied() };
+        ranges.iter().find_map(|range| offers.iter().copied().rev().find(|offer| range.takes(offer)))
     }
 
     /// Whether plain JSON is fine; if not, the 406 to send. An HPA asks for `application/vnd.kubernetes.protobuf,
