@@ -87,7 +87,12 @@ pub fn parse(text: &str, name: &str) -> Result<Configuration, Error> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or_default());
+        }
+        text
+    })
 }
 
 /// The paths of all keys, for suggestions.

@@ -1,9 +1,6 @@
 //! From the file to checked values: everything that takes more than one key to judge.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::SignedDuration;
 use plimsoll_core::{
@@ -25,8 +22,10 @@ use super::{
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// Most bytes of one body that may be allowed.
 const MAX_BODY: usize = 64 * 1024 * 1024;
-/// Signals that profiles measure.
-const SIGNALS: [&str; 3] = [signal::QUEUE_LENGTH, signal::GPU_UTILIZATION, signal::LATENCY_P99];
+/// Signals of pods that profiles measure.
+const POD_SIGNALS: [&str; 2] = [signal::QUEUE_LENGTH, signal::GPU_UTILIZATION];
+/// Signals of whole workloads that profiles measure: quantiles, which no query per pod can give.
+const WORKLOAD_SIGNALS: [&str; 1] = [signal::LATENCY_P99];
 
 type Checked<T> = Result<T, (Location, String)>;
 
@@ -159,6 +158,12 @@ fn queries(queries: Vec<Spanned<file::Query>>) -> Checked<Vec<PrometheusQuery>> 
         if !is_signal_name(&query.signal) {
             return Err((at, format!("signal {:?} is no name: letters and digits, a letter first", query.signal)));
         }
+        if WORKLOAD_SIGNALS.contains(&query.signal.as_str()) {
+            return Err((
+                at,
+                format!("signal {:?} is of a whole workload, a query gives values of pods", query.signal),
+            ));
+        }
         if !seen.insert(query.signal.clone()) {
             return Err((at, format!("signal {:?} has two queries on one server", query.signal)));
         }
@@ -167,7 +172,7 @@ fn queries(queries: Vec<Spanned<file::Query>>) -> Checked<Vec<PrometheusQuery>> 
         }
         checked.push(PrometheusQuery {
             signal: query.signal,
-            query: Query::new(&query.query, &query.labels.namespace).map_err(|error| (at, error.to_string()))?,
+            query: Query::new(&query.text, &query.labels.namespace).map_err(|error| (at, error.to_string()))?,
             pod_label: query.labels.pod,
             namespace_label: query.labels.namespace,
         });
@@ -211,7 +216,6 @@ fn policy(policy: Spanned<file::Policy>, sources: &SourceSettings) -> Checked<Po
         min_coverage: file.min_coverage.map_or(default.min_coverage, super::value::Ratio::get),
         gpu_resources: file.gpu_resources.unwrap_or_else(|| default.gpu_resources.clone()),
         metrics: file.metrics.map_or_else(|| Ok(default.metrics.clone()), |list| metrics(at, list, sources))?,
-        ..default
     };
     check_policy(at, &policy)?;
     Ok(policy)
@@ -238,14 +242,14 @@ fn check_policy(at: Location, policy: &Policy) -> Checked<()> {
 }
 
 fn metrics(at: Location, list: Vec<Spanned<file::Metric>>, sources: &SourceSettings) -> Checked<Vec<ServedMetric>> {
-    let mut served: BTreeMap<String, ()> = BTreeMap::new();
+    let mut served = BTreeSet::new();
     let mut metrics = Vec::new();
     for metric in list {
         let (place, metric) = (metric.referenced, metric.value);
         if !is_metric_name(&metric.name) {
             return Err((place, format!("metric name {:?} is not usable in an HPA's URL", metric.name)));
         }
-        if served.insert(metric.name.clone(), ()).is_some() {
+        if !served.insert(metric.name.clone()) {
             return Err((place, format!("metric {:?} is given twice", metric.name)));
         }
         metrics.push(ServedMetric { kind: metric_kind(place, &metric, sources)?, name: metric.name });
@@ -257,26 +261,32 @@ fn metrics(at: Location, list: Vec<Spanned<file::Metric>>, sources: &SourceSetti
 }
 
 fn metric_kind(at: Location, metric: &file::Metric, sources: &SourceSettings) -> Checked<MetricKind> {
-    let queries = sources.prometheus.iter().flat_map(|server| &server.queries);
-    let known: BTreeSet<&str> = SIGNALS.into_iter().chain(queries.map(|query| query.signal.as_str())).collect();
-    let signal = || match metric.signal.as_deref() {
-        Some(signal) if known.contains(signal) => Ok(signal.to_owned()),
-        Some(other) => {
-            let hint = nearest(other, known.iter().copied())
-                .map_or_else(String::new, |near| format!(", did you mean {near:?}?"));
-            Err((at, format!("metric {:?}: no source measures the signal {other:?}{hint}", metric.name)))
+    let queries = sources.prometheus.iter().flat_map(|server| &server.queries).map(|query| query.signal.as_str());
+    match (metric.kind, &metric.signal) {
+        (file::MetricKind::PerPod, signal) => {
+            let known = POD_SIGNALS.into_iter().chain(queries).collect();
+            Ok(MetricKind::PerPod { signal: known_signal(at, &metric.name, signal.as_deref(), &known)? })
         }
-        None => Err((at, format!("metric {:?}: key \"signal\" is missing", metric.name))),
-    };
-    match metric.kind {
-        file::MetricKind::PerPod => Ok(MetricKind::PerPod { signal: signal()? }),
-        file::MetricKind::PerWorkload => Ok(MetricKind::PerWorkload { signal: signal()? }),
-        file::MetricKind::CapacityGuard | file::MetricKind::DesiredReplicas if metric.signal.is_some() => {
+        (file::MetricKind::PerWorkload, signal) => {
+            let known = WORKLOAD_SIGNALS.into_iter().collect();
+            Ok(MetricKind::PerWorkload { signal: known_signal(at, &metric.name, signal.as_deref(), &known)? })
+        }
+        (file::MetricKind::CapacityGuard, None) => Ok(MetricKind::CapacityGuard),
+        (file::MetricKind::DesiredReplicas, None) => Ok(MetricKind::DesiredReplicas),
+        (file::MetricKind::CapacityGuard | file::MetricKind::DesiredReplicas, Some(_)) => {
             Err((at, format!("metric {:?}: this kind has no signal", metric.name)))
         }
-        file::MetricKind::CapacityGuard => Ok(MetricKind::CapacityGuard),
-        file::MetricKind::DesiredReplicas => Ok(MetricKind::DesiredReplicas),
     }
+}
+
+fn known_signal(at: Location, metric: &str, signal: Option<&str>, known: &BTreeSet<&str>) -> Checked<String> {
+    let Some(signal) = signal else { return Err((at, format!("metric {metric:?}: key \"signal\" is missing"))) };
+    if known.contains(signal) {
+        return Ok(signal.to_owned());
+    }
+    let near = nearest(signal, known.iter().copied());
+    let hint = near.map_or_else(String::new, |near| format!(", did you mean {near:?}?"));
+    Err((at, format!("metric {metric:?}: no source measures the signal {signal:?} so{hint}")))
 }
 
 /// A metric's name is one segment of a URL.

@@ -110,7 +110,8 @@ pub(super) struct Server {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Query {
     pub(super) signal: String,
-    pub(super) query: String,
+    #[serde(rename = "query")]
+    pub(super) text: String,
     #[serde(default)]
     pub(super) labels: Labels,
 }
@@ -169,7 +170,7 @@ impl File {
 
 impl Server {
     fn sample(url: HttpUrl) -> Self {
-        let query = Query { signal: String::new(), query: String::new(), labels: Labels::default() };
+        let query = Query { signal: String::new(), text: String::new(), labels: Labels::default() };
         Self {
             name: String::new(),
             url,

@@ -94,7 +94,7 @@ impl Query {
         if selectors == 0 {
             return Err(QueryError::NoSelector);
         }
-        query.print_back(&query.expression)?;
+        print_back(&query.expression)?;
         Ok(query)
     }
 
@@ -102,7 +102,7 @@ impl Query {
     pub fn for_namespace(&self, namespace: &str) -> Result<BoundQuery, QueryError> {
         let mut bound = self.expression.clone();
         for_each_selector(&mut bound, &mut |selector| self.bind(selector, namespace))?;
-        let query = self.print_back(&bound)?;
+        let query = print_back(&bound)?;
         let timestamps = is_plain(&bound).then(|| format!("timestamp({query})"));
         Ok(BoundQuery { query, timestamps })
     }
@@ -119,16 +119,16 @@ impl Query {
         }
         Ok(())
     }
+}
 
-    /// Prints an expression, provided that the text means the same expression again.
-    fn print_back(&self, expression: &Expr) -> Result<String, QueryError> {
-        let text = expression.to_string();
-        let again = parse(&text).map(sorted);
-        if matches!(again, Ok(Ok(again)) if again == sorted(expression.clone())?) {
-            return Ok(text);
-        }
-        Err(QueryError::Unbindable(format!("it does not print back to itself, but as {text}")))
+/// Prints an expression, provided that the text means the same expression again.
+fn print_back(expression: &Expr) -> Result<String, QueryError> {
+    let text = expression.to_string();
+    let again = parse(&text).map(sorted);
+    if matches!(again, Ok(Ok(again)) if again == sorted(expression.clone())?) {
+        return Ok(text);
     }
+    Err(QueryError::Unbindable(format!("it does not print back to itself, but as {text}")))
 }
 
 /// The expression with the matchers of each selector in one order: the printer sorts them.

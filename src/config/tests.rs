@@ -53,7 +53,7 @@ fn errors_point_at_the_place_and_say_what_would_be_right() {
         ),
         (
             "policy:\n  metrics:\n  - {name: a, kind: perPod, signal: queuelength}\n",
-            r#"5:5: metric "a": no source measures the signal "queuelength", did you mean "queueLength"?"#,
+            r#"5:5: metric "a": no source measures the signal "queuelength" so, did you mean "queueLength"?"#,
         ),
         (
             "policy:\n  metrics:\n  - {name: a/b, kind: capacityGuard}\n",
