@@ -2,7 +2,7 @@
 //!
 //! Standard output stays free for data.
 
-use std::str::FromStr;
+use std::{io::IsTerminal, str::FromStr};
 
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
@@ -42,7 +42,10 @@ pub enum Error {
 /// The filter is a level or a list of directives; without one, `info`. A caller that honours `RUST_LOG` passes it
 /// (`--log-level` with that variable as its default).
 pub fn init(filter: Option<&str>, format: Format) -> Result<(), Error> {
-    let builder = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(parse(filter)?)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match format {
         Format::Json => builder.json().flatten_event(true).finish().try_init(),
         Format::Text => builder.with_target(false).finish().try_init(),

@@ -14,6 +14,8 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::request::{self, Failure};
+
 /// Name under which Events are reported.
 const CONTROLLER: &str = "plimsoll.dev/plimsoll";
 /// Events that wait: one per workload of a large cluster at the moment at which all of them change.
@@ -117,12 +119,12 @@ impl Sender {
 async fn send(recorder: &Recorder, event: Event) {
     let (reason, object) = (event.reason, event.regarding.clone());
     let (event, regarding) = wire(event);
-    let problem = match tokio::time::timeout(PATIENCE, recorder.publish(&event, &regarding)).await {
+    let failure = match tokio::time::timeout(PATIENCE, recorder.publish(&event, &regarding)).await {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => super::request::chain(&error),
-        Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+        Ok(Err(error)) => request::failure(error),
+        Err(_) => Failure::Silent(PATIENCE),
     };
-    warn!(reason, namespace = object.namespace, name = object.name, problem, "cannot publish an Event");
+    warn!(reason, namespace = object.namespace, name = object.name, %failure, "cannot publish an Event");
 }
 
 fn wire(event: Event) -> (events::Event, ObjectReference) {

@@ -68,7 +68,7 @@ impl Failure {
 /// Sends a request and returns the answer once its head says success.
 pub async fn open(client: &Client, request: Request<Vec<u8>>, patience: Duration) -> Result<Response<Body>, Failure> {
     let call = async {
-        let response = client.send(request.map(Body::from)).await.map_err(|error| unreachable(&error))?;
+        let response = client.send(request.map(Body::from)).await.map_err(failure)?;
         if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     };
     tokio::time::timeout(patience, call).await.map_err(|_| Failure::Silent(patience))?
@@ -131,8 +131,12 @@ async fn refusal(response: Response<Body>) -> Failure {
     }
 }
 
-fn unreachable(error: &kube::Error) -> Failure {
-    Failure::Unreachable(chain(error))
+/// A failure of a call that kube makes whole.
+pub(crate) fn failure(error: kube::Error) -> Failure {
+    match error {
+        kube::Error::Api(status) => Failure::from_status(*status),
+        other => Failure::Unreachable(chain(&other)),
+    }
 }
 
 /// An error with all its causes; the first alone says little ("client error (Connect)").

@@ -14,8 +14,8 @@ use crate::kubernetes::request::Failure;
 const FIRST: Duration = Duration::from_millis(800);
 /// Longest wait while the server says no: client-go's reflector waits so long too (v0.36.3 `tools/cache/reflector.go`).
 const MAX_REFUSED: Duration = Duration::from_secs(30);
-/// Longest wait while the server cannot be reached: it is to be heard again within 10 s of coming back.
-const MAX_UNREACHABLE: Duration = Duration::from_secs(8);
+/// Longest wait while the server cannot be reached or is not well: it is to be heard again within 10 s of coming back.
+const MAX_DOWN: Duration = Duration::from_secs(8);
 /// How often a failure that goes on is logged.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
@@ -23,6 +23,8 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,
+    /// Whether the last failure was that of a server that is down.
+    down: bool,
 }
 
 /// Lets the first failure through to the log, and a repeated one once a minute.
@@ -47,11 +49,17 @@ impl Backoff {
 
     /// Half of the wait is certain, half is left to chance (`random` in [0, 1]), so that replicas do not come together.
     fn next_with(&mut self, failure: &Failure, random: f64) -> Duration {
-        let (max, asked) = match failure {
-            Failure::Refused { retry_after, .. } => (MAX_REFUSED, retry_after.unwrap_or_default()),
-            Failure::Unreadable(_) | Failure::Request(_) => (MAX_REFUSED, Duration::ZERO),
-            Failure::Unreachable(_) | Failure::Silent(_) => (MAX_UNREACHABLE, Duration::ZERO),
+        let (down, asked) = match failure {
+            Failure::Refused { code, retry_after, .. } => (*code >= 500, retry_after.unwrap_or_default()),
+            Failure::Unreadable(_) | Failure::Request(_) => (false, Duration::ZERO),
+            Failure::Unreachable(_) | Failure::Silent(_) => (true, Duration::ZERO),
         };
+        // A server that is back and says something definite (410: list again) has nothing to do with its outage.
+        if self.down && !down {
+            self.failures = 0;
+        }
+        self.down = down;
+        let max = if down { MAX_DOWN } else { MAX_REFUSED };
         let wait = FIRST.saturating_mul(1 << self.failures.min(6)).min(max);
         self.failures = self.failures.saturating_add(1);
         wait.mul_f64(0.5 + random / 2.0).max(asked)
@@ -106,7 +114,8 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_bound_that_depends_on_the_failure() {
-        for (failure, last) in [(refused(403, None), 30.0), (Failure::Unreachable(String::new()), 8.0)] {
+        let down = Failure::Unreachable(String::new());
+        for (failure, last) in [(refused(403, None), 30.0), (refused(503, None), 8.0), (down, 8.0)] {
             let mut backoff = Backoff::default();
             let waits: Vec<f64> = (0..8).map(|_| backoff.next_with(&failure, 1.0).as_secs_f64()).collect();
             assert_eq!(waits[..3], [0.8, 1.6, 3.2]);
@@ -114,6 +123,16 @@ mod tests {
             backoff.reset();
             assert!((backoff.next_with(&failure, 0.0).as_secs_f64() - 0.4).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn the_first_definite_answer_after_an_outage_is_followed_at_once() {
+        let mut backoff = Backoff::default();
+        for _ in 0..5 {
+            backoff.next(&Failure::Unreachable(String::new()));
+        }
+        assert!((backoff.next_with(&refused(410, None), 1.0).as_secs_f64() - 0.8).abs() < 1e-9);
+        assert!((backoff.next_with(&refused(410, None), 1.0).as_secs_f64() - 1.6).abs() < 1e-9);
     }
 
     #[test]

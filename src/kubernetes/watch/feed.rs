@@ -1,5 +1,7 @@
 //! One watched kind: list, then watch, for ever.
 
+use std::time::Duration;
+
 use kube::{
     api::{ListParams, WatchParams},
     core::Request,
@@ -18,8 +20,12 @@ use crate::{
     kubernetes::request::{self, Failure},
 };
 
-/// A watch that the server ends sooner than this without a word did not work.
-const TOO_SHORT: std::time::Duration = std::time::Duration::from_secs(1);
+/// Events that were missed, or the word that the version is too old, come at once on a new watch. One that is quiet for
+/// so long is up to date; one that ends sooner without a word did not work.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long a watch may take to open. Its head comes at once, or after 3 s where the server's cache is behind; a
+/// connection that died in the pool says nothing at all, and must not cost much of the 10 s to recover.
+const OPEN: Duration = Duration::from_secs(8);
 
 /// The state of one feed.
 struct State<K> {
@@ -103,18 +109,21 @@ impl<K: Kind> State<K> {
         let begin = Instant::now();
         let patience = self.context.settings.watch_timeout + self.context.settings.watch_grace;
         let mut lines = self.open(version).await?;
-        self.heard();
-        let mut quiet = true;
-        loop {
-            let line = timeout_at(begin + patience, lines.next()).await.map_err(|_| Failure::Silent(patience))??;
-            let Some(line) = line else { break };
-            self.take(&line).await?;
+        let settled = Instant::now() + SETTLE.min(self.context.settings.watch_timeout / 2);
+        // Cancel safe: a line that is not complete stays in the buffer.
+        let mut line = match timeout_at(settled, lines.next()).await {
+            Ok(Ok(None)) => return Err(Failure::Unreachable("the watch was closed at once".to_owned()).into()),
+            Ok(line) => line?,
+            Err(_) => {
+                self.heard();
+                next(&mut lines, begin, patience).await?
+            }
+        };
+        while let Some(event) = line {
+            self.take(&event).await?;
             self.heard();
             self.backoff.reset();
-            quiet = false;
-        }
-        if quiet && begin.elapsed() < TOO_SHORT {
-            return Err(Failure::Unreachable("the watch was closed at once".to_owned()).into());
+            line = next(&mut lines, begin, patience).await?;
         }
         self.heard();
         self.backoff.reset();
@@ -133,7 +142,7 @@ impl<K: Kind> State<K> {
         let request = Request::new(self.kind.path())
             .watch(&params, version)
             .map_err(|error| Failure::Request(error.to_string()))?;
-        let response = request::open(&self.context.client, request, settings.call_timeout).await?;
+        let response = request::open(&self.context.client, request, OPEN.min(settings.call_timeout)).await?;
         Ok(Lines::new(response.into_body()))
     }
 
@@ -205,11 +214,18 @@ impl<K: Kind> State<K> {
         let feed = self.kind.feed();
         let wait = self.backoff.next(failure);
         self.context.health.failed(feed, failure.to_string());
-        if self.quiet.speak(failure) {
+        if failure.is(410) {
+            info!(feed = feed.name(), "the version has expired, listing again");
+        } else if self.quiet.speak(failure) {
             warn!(feed = feed.name(), %failure, retry_in = ?wait, "watching failed");
         }
         sleep(wait).await;
     }
+}
+
+/// The next line of a watch, which was opened at `begin` and is dead if it lives longer than `patience`.
+async fn next(lines: &mut Lines, begin: Instant, patience: Duration) -> Result<Option<Vec<u8>>, Failure> {
+    timeout_at(begin + patience, lines.next()).await.map_err(|_| Failure::Silent(patience))?
 }
 
 // === impl Stop ===
