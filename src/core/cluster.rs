@@ -3,7 +3,7 @@
 //! An edge fills it (live: from watches; offline: from files; simulated: from events); everything in the core reads
 //! it. It holds no derived state, so the same objects always make the same view, in any order of arrival.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -24,6 +24,8 @@ pub struct View {
     pub namespaces: BTreeMap<String, Namespace>,
     /// Value of each PriorityClass; the entry under the empty name is the global default, if there is one.
     pub priority_classes: BTreeMap<String, i32>,
+    /// Extended resources that a DeviceClass stands for, so that devices may satisfy them beyond node allocatable.
+    pub device_class_resources: BTreeSet<String>,
     /// Evidence of a node autoscaler, e.g. `ConfigMap kube-system/cluster-autoscaler-status`.
     pub node_autoscaler: Option<String>,
     /// When the watch of nodes or pods that was heard of longest ago was last heard of; none before the first list.

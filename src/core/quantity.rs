@@ -56,6 +56,12 @@ impl Quantity {
         Milli(saturate(ceil_away(self.nano, NANO / 1000)))
     }
 
+    /// The exact sum, saturated.
+    #[must_use]
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self { nano: self.nano.saturating_add(other.nano) }
+    }
+
     /// Whole units, rounded away from zero as `Quantity.Value()` does, saturated to `i64`.
     #[must_use]
     pub fn units(self) -> i64 {
