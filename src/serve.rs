@@ -147,7 +147,8 @@ async fn servers(tasks: &mut Tasks, parts: &Parts, options: &Options, mut regist
     let registry = Arc::new(registry);
 
     let address = options.serving.address();
-    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address} (--secure-port)"))?;
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("listening on {address} (--secure-port)"))?;
     tracing::info!(address = %listener.local_addr()?, "serving the metrics APIs");
     let state = api::State {
         answers: Arc::clone(&parts.shared),
@@ -164,8 +165,7 @@ async fn servers(tasks: &mut Tasks, parts: &Parts, options: &Options, mut regist
 
     let listener = options.status.bind().await?;
     tracing::info!(address = %listener.local_addr()?, "serving the status API");
-    let status =
-        reports::Status { shared: Arc::clone(&parts.shared), watches: Arc::clone(&parts.watches), registry };
+    let status = reports::Status { shared: Arc::clone(&parts.shared), watches: Arc::clone(&parts.watches), registry };
     tasks.critical("status API", ended(status::serve(listener, status::router(Arc::new(status)), shutdown)));
     Ok(())
 }

@@ -166,7 +166,9 @@ impl Evaluation {
 
     fn record(&mut self, event: SourceEvent) {
         let kept = match event {
-            SourceEvent::Scraped { source, subject, observed, at } => self.store.record(&source, &subject, observed, at),
+            SourceEvent::Scraped { source, subject, observed, at } => {
+                self.store.record(&source, &subject, observed, at)
+            }
             SourceEvent::Queried { source, signal, values, at } => {
                 self.store.record_pod_values(&source, &signal, values, at)
             }

@@ -39,9 +39,12 @@ pub(super) fn checks(shared: &Arc<Shared>, watches: &Arc<WatchHealth>, shutdown:
             Check::new("snapshot", move || {
                 evaluated.snapshot().map(drop).ok_or_else(|| "the first evaluation has not ended yet".to_owned())
             }),
-            Check::new("shutdown", move || {
-                if shutdown.is_cancelled() { Err("shutting down".to_owned()) } else { Ok(()) }
-            }),
+            Check::new(
+                "shutdown",
+                move || {
+                    if shutdown.is_cancelled() { Err("shutting down".to_owned()) } else { Ok(()) }
+                },
+            ),
         ],
     }
 }

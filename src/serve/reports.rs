@@ -68,12 +68,16 @@ impl Reports for Status {
     fn capacity(&self) -> Value {
         let snapshot = self.shared.snapshot();
         let Some(snapshot) = snapshot else { return json!({ "evaluated": false, "watches": self.watches.snapshot() }) };
-        let workloads: Value = snapshot.decisions.values().map(|decision| {
-            json!({
-                "workload": decision.workload, "bound": decision.bound, "fits": decision.fits,
-                "ceiling": decision.ceiling, "limitingFactor": decision.limiting_factor, "change": decision.change,
+        let workloads: Value = snapshot
+            .decisions
+            .values()
+            .map(|decision| {
+                json!({
+                    "workload": decision.workload, "bound": decision.bound, "fits": decision.fits,
+                    "ceiling": decision.ceiling, "limitingFactor": decision.limiting_factor, "change": decision.change,
+                })
             })
-        }).collect();
+            .collect();
         json!({
             "evaluated": true, "at": snapshot.at, "heardAt": snapshot.capacity_heard_at,
             "freeGpus": snapshot.free_gpus, "reservations": reservations(&snapshot.reservations),
@@ -83,7 +87,8 @@ impl Reports for Status {
 
     fn signals(&self, filter: &Filter) -> Value {
         let signals = self.shared.signals();
-        let show = |sample: &Sample| json!({ "value": sample.value.quantity(), "at": sample.at, "quality": sample.quality });
+        let show =
+            |sample: &Sample| json!({ "value": sample.value.quantity(), "at": sample.at, "quality": sample.quality });
         let mut rows = Vec::new();
         for (signal, pods) in &signals.pods {
             for (pod, sample) in pods.iter().filter(|(pod, _)| filter.admits(&pod.namespace)) {
