@@ -33,7 +33,7 @@ pub struct Bounds {
 /// What all sources have told.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     pub(super) sources: BTreeMap<String, Source>,
     /// Values held of all sources.
     held: usize,
@@ -101,6 +101,13 @@ impl Default for Bounds {
             skew: SignedDuration::from_secs(10),
             age: SignedDuration::from_secs(120),
         }
+    }
+}
+
+impl Bounds {
+    /// Whether a time lies within that age of now, and not in the future by more than the skew.
+    pub(super) fn hold(&self, at: Timestamp, now: Timestamp, age: SignedDuration) -> bool {
+        (-self.skew..=age).contains(&now.duration_since(at))
     }
 }
 
@@ -268,13 +275,13 @@ impl Source {
         };
     }
 
-    /// Forgets what is too old to be served, whoever asks.
+    /// Forgets what is too old to be served, whoever asks, and what was sampled before a clock went back.
     fn prune(&mut self, now: Timestamp, bounds: &Bounds) {
         for pods in self.gauges.values_mut() {
-            pods.retain(|_, entry| now.duration_since(entry.at) <= bounds.age);
+            pods.retain(|_, entry| bounds.hold(entry.at, now, bounds.age));
         }
         for pods in self.windows.values_mut() {
-            pods.retain(|_, window| window.prune(now));
+            pods.retain(|_, window| window.prune(now, bounds));
         }
         self.gauges.retain(|_, pods| !pods.is_empty());
         self.windows.retain(|_, pods| !pods.is_empty());
@@ -300,5 +307,13 @@ impl Tally {
         if let Err(refused) = taken {
             *self.refused.entry(refused).or_default() += 1;
         }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Whether the running count of held values is their number.
+    pub(super) fn held_matches(&self) -> bool {
+        self.held == self.sources.values().map(Source::len).sum::<usize>() && self.held <= self.bounds.values
     }
 }
