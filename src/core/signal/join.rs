@@ -127,7 +127,10 @@ impl Moment<'_> {
         }
         match claims {
             Claims::Known => Ok(()),
-            Claims::OfNode(node) => admit_claim(pod, node.as_deref()),
+            Claims::Exporter { pod: exporter, node } => {
+                let own_node = || self.view.pods.get(exporter.as_ref()?).map(|exporter| &*exporter.spec.node_name);
+                admit_claim(pod, node.as_deref().or_else(own_node))
+            }
         }
     }
 }

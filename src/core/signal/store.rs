@@ -56,8 +56,13 @@ pub(super) enum Claims {
     /// It speaks of the pod that was scraped, or an administrator's query does.
     #[default]
     Known,
-    /// It names pods, which must run, on this node if it is known.
-    OfNode(Option<String>),
+    /// An exporter names pods, which must run, on its node if that is known.
+    Exporter {
+        /// The exporter's own pod.
+        pod: Option<ObjectKey>,
+        /// The node, where the target says so; else it is that of the exporter's pod.
+        node: Option<String>,
+    },
 }
 
 /// One value of one pod.
@@ -115,7 +120,7 @@ impl Store {
         self.change(source, received, |entry, arrival| {
             entry.claims = match target {
                 Target::Pod(_) => Claims::Known,
-                Target::Exporter { node, .. } => Claims::OfNode(node.clone()),
+                Target::Exporter { pod, node } => Claims::Exporter { pod: pod.clone(), node: node.clone() },
             };
             let mut tally = Tally { refused: observed.refused, approximate: 0 };
             if observed.report.malformed > 0 {
