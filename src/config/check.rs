@@ -23,7 +23,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// Most bytes of one body that may be allowed.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 /// Signals of pods that profiles measure.
-const POD_SIGNALS: [&str; 2] = [signal::QUEUE_LENGTH, signal::GPU_UTILIZATION];
+const POD_SIGNALS: [&str; 3] = [signal::QUEUE_LENGTH, signal::GPU_UTILIZATION, signal::KV_CACHE_USAGE];
 /// Signals of whole workloads that profiles measure: quantiles, which no query per pod can give.
 const WORKLOAD_SIGNALS: [&str; 1] = [signal::LATENCY_P99];
 

@@ -113,20 +113,23 @@ async fn metrics(State(reports): State<Shared>) -> Response {
 
 /// What holds for every request: an address in the Host header, no body, an answer in time, nothing cached.
 async fn guard(request: Request, next: Next) -> Response {
-    if !is_address(request.headers()) {
-        let reason = "the Host header must be an IP address or localhost: a web page may not read this".to_owned();
-        return Failure(StatusCode::FORBIDDEN, reason).into_response();
-    }
-    if has_body(request.headers()) {
-        return Failure(StatusCode::PAYLOAD_TOO_LARGE, "a request has no body here".to_owned()).into_response();
-    }
-    let answer = timeout(ANSWER_WITHIN, next.run(request)).await;
-    let mut response = answer.unwrap_or_else(|_| {
-        Failure(StatusCode::SERVICE_UNAVAILABLE, "not answered in time".to_owned()).into_response()
-    });
+    let mut response = match refusal(request.headers()) {
+        Some(refused) => refused.into_response(),
+        None => timeout(ANSWER_WITHIN, next.run(request)).await.unwrap_or_else(|_| {
+            Failure(StatusCode::SERVICE_UNAVAILABLE, "not answered in time".to_owned()).into_response()
+        }),
+    };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+fn refusal(headers: &HeaderMap) -> Option<Failure> {
+    if !is_address(headers) {
+        let reason = "the Host header must be an IP address or localhost: a web page may not read this";
+        return Some(Failure(StatusCode::FORBIDDEN, reason.to_owned()));
+    }
+    has_body(headers).then(|| Failure(StatusCode::PAYLOAD_TOO_LARGE, "a request has no body here".to_owned()))
 }
 
 /// Whether a request names us by address: a page that a browser has loaded from elsewhere can make its own name
