@@ -187,7 +187,11 @@ impl Evaluation {
         }
     }
 
+    /// Decides on what is known now. Before every kind has been listed once, nothing is: half a cluster looks free.
     fn evaluate(&mut self) {
+        if !self.inputs.health.ready() {
+            return;
+        }
         let configuration = Arc::clone(&self.inputs.configuration.borrow());
         let now = clock::now();
         self.view.capacity_heard_at = self.inputs.health.capacity_heard_at();
