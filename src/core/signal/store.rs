@@ -15,6 +15,9 @@ use crate::{
     quantity::Milli,
 };
 
+/// Characters of a reason that are kept: a condition of an HPA shows it on one screen.
+const REASON_MAX: usize = 500;
+
 /// Bounds of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -26,7 +29,7 @@ pub struct Bounds {
     pub values: usize,
     /// How far in the future a sample time may lie.
     pub skew: SignedDuration,
-    /// Age above which a sample is refused and forgotten.
+    /// Age above which a sample is refused and forgotten: the policy's bound of the last known good value.
     pub age: SignedDuration,
 }
 
@@ -172,9 +175,11 @@ impl Store {
         })
     }
 
-    /// Notes that a source could not be read. Its values stay and grow old.
+    /// Notes that a source could not be read. Its values stay and grow old. A long reason is cut: it may quote what
+    /// the source said.
     pub fn fail(&mut self, source: &str, reason: impl Into<String>, at: Timestamp) {
-        let _held = self.change(source, at, |entry, _| entry.health.error = Some(reason.into()));
+        let reason = reason.into().chars().take(REASON_MAX).collect();
+        let _held = self.change(source, at, |entry, _| entry.health.error = Some(reason));
     }
 
     /// Drops a source that no longer exists.
