@@ -171,8 +171,7 @@ impl<'a> Amounts<'a> {
 
     fn add(&mut self, amounts: impl IntoIterator<Item = (&'a str, Quantity)>) {
         for (name, amount) in amounts {
-            let sum = self.entry(name);
-            *sum = sum.saturating_add(amount);
+            *self.entry(name) += amount;
         }
     }
 

@@ -12,7 +12,7 @@ use super::{Binding, BindingKey, Live, Raw, Snapshot, Subject};
 use crate::{
     answer::{CustomRequest, ExternalValue, ObjectValue, Objects, Reason, Refusal},
     object::{ObjectKey, WorkloadKey},
-    policy::MetricKind,
+    policy::{MetricKind, Policy},
     selector::Selector,
     signal::Quality,
 };
@@ -72,8 +72,8 @@ pub fn answer_custom(
 
 /// Names of the External metrics that are served, sorted.
 #[must_use]
-pub fn external_metrics(snapshot: &Snapshot) -> Vec<String> {
-    let mut names: Vec<_> = snapshot.policy.metrics.iter().map(|metric| metric.name.clone()).collect();
+pub fn external_metrics(policy: &Policy) -> Vec<String> {
+    let mut names: Vec<_> = policy.metrics.iter().map(|metric| metric.name.clone()).collect();
     names.sort();
     names.dedup();
     names
@@ -81,8 +81,8 @@ pub fn external_metrics(snapshot: &Snapshot) -> Vec<String> {
 
 /// `resource/metric` names of the custom metrics that are served, sorted.
 #[must_use]
-pub fn custom_metrics(snapshot: &Snapshot) -> Vec<String> {
-    let per_pod = snapshot.policy.metrics.iter().filter(|metric| matches!(metric.kind, MetricKind::PerPod { .. }));
+pub fn custom_metrics(policy: &Policy) -> Vec<String> {
+    let per_pod = policy.metrics.iter().filter(|metric| matches!(metric.kind, MetricKind::PerPod { .. }));
     let mut names: Vec<_> = per_pod.map(|metric| format!("pods/{}", metric.name)).collect();
     names.sort();
     names.dedup();
@@ -122,7 +122,7 @@ fn nobody(snapshot: &Snapshot, key: &BindingKey) -> Refusal {
     if snapshot.policy.metric(metric).is_none() {
         let message = format!(
             "the server could not find the metric {metric}; served are: {}",
-            external_metrics(snapshot).join(", ")
+            external_metrics(&snapshot.policy).join(", ")
         );
         return Refusal { reason: Reason::NotFound, message };
     }
@@ -159,7 +159,7 @@ fn signal_of<'s>(snapshot: &'s Snapshot, request: &CustomRequest) -> Result<&'s 
     if let Some(MetricKind::PerPod { signal }) = snapshot.policy.metric(&request.metric).map(|metric| &metric.kind) {
         return Ok(signal);
     }
-    let names = custom_metrics(snapshot).join(", ");
+    let names = custom_metrics(&snapshot.policy).join(", ");
     let message = format!("the server could not find the metric {} for pods; served are: {names}", request.metric);
     Err(Refusal { reason: Reason::NotFound, message })
 }

@@ -1,0 +1,202 @@
+//! The Kubernetes objects of a scenario: nodes with GPUs, the DCGM exporters on them, the inference Deployment and
+//! its HPA. Each builder's call reads like the situation; the objects are what a user would write.
+
+use anyhow::Result;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{Node, Pod},
+};
+use serde_json::{Value, json};
+
+use crate::standin::{DIALECT, Dialect, GPUS, WORLD};
+
+/// The name of every scenario's Deployment, HPA and `app` label.
+pub const WORKLOAD: &str = "llm";
+/// Where the inference pods answer.
+pub const METRICS_PORT: u16 = 8000;
+
+/// A Ready-to-be node with `gpus` GPUs, which kwok will play.
+pub fn node(name: &str, world: &str, gpus: u32, address: std::net::Ipv4Addr) -> Result<Node> {
+    let resources = json!({"cpu": "128", "memory": "1Ti", "pods": "110", "nvidia.com/gpu": gpus.to_string()});
+    let (key, value) = managed();
+    let node = json!({
+        "metadata": {
+            "name": name,
+            "labels": {key: value, WORLD: world, "kubernetes.io/hostname": name, "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"},
+        },
+        "status": {
+            "capacity": resources, "allocatable": resources,
+            "addresses": [
+                {"type": "InternalIP", "address": address.to_string()}, {"type": "Hostname", "address": name},
+            ],
+        },
+    });
+    Ok(serde_json::from_value(node)?)
+}
+
+/// The label by which kwok manages a node; a node without it is a node whose kubelet has died.
+#[must_use]
+pub fn managed() -> (&'static str, &'static str) {
+    crate::plane::MANAGED.split_once('=').unwrap_or((crate::plane::MANAGED, ""))
+}
+
+/// The DCGM exporter of one node, as its DaemonSet would run it: bound to the node, past every taint.
+pub fn exporter(node: &str, world: &str, gpus: u32) -> Result<Pod> {
+    Ok(serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("dcgm-exporter-{node}"),
+            "labels": {"app.kubernetes.io/name": "dcgm-exporter", WORLD: world},
+            "annotations": {GPUS: gpus.to_string()},
+        },
+        "spec": {
+            "nodeName": node,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [{
+                "name": "exporter", "image": "nvcr.io/nvidia/k8s/dcgm-exporter:4.4.1",
+                "ports": [{"name": "metrics", "containerPort": 9400}],
+            }],
+        },
+    }))?)
+}
+
+/// An inference Deployment: one GPU per replica, on this scenario's nodes only.
+#[derive(Clone, Debug)]
+pub struct Inference {
+    world: String,
+    replicas: u32,
+    ready_after: Option<String>,
+    dialect: Dialect,
+    scraped: bool,
+}
+
+impl Inference {
+    /// `replicas` replicas for the scenario `world`.
+    #[must_use]
+    pub fn new(world: &str, replicas: u32) -> Self {
+        Self { world: world.into(), replicas, ready_after: None, dialect: Dialect::default(), scraped: true }
+    }
+
+    /// Each pod becomes Ready this long after it began to run, as a Go duration: the load time of the model.
+    #[must_use]
+    pub fn ready_after(mut self, duration: &str) -> Self {
+        self.ready_after = Some(duration.into());
+        self
+    }
+
+    /// Reports under the names of another server.
+    #[must_use]
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// Without the `prometheus.io/*` annotations: only a Prometheus that knows its targets scrapes it.
+    #[must_use]
+    pub fn not_scraped_directly(mut self) -> Self {
+        self.scraped = false;
+        self
+    }
+
+    fn annotations(&self) -> Value {
+        let mut annotations = serde_json::Map::new();
+        if self.scraped {
+            annotations.insert("prometheus.io/scrape".into(), "true".into());
+            annotations.insert("prometheus.io/port".into(), METRICS_PORT.to_string().into());
+            annotations.insert("prometheus.io/path".into(), "/metrics".into());
+        }
+        if let Some(duration) = &self.ready_after {
+            annotations.insert(crate::plane::READY_AFTER.into(), duration.as_str().into());
+        }
+        if self.dialect == Dialect::Vllm {
+            annotations.insert(DIALECT.into(), "vllm".into());
+        }
+        annotations.into()
+    }
+
+    /// The Deployment.
+    pub fn deployment(&self) -> Result<Deployment> {
+        Ok(serde_json::from_value(json!({
+            "metadata": {"name": WORKLOAD},
+            "spec": {
+                "replicas": self.replicas,
+                "selector": {"matchLabels": {"app": WORKLOAD}},
+                "template": {
+                    "metadata": {"labels": {"app": WORKLOAD, WORLD: self.world}, "annotations": self.annotations()},
+                    "spec": {
+                        "nodeSelector": {WORLD: self.world},
+                        "terminationGracePeriodSeconds": 1,
+                        "containers": [{
+                            "name": "server", "image": "vllm/vllm-openai:v0.11.0",
+                            "ports": [{"name": "http", "containerPort": METRICS_PORT}],
+                            "resources": {
+                                "requests": {"cpu": "4", "memory": "32Gi", "nvidia.com/gpu": "1"},
+                                "limits": {"nvidia.com/gpu": "1"},
+                            },
+                        }],
+                    },
+                },
+            },
+        }))?)
+    }
+}
+
+/// An HPA of the textbook.
+#[derive(Clone, Debug)]
+pub struct Autoscaler {
+    min: u32,
+    max: u32,
+    metrics: Vec<Value>,
+    behavior: Option<Value>,
+    mode: Option<&'static str>,
+}
+
+impl Autoscaler {
+    /// `Pods inference_queue_length AverageValue 10` and `External dcgm_gpu_utilization AverageValue 80`.
+    #[must_use]
+    pub fn queue_and_utilisation(min: u32, max: u32) -> Self {
+        let queue = json!({"type": "Pods", "pods": {
+            "metric": {"name": "inference_queue_length"}, "target": {"type": "AverageValue", "averageValue": "10"},
+        }});
+        let utilisation = json!({"type": "External", "external": {
+            "metric": {"name": "dcgm_gpu_utilization"}, "target": {"type": "AverageValue", "averageValue": "80"},
+        }});
+        Self { min, max, metrics: vec![queue, utilisation], behavior: None, mode: None }
+    }
+
+    /// Adds `External gpu_nodes_available Value 1`, the widely copied cure.
+    #[must_use]
+    pub fn with_nodes_available(mut self) -> Self {
+        self.metrics.push(json!({"type": "External", "external": {
+            "metric": {"name": "gpu_nodes_available"}, "target": {"type": "Value", "value": "1"},
+        }}));
+        self
+    }
+
+    /// `spec.behavior`.
+    #[must_use]
+    pub fn behavior(mut self, behavior: Value) -> Self {
+        self.behavior = Some(behavior);
+        self
+    }
+
+    /// The annotation `plimsoll.dev/mode`.
+    #[must_use]
+    pub fn mode(mut self, mode: &'static str) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// The HPA.
+    pub fn hpa(&self) -> Result<HorizontalPodAutoscaler> {
+        let annotations: Value = self.mode.map_or_else(|| json!({}), |mode| json!({"plimsoll.dev/mode": mode}));
+        Ok(serde_json::from_value(json!({
+            "metadata": {"name": WORKLOAD, "annotations": annotations},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": WORKLOAD},
+                "minReplicas": self.min, "maxReplicas": self.max,
+                "metrics": self.metrics, "behavior": self.behavior,
+            },
+        }))?)
+    }
+}
