@@ -1,9 +1,10 @@
 //! Which HPA a request is about, and what is answered when it is about none.
 
-use super::scene::{Scene, average, deployment, external, external_of, key, pods, textbook, value};
+use super::scene::{average, deployment, external, external_of, key, pods, textbook, value};
 use crate::{
     answer::{CustomRequest, Objects, Reason},
     decision::{Live, answer_custom, custom_metrics, external_metrics},
+    policy::Policy,
     quantity::Milli,
     selector::Selector,
     signal::{LATENCY_P99, Quality, Sample},
@@ -122,7 +123,7 @@ fn labels_are_valid_label_values() {
 
 #[test]
 fn discovery_lists_are_sorted_and_not_empty() {
-    let snapshot = Scene::new().decide();
-    assert!(external_metrics(&snapshot).is_sorted() && external_metrics(&snapshot).len() == 7);
-    assert_eq!(custom_metrics(&snapshot)[0], "pods/dcgm_gpu_utilization");
+    let policy = Policy::default();
+    assert!(external_metrics(&policy).is_sorted() && external_metrics(&policy).len() == 7);
+    assert_eq!(custom_metrics(&policy)[0], "pods/dcgm_gpu_utilization");
 }
