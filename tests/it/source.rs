@@ -22,12 +22,19 @@ async fn until(
     enough: impl Fn(&BTreeMap<String, Vec<SourceEvent>>) -> bool,
 ) -> BTreeMap<String, Vec<SourceEvent>> {
     let mut told: BTreeMap<String, Vec<SourceEvent>> = BTreeMap::new();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(120);
     while !enough(&told) {
-        let event = tokio::time::timeout(std::time::Duration::from_secs(60), results.recv()).await;
-        let event = event.unwrap_or_else(|_| panic!("nothing more after {told:#?}")).expect("the source runs");
+        let event = tokio::time::timeout_at(deadline, results.recv()).await;
+        let event =
+            event.unwrap_or_else(|_| panic!("not enough was told: {:?}", last(&told))).expect("the source runs");
         told.entry(event.source().to_string()).or_default().push(event);
     }
     told
+}
+
+/// The last event of each source.
+fn last(told: &BTreeMap<String, Vec<SourceEvent>>) -> Vec<&SourceEvent> {
+    told.values().filter_map(|events| events.last()).collect()
 }
 
 fn reason(event: &SourceEvent) -> &str {

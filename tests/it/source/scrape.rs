@@ -160,7 +160,7 @@ async fn odd_values_are_refused_one_by_one_and_never_become_numbers() {
 }
 
 #[tokio::test]
-async fn a_large_body_is_read_whole_and_a_compressed_one_too() {
+async fn a_large_body_is_read_whole() {
     let mut upstreams = Upstreams::default();
     let large = upstreams.body(format!("{}{GOOD}", "# comment\n".repeat(100_000))).await;
     let mut running = start(vec![target("large", large)]);
