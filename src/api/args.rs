@@ -198,3 +198,46 @@ async fn client(kubeconfig: Option<&PathBuf>, process: &Client) -> anyhow::Resul
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        serving: SecureServingArgs,
+        #[command(flatten)]
+        authentication: AuthenticationArgs,
+        #[command(flatten)]
+        authorization: AuthorizationArgs,
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_an_aggregated_api_server_except_for_the_memory_of_allowed_answers() {
+        let flags = Flags::parse_from(["serve"]);
+        assert_eq!(flags.serving.address().to_string(), "0.0.0.0:6443");
+        assert_eq!(flags.authentication.authentication_token_webhook_cache_ttl, Duration::from_secs(10));
+        assert_eq!(flags.authorization.authorization_webhook_cache_authorized_ttl, Duration::from_secs(60));
+        assert_eq!(flags.authorization.authorization_webhook_cache_unauthorized_ttl, Duration::from_secs(10));
+        assert_eq!(flags.authorization.authorization_always_allow_paths, ["/healthz", "/readyz", "/livez"]);
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        assert!(Flags::try_parse_from(["serve", "--tls-cert-file", "a"]).is_err());
+        assert!(Flags::try_parse_from(["serve", "--tls-cert-file", "a", "--tls-private-key-file", "b"]).is_ok());
+    }
+
+    #[test]
+    fn durations_are_read_as_kubernetes_writes_them() {
+        for (text, milli) in [("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("7", 7_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milli)));
+        }
+        for text in ["", "s", "-1s", "1d", "1.5s", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -155,3 +155,20 @@ impl<'a> Range<'a> {
         exact || (wildcard && offered.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_accept_header_panics_or_chooses_what_was_not_offered(text in "[ -~]{0,60}") {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_str(&text).unwrap());
+            let chosen = Accept::new(&headers).choose(&[JSON]);
+            prop_assert!(chosen.is_none_or(|chosen| chosen == JSON));
+        }
+    }
+}

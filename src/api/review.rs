@@ -173,3 +173,76 @@ impl<V> Expiry<Key, Arc<Entry<V>>> for ByEntry {
         Some(entry.life)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const KEY: Key = [7; 32];
+
+    fn reviews() -> Reviews<usize> {
+        Reviews::new("subject", Duration::from_secs(2), |_| Duration::from_secs(60), Metrics::default())
+    }
+
+    /// Asks, and answers with the number of questions so far.
+    async fn get(reviews: &Reviews<usize>, asked: &Arc<AtomicUsize>) -> usize {
+        let asked = Arc::clone(asked);
+        reviews.get(KEY, move || async move { Ok(asked.fetch_add(1, Ordering::AcqRel) + 1) }).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ageing_answer_is_given_at_once_and_asked_for_again_behind_it() {
+        let (reviews, asked) = (reviews(), Arc::default());
+        assert_eq!(get(&reviews, &asked).await, 1);
+        tokio::time::advance(Duration::from_secs(44)).await;
+        assert_eq!(get(&reviews, &asked).await, 1);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(get(&reviews, &asked).await, 1, "the old answer, without waiting");
+        while asked.load(Ordering::Acquire) < 2 {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(get(&reviews, &asked).await, 2);
+        assert_eq!(asked.load(Ordering::Acquire), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refresh_that_fails_keeps_the_old_answer_and_is_tried_again() {
+        let (reviews, asked) = (reviews(), Arc::default());
+        assert_eq!(get(&reviews, &asked).await, 1);
+        tokio::time::advance(Duration::from_secs(50)).await;
+        let failed = reviews.get(KEY, || async { Err(Error::Failed("down".to_owned())) }).await;
+        assert_eq!(failed.unwrap(), 1);
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        assert_eq!(get(&reviews, &asked).await, 1);
+        while asked.load(Ordering::Acquire) < 2 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_review_outlives_the_request_that_began_it() {
+        let (reviews, (answer, answered)) = (reviews(), oneshot::channel());
+        let ask = move || async move { answered.await.map_err(|_| Error::Timeout) };
+        let given_up = tokio::time::timeout(Duration::from_secs(1), reviews.get(KEY, ask)).await;
+        assert!(given_up.is_err());
+        answer.send(42).unwrap();
+        let never = || async { Err(Error::Failed("asked again".to_owned())) };
+        assert_eq!(reviews.get(KEY, never).await.unwrap(), 42);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn errors_and_timeouts_are_not_remembered() {
+        let reviews = reviews();
+        let hung = reviews.get(KEY, std::future::pending).await;
+        assert!(matches!(hung, Err(Error::Timeout)));
+        let failed = reviews.get(KEY, || async { Err(Error::Failed("down".to_owned())) }).await;
+        assert!(matches!(failed, Err(Error::Failed(_))));
+        assert_eq!(get(&reviews, &Arc::default()).await, 1);
+    }
+}

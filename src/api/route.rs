@@ -258,3 +258,48 @@ impl HealthKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_authorised_is_what_is_answered() {
+        let path = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/a/ingresses.networking.k8s.io/main/rate";
+        let route = Route::parse(path).unwrap();
+        let Route::Custom(custom) = &route else { panic!("{route:?}") };
+        let described =
+            Described::Objects { resource: "ingresses.networking.k8s.io".to_owned(), name: "main".to_owned() };
+        assert_eq!((custom.namespace.as_str(), &custom.of, custom.metric.as_str()), ("a", &described, "rate"));
+        let Access::Resource { namespace, resource, name, subresource, .. } = route.access(path, &Query::default())
+        else {
+            panic!("not a resource")
+        };
+        let authorised = [namespace, resource, name, subresource];
+        assert_eq!(authorised, ["a", "ingresses.networking.k8s.io", "main", "rate"]);
+    }
+
+    #[test]
+    fn an_escaped_slash_separates_as_it_does_in_kubernetes() {
+        let escaped = Route::parse("/apis/external.metrics.k8s.io/v1beta1/namespaces%2Fshop%2Fqueue");
+        assert_eq!(escaped, Route::parse("/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/queue"));
+        assert!(escaped.is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_panics(path in "\\PC{0,80}") {
+            let _ = Route::parse(&path);
+        }
+
+        #[test]
+        fn a_route_of_names_gives_the_names_back(namespace in "[a-z0-9-]{1,20}", metric in "[A-Za-z0-9_:.|-]{1,40}") {
+            prop_assume!(!["status", "finalize", ".", ".."].contains(&metric.as_str()));
+            prop_assume!(![".", ".."].contains(&namespace.as_str()));
+            let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{metric}");
+            prop_assert_eq!(Route::parse(&path), Some(Route::External(ExternalRoute { namespace, metric })));
+        }
+    }
+}

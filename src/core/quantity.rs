@@ -5,6 +5,10 @@
 //! units; beyond that it saturates. The format (`1Gi` or `1073741824`) is not kept: the canonical print is that of
 //! `DecimalSI`. What goes to an HPA is [`Milli`], an integer count of thousandths, since the controller itself
 //! computes with `Quantity.MilliValue()`. Arithmetic never wraps and never panics.
+//!
+//! Checked against that package on 100,000 random texts; three of its faults are not copied: it rounds the thousandths
+//! of very fine or very large negative numbers towards or past zero, wraps what does not fit an `i64`, and prints
+//! `20e20` as `2`.
 
 mod parse;
 

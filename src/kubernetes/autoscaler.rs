@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::{
     health::Feed,
     request::{self, Failure},
-    watch::{Context, Error, Quiet},
+    watch::{Backoff, Context, Error, Quiet},
 };
 use crate::clock;
 
@@ -47,9 +47,9 @@ struct GroupVersion {
 
 /// Looks until nobody reads the changes any more.
 pub(crate) async fn run(context: Context) -> Result<(), Error> {
-    let (mut last, mut quiet) = (None, Quiet::default());
+    let (mut last, mut quiet, mut backoff) = (None, Quiet::default(), Backoff::default());
     loop {
-        match detect(&context, &mut quiet).await {
+        let wait = match detect(&context, &mut quiet).await {
             Ok(evidence) => {
                 context.health.heard(Feed::NodeAutoscaler, clock::now());
                 if last.as_ref() != Some(&evidence) {
@@ -58,15 +58,18 @@ pub(crate) async fn run(context: Context) -> Result<(), Error> {
                     last = Some(evidence);
                 }
                 context.health.listed(Feed::NodeAutoscaler, []);
+                backoff.reset();
+                context.settings.autoscaler_interval
             }
             Err(failure) => {
                 context.health.failed(Feed::NodeAutoscaler, failure.to_string());
                 if quiet.speak(&failure) {
                     warn!(%failure, "cannot look for a node autoscaler");
                 }
+                backoff.next(&failure)
             }
-        }
-        sleep(context.settings.autoscaler_interval).await;
+        };
+        sleep(wait).await;
     }
 }
 

@@ -8,6 +8,7 @@ mod discovery;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{StreamExt, stream};
@@ -40,7 +41,11 @@ const CONCURRENCY: usize = 8;
 /// Largest scale that is read, in bytes.
 const MAX_SCALE: usize = 1024 * 1024;
 /// How long a scale that cannot be read stands; then the workload is unknown.
-const KEEP: std::time::Duration = std::time::Duration::from_secs(60);
+const KEEP: Duration = Duration::from_secs(60);
+/// Longest round: with a server that does not answer, each call costs seconds, and what is old must be forgotten.
+const ROUND: Duration = Duration::from_secs(20);
+/// How long one scale may take: it is one read of one object.
+const CALL: Duration = Duration::from_secs(5);
 
 /// Collects what HPAs scale.
 #[derive(Debug)]
@@ -106,7 +111,9 @@ pub(crate) async fn run(context: Context, mut wanted: Polled) -> Result<(), Erro
         Poller { context, discovery: Discovery::default(), known: BTreeMap::new(), quiet: BTreeMap::new() };
     loop {
         let targets = wanted.borrow_and_update().clone();
-        poller.round(&targets).await?;
+        // A round that is cut off is followed by another: what is known changes only after it was handed over.
+        timeout(ROUND, poller.round(&targets)).await.unwrap_or(Ok(()))?;
+        poller.forget_old().await?;
         // Ends early when an HPA names something new; cancel safe, since a change stays marked until it is read.
         if matches!(timeout(interval, wanted.changed()).await, Ok(Err(_))) {
             return Err(Error::Closed);
@@ -167,7 +174,7 @@ impl Poller {
                 Err(failure) => self.failed(&target.workload, &failure).await?,
             }
         }
-        let (client, patience) = (self.context.client.clone(), self.context.settings.call_timeout);
+        let (client, patience) = (self.context.client.clone(), CALL.min(self.context.settings.call_timeout));
         let mut answers = stream::iter(located)
             .map(|(workload, path)| {
                 let client = client.clone();
@@ -180,6 +187,7 @@ impl Poller {
                 Err(failure) => self.failed(&workload, &failure).await?,
             }
         }
+        self.context.health.listed(Feed::Scales, []);
         Ok(())
     }
 
@@ -189,11 +197,11 @@ impl Poller {
             info!(%workload, "scale can be read again");
         }
         let known = Known { scale: scale.clone(), at: Instant::now() };
-        let before = self.known.insert(workload.clone(), known);
-        if before.is_some_and(|before| before.scale == scale) {
-            return Ok(());
+        if self.known.get(&workload).is_none_or(|before| before.scale != scale) {
+            self.send(&workload, Delta::Applied((workload.clone(), scale))).await?;
         }
-        self.send(&workload.clone(), Delta::Applied((workload, scale))).await
+        self.known.insert(workload, known);
+        Ok(())
     }
 
     /// A scale that is gone is gone at once; one that cannot be read, after a while.
@@ -202,8 +210,15 @@ impl Poller {
         if self.quiet.entry(workload.clone()).or_default().speak(failure) {
             warn!(%workload, %failure, "cannot read the scale of a target of an HPA");
         }
-        let expired = self.known.get(workload).is_some_and(|known| known.at.elapsed() > KEEP || failure.is(404));
-        if expired { self.forget(workload).await } else { Ok(()) }
+        if failure.is(404) && self.known.contains_key(workload) { self.forget(workload).await } else { Ok(()) }
+    }
+
+    async fn forget_old(&mut self) -> Result<(), Error> {
+        let old = self.known.iter().filter(|(_, known)| known.at.elapsed() > KEEP).map(|(key, _)| key.clone());
+        for workload in old.collect::<Vec<_>>() {
+            self.forget(&workload).await?;
+        }
+        Ok(())
     }
 
     async fn forget_unnamed(&mut self, targets: &BTreeSet<Target>) -> Result<(), Error> {
@@ -217,8 +232,9 @@ impl Poller {
     }
 
     async fn forget(&mut self, workload: &WorkloadKey) -> Result<(), Error> {
+        self.send(workload, Delta::Deleted(workload.clone())).await?;
         self.known.remove(workload);
-        self.send(workload, Delta::Deleted(workload.clone())).await
+        Ok(())
     }
 
     async fn send(&self, of: &WorkloadKey, delta: Delta<(WorkloadKey, ScaleTarget), WorkloadKey>) -> Result<(), Error> {

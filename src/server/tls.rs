@@ -86,15 +86,16 @@ impl Tls {
 
     /// Follows the files for ever. A bad change is counted and logged, and the last good certificate stays in use.
     pub async fn watch_files(&self) {
-        let Some(files) = &self.files else { return std::future::pending().await };
         let mut tick = tokio::time::interval(POLL);
         loop {
             tick.tick().await;
-            self.reload(files).await;
+            self.reload().await;
         }
     }
 
-    async fn reload(&self, files: &Files) {
+    /// Reads the files now, if there are any.
+    pub async fn reload(&self) {
+        let Some(files) = &self.files else { return };
         match self.try_reload(files).await {
             Ok(false) => {}
             Ok(true) => {

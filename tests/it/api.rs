@@ -2,14 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod answers;
-//mod authentication;
-//mod authorization;
-//mod certificates;
+mod authentication;
+mod authorization;
+mod certificates;
 mod client;
-//mod connections;
+mod connections;
 mod discovery;
 mod health;
-//mod kube_apiserver;
-//mod rotation;
+mod kube_apiserver;
+mod rotation;
 mod routes;
-//mod world;
+mod world;

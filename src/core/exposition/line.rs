@@ -119,12 +119,17 @@ fn unescape(raw: &str) -> String {
 fn read_numbers(rest: &str, unit: TimestampUnit) -> Result<(f64, Option<i64>), Fault> {
     let (value, rest) = take_word(rest);
     let value = number(value).ok_or(Fault::Value)?;
-    let (word, rest) = take_word(rest);
-    if word.is_empty() || word.starts_with('#') {
+    if ended(rest) {
         return Ok((value, None));
     }
+    let (word, rest) = take_word(rest);
     let timestamp = timestamp(word, unit).ok_or(Fault::Timestamp)?;
-    if rest.is_empty() || rest.starts_with('#') { Ok((value, Some(timestamp))) } else { Err(Fault::Trailing) }
+    if ended(rest) { Ok((value, Some(timestamp))) } else { Err(Fault::Trailing) }
+}
+
+/// Whether nothing follows that matters: the end of the line or an exemplar.
+fn ended(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with("# {")
 }
 
 /// A number as Go prints it. One too large for an `f64` is no number, as for Prometheus; infinity must be spelt out.

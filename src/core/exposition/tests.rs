@@ -73,7 +73,6 @@ fn what_real_exporters_write_oddly_is_read() {
         "  m{a=\"b\"} 1.0e0  ",
         "m{a=\"b\"} +1",
         "m{a=\"b\"} 1 # {trace_id=\"x\"} 0.5 1520879607.789",
-        "m{a=\"b\"} 1 #",
     ] {
         assert_eq!(one(line), plain, "{line:?}");
     }
@@ -178,6 +177,8 @@ fn each_malformed_line_is_named_with_its_fault() {
         (b"m{a=\"b\"", Fault::Separator),
         (b"m{a=\"b\",a=\"b\"} 1", Fault::DuplicateLabel),
         (b"m 1 now", Fault::Timestamp),
+        (b"m 1 #1700000000000", Fault::Timestamp),
+        (b"m 1 2 # note", Fault::Trailing),
         (b"m 1 2 3", Fault::Trailing),
         (b"m 1 2 x # {} 1", Fault::Trailing),
         (long_name.as_bytes(), Fault::LongName),

@@ -22,6 +22,7 @@ fn assert_quantiles(buckets: &[(f64, f64)], expected: &[(f64, f64)]) {
 
 /// `TestBucketQuantile_ForcedMonotonicity` of `promql/quantile_test.go`, Prometheus v0.315.0.
 #[test]
+#[expect(clippy::excessive_precision, reason = "the numbers are written as upstream writes them")]
 fn quantiles_are_those_of_the_unit_tests_of_prometheus() {
     let simple = [(1.0, 15.0), (0.99, 14.85), (0.9, 13.5), (0.5, 7.5)];
     assert_quantiles(&[(10.0, 10.0), (15.0, 15.0), (20.0, 15.0), (30.0, 15.0), (INF, 15.0)], &simple);

@@ -282,10 +282,10 @@ fn a_server_of_ones_own_is_read_by_the_textbook_names() {
 
 #[test]
 fn a_histogram_with_too_many_series_keeps_those_within_the_bound() {
-    let body: String = (0..300)
+    let lines: Vec<_> = (0..300)
         .map(|path| format!("http_request_duration_seconds_bucket{{path=\"{path:03}\",le=\"+Inf\"}} 1\n"))
         .collect();
-    let observed = observe("generic", &pod("a"), &body);
+    let observed = observe("generic", &pod("a"), &lines.concat());
     let Reading::Histogram { series, .. } = &observed.observations[0].reading else { panic!("no histogram") };
     assert_eq!(series.len(), 256);
     assert_eq!(observed.refused, BTreeMap::from([(Refused::TooManySeries, 44)]));
@@ -320,7 +320,7 @@ proptest! {
             let metric = if *engine { "DCGM_FI_PROF_GR_ENGINE_ACTIVE" } else { "DCGM_FI_DEV_GPU_UTIL" };
             let value = if *engine { f64::from(*value) / 100.0 } else { f64::from(*value) };
             format!("{metric}{{gpu=\"{gpu}\",UUID=\"{gpu}\",namespace=\"ml\",pod=\"{pod}\"}} {value}\n")
-        }).collect::<String>();
+        }).collect::<Vec<_>>().concat();
         let forward = dcgm(&body(&lines));
         lines.reverse();
         let close = |(left, right): (&(String, f64), &(String, f64))| left.0 == right.0 && (left.1 - right.1).abs() < 1e-9;

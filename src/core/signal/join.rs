@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map};
 use jiff::Timestamp;
 
 use super::{
-    Quality, Refused, Sample, Signals, Store, check,
+    Bounds, Quality, Refused, Sample, Signals, Store, check,
     store::{Claims, Source},
     window::{self, Window},
 };
@@ -25,7 +25,7 @@ impl Store {
     /// workloads. What is older than the bound of the last known good value is absent.
     #[must_use]
     pub fn signals(&self, view: &View, policy: &Policy, now: Timestamp) -> Signals {
-        let moment = Moment { view, policy, now };
+        let moment = Moment { bounds: &self.bounds, view, policy, now };
         let mut signals = Signals::default();
         let mut windows = Windows::new();
         for (name, source) in &self.sources {
@@ -45,6 +45,7 @@ impl Store {
 
 /// What decides which of the stored values are signals.
 struct Moment<'a> {
+    bounds: &'a Bounds,
     view: &'a View,
     policy: &'a Policy,
     now: Timestamp,
@@ -107,13 +108,13 @@ impl Moment<'_> {
         Some((Sample { value, at, quality: best }, quantile))
     }
 
-    /// The quality that its age leaves a sample; none if it is too old.
+    /// The quality that its age leaves a sample; none if it is too old, or from before a clock went back.
     fn quality(&self, at: Timestamp) -> Option<Quality> {
-        let age = self.now.duration_since(at);
-        if age <= self.policy.live_bound {
+        let young = |age| self.bounds.hold(at, self.now, age);
+        if young(self.policy.live_bound) {
             Some(Quality::Live)
         } else {
-            (age <= self.policy.last_known_good_bound).then_some(Quality::LastKnownGood)
+            young(self.policy.last_known_good_bound).then_some(Quality::LastKnownGood)
         }
     }
 

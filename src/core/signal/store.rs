@@ -15,6 +15,9 @@ use crate::{
     quantity::Milli,
 };
 
+/// Characters of a reason that are kept: a condition of an HPA shows it on one screen.
+const REASON_MAX: usize = 500;
+
 /// Bounds of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -26,14 +29,14 @@ pub struct Bounds {
     pub values: usize,
     /// How far in the future a sample time may lie.
     pub skew: SignedDuration,
-    /// Age above which a sample is refused and forgotten.
+    /// Age above which a sample is refused and forgotten: the policy's bound of the last known good value.
     pub age: SignedDuration,
 }
 
 /// What all sources have told.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     pub(super) sources: BTreeMap<String, Source>,
     /// Values held of all sources.
     held: usize,
@@ -104,6 +107,13 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    /// Whether a time lies within that age of now, and not in the future by more than the skew.
+    pub(super) fn hold(&self, at: Timestamp, now: Timestamp, age: SignedDuration) -> bool {
+        (-self.skew..=age).contains(&now.duration_since(at))
+    }
+}
+
 // === impl Store ===
 
 impl Store {
@@ -165,9 +175,11 @@ impl Store {
         })
     }
 
-    /// Notes that a source could not be read. Its values stay and grow old.
+    /// Notes that a source could not be read. Its values stay and grow old. A long reason is cut: it may quote what
+    /// the source said.
     pub fn fail(&mut self, source: &str, reason: impl Into<String>, at: Timestamp) {
-        let _held = self.change(source, at, |entry, _| entry.health.error = Some(reason.into()));
+        let reason = reason.into().chars().take(REASON_MAX).collect();
+        let _held = self.change(source, at, |entry, _| entry.health.error = Some(reason));
     }
 
     /// Drops a source that no longer exists.
@@ -268,13 +280,13 @@ impl Source {
         };
     }
 
-    /// Forgets what is too old to be served, whoever asks.
+    /// Forgets what is too old to be served, whoever asks, and what was sampled before a clock went back.
     fn prune(&mut self, now: Timestamp, bounds: &Bounds) {
         for pods in self.gauges.values_mut() {
-            pods.retain(|_, entry| now.duration_since(entry.at) <= bounds.age);
+            pods.retain(|_, entry| bounds.hold(entry.at, now, bounds.age));
         }
         for pods in self.windows.values_mut() {
-            pods.retain(|_, window| window.prune(now));
+            pods.retain(|_, window| window.prune(now, bounds));
         }
         self.gauges.retain(|_, pods| !pods.is_empty());
         self.windows.retain(|_, pods| !pods.is_empty());
@@ -300,5 +312,13 @@ impl Tally {
         if let Err(refused) = taken {
             *self.refused.entry(refused).or_default() += 1;
         }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Whether the running count of held values is their number.
+    pub(super) fn held_matches(&self) -> bool {
+        self.held == self.sources.values().map(Source::len).sum::<usize>() && self.held <= self.bounds.values
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Bounds;
 use crate::histogram::{self, Flag, Histogram, Quantile, THIN};
 
 /// The normal window.
@@ -86,10 +87,10 @@ impl Window {
     }
 
     /// Forgets slots that no window reaches; returns whether anything is left to build on.
-    pub(super) fn prune(&mut self, now: Timestamp) -> bool {
+    pub(super) fn prune(&mut self, now: Timestamp, bounds: &Bounds) -> bool {
         let oldest = first_slot(now, WIDE);
         self.slots.retain(|slot| slot.start >= oldest);
-        self.last.is_some_and(|last| now.duration_since(last) <= WIDE)
+        self.last.is_some_and(|last| bounds.hold(last, now, WIDE))
     }
 
     /// The slots that the window of that length reaches.

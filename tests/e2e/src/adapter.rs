@@ -1,6 +1,6 @@
 //! `plimsoll serve` as the cluster sees it: installed by `deploy/`, with its ServiceAccount's rights and no others.
 
-use std::{fmt::Write, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     ControlPlane,
     kubeconfig::{self, Identity},
-    manifests::{self, API_SERVICES, NAME, NAMESPACE},
+    manifests::{self, API_SERVICES, NAME, NAMESPACE, Scope},
     pki::Pair,
     ports,
     process::{Ending, Process},
@@ -44,10 +44,11 @@ impl Adapter {
         let [port, status_port] = ports::free()?;
         let serving = serving_certificate(plane)?;
         plane.pki.write_pair("plimsoll", &serving)?;
-        manifests::apply(plane, port, &serving).await?;
+        manifests::apply(plane, Scope::Installation, port, &serving).await?;
         let kubeconfig = service_account_kubeconfig(plane, NAMESPACE, NAME).await?;
         let config = plane.path("plimsoll.yaml");
-        std::fs::write(&config, config_text(settings)?).context("writing the adapter's configuration")?;
+        std::fs::write(&config, serde_json::to_string_pretty(&self::config(settings))?)
+            .context("writing the adapter's configuration")?;
 
         let file = |flag: &str, path: PathBuf| format!("--{flag}={}", path.display());
         let arguments = vec![
@@ -65,11 +66,14 @@ impl Adapter {
         ];
         let process = Process::spawn("plimsoll", &tools::plimsoll()?, &arguments, &plane.logs(), Ending::Term)?;
         let mut adapter = Self { process, port, status_port, authority: plane.pki.cluster.certificate().to_owned() };
+        adapter.wait_ready().await?;
+        // Only now: kube-apiserver would log that the APIs are not there, and its log is asserted on.
+        manifests::apply(plane, Scope::Everything, port, &serving).await?;
         adapter.wait_available(plane).await?;
         Ok(adapter)
     }
 
-    async fn wait_available(&mut self, plane: &ControlPlane) -> Result<()> {
+    async fn wait_ready(&mut self) -> Result<()> {
         let client = self.client(None)?;
         let ready = wait::until("the adapter's /readyz", START, async || {
             let answer = client.get(self.url("/readyz")).send().await?;
@@ -81,6 +85,10 @@ impl Adapter {
             self.process.check()?;
             return Err(error.context(self.process.tail(30)));
         }
+        Ok(())
+    }
+
+    async fn wait_available(&self, plane: &ControlPlane) -> Result<()> {
         for name in API_SERVICES {
             wait::until(&format!("APIService {name} to be Available"), START, async || {
                 let condition = available(&plane.client, name).await?;
@@ -159,11 +167,26 @@ pub async fn service_account_kubeconfig(plane: &ControlPlane, namespace: &str, n
 }
 
 /// All time constants compressed as the cluster's are; everything else as shipped.
-fn config_text(settings: &Settings) -> Result<String> {
-    let mut text = String::new();
-    writeln!(text, "tick: 1s")?;
+fn config(settings: &Settings) -> Value {
+    let mut config = json!({
+        "apiVersion": "plimsoll.dev/v1alpha1", "kind": "Configuration",
+        "tick": "1s",
+        "policy": {
+            "shedGrace": "5s", "syncPeriod": "2s", "downscaleStabilization": "10s", "lastKnownGoodBound": "15s",
+        },
+        // Pods are on loopback here, which nobody's are in earnest.
+        "scrape": {"interval": "1s", "allowLoopback": true},
+    });
     if let Some(url) = &settings.prometheus {
-        writeln!(text, "prometheus: {{url: {url}}}")?;
+        config["dcgm"] = json!({"discover": false});
+        config["pods"] = json!({"annotations": false, "portNames": []});
+        config["prometheus"] = json!([{
+            "name": "e2e", "url": url, "interval": "1s",
+            "queries": [
+                {"signal": "queueLength", "query": "inference_queue_length"},
+                {"signal": "gpuUtilization", "query": "DCGM_FI_DEV_GPU_UTIL"},
+            ],
+        }]);
     }
-    Ok(text)
+    config
 }

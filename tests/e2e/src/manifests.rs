@@ -20,9 +20,18 @@ pub const NAME: &str = "plimsoll";
 pub const API_SERVICES: [&str; 3] =
     ["v1beta1.external.metrics.k8s.io", "v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"];
 
-/// Applies everything, with APIServices that lead to `port` and trust this cluster's authority.
-pub async fn apply(plane: &ControlPlane, port: u16, serving: &Pair) -> Result<()> {
-    let folder = write_overlay(plane, port, serving).await?;
+/// How much of the manifests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All but the APIServices: what the adapter needs to start.
+    Installation,
+    /// Everything: from here on kube-apiserver asks the adapter.
+    Everything,
+}
+
+/// Applies so much of it, with APIServices that lead to `port` and trust this cluster's authority.
+pub async fn apply(plane: &ControlPlane, scope: Scope, port: u16, serving: &Pair) -> Result<()> {
+    let folder = write_overlay(plane, scope, port, serving).await?;
     let folder = folder.to_str().context("the temporary folder is not UTF-8")?;
     plane
         .kubectl(&["apply", "--server-side", "--validate=strict", "-k", folder])
@@ -31,7 +40,7 @@ pub async fn apply(plane: &ControlPlane, port: u16, serving: &Pair) -> Result<()
     Ok(())
 }
 
-async fn write_overlay(plane: &ControlPlane, port: u16, serving: &Pair) -> Result<PathBuf> {
+async fn write_overlay(plane: &ControlPlane, scope: Scope, port: u16, serving: &Pair) -> Result<PathBuf> {
     let root = plane.path("deploy");
     if root.exists() {
         std::fs::remove_dir_all(&root)?;
@@ -48,15 +57,20 @@ async fn write_overlay(plane: &ControlPlane, port: u16, serving: &Pair) -> Resul
     }
     let overlay = root.join("overlays/loopback");
     std::fs::create_dir_all(&overlay)?;
-    write(&overlay.join("kustomization.yaml"), &serde_json::to_string_pretty(&kustomization(port))?)?;
+    write(&overlay.join("kustomization.yaml"), &serde_json::to_string_pretty(&kustomization(scope, port))?)?;
     Ok(overlay)
 }
 
-fn kustomization(port: u16) -> Value {
+fn kustomization(scope: Scope, port: u16) -> Value {
     let service = json!([
         {"op": "replace", "path": "/spec", "value": {"type": "ExternalName", "externalName": "localhost"}},
     ]);
-    let api_service = json!([{"op": "replace", "path": "/spec/service/port", "value": port}]);
+    let api_service = match scope {
+        Scope::Installation => {
+            json!({"$patch": "delete", "apiVersion": "v1", "kind": "APIService", "metadata": {"name": "any"}})
+        }
+        Scope::Everything => json!([{"op": "replace", "path": "/spec/service/port", "value": port}]),
+    };
     let deployment = json!([{"op": "replace", "path": "/spec/replicas", "value": 0}]);
     let patch = |kind: &str, patch: &Value| json!({"target": {"kind": kind}, "patch": patch.to_string()});
     json!({

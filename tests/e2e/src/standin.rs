@@ -2,8 +2,8 @@
 //!
 //! kwok's pods run nothing. This server watches the pods of one scenario, listens on each pod's own address and
 //! port, and serves there what the real thing would, so that the adapter gets real HTTP from real addresses.
-//! Load is conserved: a scenario sets totals ([`Load`]), which are divided over the Ready inference pods at the
-//! moment of each scrape; a pod that is not Ready reports nothing of it, and an exporter shows its GPU idle.
+//! Load is conserved: a scenario sets totals ([`Load`]), which are divided over the Ready inference pods; it takes
+//! load a moment to reach a new one. A pod that is not Ready reports none of it, and its exporter an idle GPU.
 
 mod fleet;
 mod histogram;
@@ -72,11 +72,12 @@ impl Load {
     pub const NONE: Self = Self { queue: 0.0, gpu: 0.0, rate: 0.0 };
 
     /// A load for which targets of 10 waiting requests and of 80 % ask for exactly `replicas` replicas; the queue
-    /// decides, since DCGM reports whole per cents and a rounding must not ask for one more.
+    /// decides. Half a request less than a full target: a third of a request is rounded up to a thousandth on its
+    /// way to the HPA, and these roundings must not ask for one more.
     #[must_use]
     pub fn for_replicas(replicas: u32) -> Self {
         let replicas = f64::from(replicas);
-        Self { queue: 10.0 * replicas, gpu: 70.0 * replicas, rate: 20.0 * replicas }
+        Self { queue: (10.0 * replicas - 0.5).max(0.0), gpu: 70.0 * replicas, rate: 20.0 * replicas }
     }
 
     /// `factor` times as much of everything.
@@ -98,9 +99,9 @@ impl StandIn {
         });
         let (alive, watching) = watch::channel(true);
         let mut tasks = JoinSet::new();
-        let (changed, changes) = watch::channel(());
-        tasks.spawn(fleet::watch_pods(client, world.to_owned(), shared.clone(), changed));
-        tasks.spawn(serve::keep_listening(shared.clone(), changes, watching));
+        let (news, pods) = watch::channel(());
+        tasks.spawn(fleet::watch_pods(client, world.to_owned(), shared.clone(), news));
+        tasks.spawn(serve::keep_listening(shared.clone(), pods, watching));
         Self { shared, alive, _tasks: tasks }
     }
 
@@ -134,8 +135,7 @@ impl StandIn {
     /// Waiting requests at each Ready pod; the whole queue where nothing is Ready.
     #[must_use]
     pub fn queue_per_pod(&self) -> f64 {
-        let ready = lock(&self.shared.fleet).ready();
-        self.load().queue / ready.max(1) as f64
+        self.load().queue * lock(&self.shared.fleet).part()
     }
 
     /// The addresses that answer now, for a Prometheus that is told its targets.

@@ -81,9 +81,13 @@ pub fn main(scenarios: Vec<Scenario>, prepare: impl AsyncFnOnce() -> Result<Clus
             Err(error) => return complain(&error),
         };
         println!("control plane and adapter ready after {:.1} s", began.elapsed().as_secs_f64());
-        let failed = run(chosen, &cluster).await;
+        let mut failed = run(chosen, &cluster).await;
         if failed > 0 {
             cluster.print_logs();
+        }
+        if let Some(Err(error)) = Arc::into_inner(cluster).map(|cluster| cluster.adapter.terminate()) {
+            println!("FAILED  the adapter ends when it is asked to\n{error:?}");
+            failed += 1;
         }
         println!("\n{failed} failed; {:.0} s in all", began.elapsed().as_secs_f64());
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -94,7 +98,9 @@ pub fn main(scenarios: Vec<Scenario>, prepare: impl AsyncFnOnce() -> Result<Clus
 fn choose(scenarios: Vec<Scenario>) -> Option<Vec<Scenario>> {
     let (flags, names): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|word| word.starts_with('-'));
     if flags.iter().any(|flag| flag == "--list") {
-        scenarios.iter().for_each(|scenario| println!("{}: test", scenario.name));
+        for scenario in &scenarios {
+            println!("{}: test", scenario.name);
+        }
         return None;
     }
     let wanted = |scenario: &Scenario| names.is_empty() || names.iter().any(|name| scenario.name.contains(name));

@@ -64,6 +64,7 @@ struct Record {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts of a pod's status")]
 struct Seen {
     bound: bool,
     running: bool,
@@ -104,6 +105,12 @@ impl Trajectory {
     #[must_use]
     pub fn since(&self, mark: Mark) -> Duration {
         self.read().now().saturating_sub(mark.0)
+    }
+
+    /// How long after `mark` a step was.
+    #[must_use]
+    pub fn from(&self, mark: Mark, step: Step) -> Duration {
+        step.at.saturating_sub(mark.0)
     }
 
     /// The newest `spec.replicas`; 0 before the Deployment was seen.

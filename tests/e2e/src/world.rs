@@ -14,15 +14,15 @@ use k8s_openapi::api::{
     core::v1::{Namespace, Node, Pod, ServiceAccount},
 };
 use kube::{
-    Api, Client, Resource,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
     ControlPlane, Trajectory,
-    standin::StandIn,
+    standin::{StandIn, WORLD},
     trajectory::Count,
     wait,
     workload::{self, Autoscaler, Inference, WORKLOAD},
@@ -93,6 +93,13 @@ impl<'a> World<'a> {
             names.push(self.add_node(gpus).await?);
         }
         Ok(names)
+    }
+
+    /// The names of its nodes.
+    pub async fn nodes(&self) -> Result<Vec<String>> {
+        let selector = ListParams::default().labels(&format!("{WORLD}={}", self.name));
+        let nodes: Api<Node> = Api::all(self.client());
+        Ok(nodes.list(&selector).await?.iter().map(ResourceExt::name_any).collect())
     }
 
     /// Waits until the node's Ready condition is `status`.
@@ -217,7 +224,7 @@ impl<'a> World<'a> {
     pub async fn remove(self) -> Result<()> {
         let nodes: Api<Node> = Api::all(self.client());
         let pods: Api<Pod> = Api::namespaced(self.client(), EXPORTERS);
-        let selector = kube::api::ListParams::default().labels(&format!("{}={}", crate::standin::WORLD, self.name));
+        let selector = ListParams::default().labels(&format!("{WORLD}={}", self.name));
         let namespaces: Api<Namespace> = Api::all(self.client());
         namespaces.delete(&self.name, &DeleteParams::default()).await?;
         self.wait_pods("all pods to be gone", |pods| pods == Count::default()).await?;

@@ -157,6 +157,22 @@ async fn a_forbidden_list_is_tried_again_until_it_is_permitted() {
 }
 
 #[tokio::test]
+async fn a_watch_goes_on_where_it_was_when_the_server_is_well_again() {
+    let mut harness = Harness::start(Api::start().await).await;
+    harness.until_ready().await;
+    harness.api.refuse(PODS, 503);
+    let error = |harness: &Harness| harness.health.snapshot()[&Feed::Pods].last_error.clone();
+    harness.until("an error", |harness| error(harness).is_some_and(|error| error.contains("503"))).await;
+    assert!(harness.health.ready(), "readiness does not follow the API server");
+    harness.api.refuse(PODS, 200);
+    harness.until("a watch", |harness| error(harness).is_none() && harness.api.watching(PODS) > 0).await;
+    harness.api.event(PODS, "ADDED", pod("a", ""));
+    harness.until("a", |harness| harness.pod_names() == ["a"]).await;
+    assert_eq!(harness.health.snapshot()[&Feed::Pods].lists, 1);
+    harness.stop().await;
+}
+
+#[tokio::test]
 async fn another_kind_is_polled_through_its_scale() {
     let api = Api::start().await;
     api.list(HPAS, [hpa("big", "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "big")]);

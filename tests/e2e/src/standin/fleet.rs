@@ -1,9 +1,10 @@
 //! Which pods there are, which are Ready, which GPU each has, and what share of the load is theirs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::TryStreamExt;
@@ -18,6 +19,10 @@ use kube::{
 use tokio::{sync::watch, time::Instant};
 
 use super::{DIALECT, Dialect, GPUS, Load, Shared, WORLD, histogram::Durations, lock};
+
+/// How long load needs to move to a replica that has become Ready. Longer than a scrape interval of 1 s and its
+/// delays, so that no two scrapes of one interval see the same requests at two replicas.
+const HANDOVER: Duration = Duration::from_millis(2500);
 
 /// Namespace and name.
 pub(super) type PodName = (String, String);
@@ -69,7 +74,7 @@ pub(super) struct Gpu {
 struct Member {
     target: Option<Target>,
     node: Option<String>,
-    ready: bool,
+    ready_since: Option<Instant>,
     exporter: bool,
     /// GPUs that it asks for; for an exporter: that its node has.
     gpus: usize,
@@ -81,6 +86,8 @@ struct Member {
 #[derive(Debug, Default)]
 pub(super) struct Fleet {
     members: BTreeMap<PodName, Member>,
+    /// How many replicas were Ready from which moment on.
+    ready: VecDeque<(Instant, usize)>,
     /// A GPU keeps its holder until that pod is gone, as on a real node.
     gpus: BTreeMap<String, Vec<Option<PodName>>>,
 }
@@ -88,8 +95,16 @@ pub(super) struct Fleet {
 // === impl Fleet ===
 
 impl Fleet {
-    pub(super) fn ready(&self) -> usize {
-        self.members.values().filter(|member| member.serves()).count()
+    /// The part of the load that each replica has which has been Ready for [`HANDOVER`].
+    ///
+    /// It is the smallest part of that time, so that pages that were fetched at moments up to [`HANDOVER`] apart
+    /// never add up to more than the whole load: what one fetch sees move away, an earlier one must not have seen
+    /// arrive elsewhere. They add up to exactly the load when the replicas have been the same for so long.
+    pub(super) fn part(&self) -> f64 {
+        let begin = Instant::now().checked_sub(HANDOVER);
+        let first = self.ready.iter().rposition(|(since, _)| begin.is_some_and(|begin| *since <= begin)).unwrap_or(0);
+        let most = self.ready.iter().skip(first).map(|(_, count)| *count).max().unwrap_or(0);
+        1.0 / most.max(1) as f64
     }
 
     pub(super) fn targets(&self) -> Vec<Target> {
@@ -98,12 +113,11 @@ impl Fleet {
 
     /// What the replica at `target` reports under `load`; its counter advances by the time since the last call.
     pub(super) fn share_of(&mut self, target: &Target, load: Load) -> Share {
-        let ready = self.ready().max(1) as f64;
-        let now = Instant::now();
+        let (part, now) = (self.part(), Instant::now());
         let Some(member) = self.members.get_mut(&(target.namespace.clone(), target.pod.clone())) else {
             return Share::default();
         };
-        let part = if member.serves() { 1.0 / ready } else { 0.0 };
+        let part = if member.serves() { part } else { 0.0 };
         let answered = load.rate * part * now.duration_since(member.counted).as_secs_f64();
         member.durations.add(answered, latency(load));
         member.counted = now;
@@ -113,7 +127,7 @@ impl Fleet {
     /// The GPUs of `node` under `load`, in the order of their indices.
     pub(super) fn gpus(&self, node: &str, load: Load) -> Vec<Gpu> {
         // DCGM reports whole per cents, and never more than 100 of one GPU.
-        let busy = (load.gpu / self.ready().max(1) as f64).clamp(0.0, 100.0);
+        let busy = (load.gpu * self.part()).clamp(0.0, 100.0);
         let slots = self.gpus.get(node).map_or(&[][..], Vec::as_slice);
         let gpu = |holder: &Option<PodName>| {
             let serves = holder.as_ref().and_then(|pod| self.members.get(pod)).is_some_and(Member::serves);
@@ -130,9 +144,11 @@ impl Fleet {
         let mut member = Member::of(pod);
         if let Some(before) = before {
             (member.durations, member.counted) = (before.durations, before.counted);
+            member.ready_since = member.ready_since.map(|now| before.ready_since.unwrap_or(now));
         }
         self.hold_gpus(&name, &member);
         self.members.insert(name, member);
+        self.note_ready();
     }
 
     fn delete(&mut self, name: &PodName) {
@@ -141,6 +157,17 @@ impl Fleet {
             if slot.as_ref() == Some(name) {
                 *slot = None;
             }
+        }
+        self.note_ready();
+    }
+
+    fn note_ready(&mut self) {
+        let count = self.members.values().filter(|member| member.is_ready_replica()).count();
+        if self.ready.back().is_none_or(|(_, last)| *last != count) {
+            self.ready.push_back((Instant::now(), count));
+        }
+        while self.ready.get(1).is_some_and(|(since, _)| since.elapsed() > HANDOVER) {
+            self.ready.pop_front();
         }
     }
 
@@ -176,11 +203,12 @@ impl Member {
         let requested = containers.iter().filter_map(|container| {
             container.resources.as_ref()?.requests.as_ref()?.get("nvidia.com/gpu")?.0.parse::<usize>().ok()
         });
+        let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
         let of_node = pod.annotations().get(GPUS).and_then(|gpus| gpus.parse().ok());
         Self {
             target: target(pod),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
-            ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+            ready_since: ready.then(Instant::now),
             exporter: is_exporter(pod),
             gpus: of_node.unwrap_or_else(|| requested.sum()),
             durations: Durations::default(),
@@ -188,9 +216,14 @@ impl Member {
         }
     }
 
-    /// A Ready replica: one that takes part of the load.
+    /// Takes part of the load: Ready, and load has had the time to reach it.
     fn serves(&self) -> bool {
-        self.ready && self.target.as_ref().is_some_and(|target| matches!(target.role, Role::Inference(_)))
+        self.is_ready_replica() && self.ready_since.is_some_and(|since| since.elapsed() >= HANDOVER)
+    }
+
+    fn is_ready_replica(&self) -> bool {
+        self.ready_since.is_some()
+            && self.target.as_ref().is_some_and(|target| matches!(target.role, Role::Inference(_)))
     }
 }
 
@@ -211,8 +244,8 @@ fn target(pod: &Pod) -> Option<Target> {
     Some(Target { address: (address, port).into(), namespace: pod.namespace()?, pod: pod.name_any(), role })
 }
 
-/// Keeps the fleet equal to what the API server says, and tells `changed` after each event.
-pub(super) async fn watch_pods(client: Client, world: String, shared: Arc<Shared>, changed: watch::Sender<()>) {
+/// Keeps the fleet equal to what the API server says, and tells `news` after each event.
+pub(super) async fn watch_pods(client: Client, world: String, shared: Arc<Shared>, news: watch::Sender<()>) {
     let pods: Api<Pod> = Api::all(client);
     let config = watcher::Config::default().labels(&format!("{WORLD}={world}"));
     let stream = watcher::watcher(pods, config).default_backoff();
@@ -228,6 +261,6 @@ pub(super) async fn watch_pods(client: Client, world: String, shared: Arc<Shared
             Event::Delete(pod) => fleet.delete(&(pod.namespace().unwrap_or_default(), pod.name_any())),
         }
         drop(fleet);
-        changed.send_replace(());
+        news.send_replace(());
     }
 }

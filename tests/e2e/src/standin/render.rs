@@ -39,10 +39,12 @@ fn histogram(page: &mut String, name: &str, labels: &str, durations: &Durations)
     writeln!(page, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}")
 }
 
+/// Name, help and value of a field.
+type Field = (&'static str, &'static str, fn(&Gpu) -> u64);
+
 /// The default counters of dcgm-exporter 4 that matter here, with its label set in its order.
 pub(super) fn exporter(node: &str, gpus: &[Gpu]) -> Result<String, Error> {
     let mut page = String::new();
-    type Field = (&'static str, &'static str, fn(&Gpu) -> u64);
     let fields: [Field; 3] = [
         ("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (in %).", |gpu| u64::from(gpu.utilisation)),
         (

@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Opens and closes listeners so that they equal the targets, until the world is dropped.
 pub(super) async fn keep_listening(
     shared: Arc<Shared>,
-    mut changes: watch::Receiver<()>,
+    mut pods: watch::Receiver<()>,
     mut alive: watch::Receiver<bool>,
 ) {
     let mut open: BTreeMap<Target, oneshot::Sender<()>> = BTreeMap::new();
@@ -47,7 +47,7 @@ pub(super) async fn keep_listening(
         while servers.try_join_next().is_some() {}
         // Both ends of both channels belong to the same `StandIn`: an error means that it is being dropped.
         tokio::select! { // every arm may be dropped: a change is kept by its channel until it is seen
-            changed = changes.changed() => if changed.is_err() { return },
+            changed = pods.changed() => if changed.is_err() { return },
             changed = alive.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(RETRY), if refused => {}
         }

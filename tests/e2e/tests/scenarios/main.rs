@@ -1,0 +1,35 @@
+//! The scenarios on one control plane with one adapter that scrapes the pods itself.
+
+mod access;
+mod accident;
+mod routes;
+mod sources;
+mod textbook;
+
+use std::process::ExitCode;
+
+use plimsoll_e2e::{
+    Adapter, ControlPlane, adapter,
+    plane::Settings,
+    scenario,
+    suite::{self, Cluster},
+};
+
+fn main() -> ExitCode {
+    let scenarios = vec![
+        scenario!(accident::observed_it_happens_and_enforced_it_is_healed),
+        scenario!(accident::enforced_from_the_start_it_never_happens),
+        scenario!(textbook::behaviour_policies_are_respected),
+        scenario!(textbook::a_spike_of_forty_times_is_served_and_left_again),
+        scenario!(textbook::two_metrics_scale_up_and_down_with_load),
+        scenario!(textbook::a_capacity_guard_beside_them_changes_nothing),
+        scenario!(sources::killed_sources_move_nothing_and_are_named),
+        scenario!(routes::every_route_answers_through_the_aggregator),
+        scenario!(access::forged_and_unentitled_requests_are_refused),
+    ];
+    suite::main(scenarios, async || {
+        let plane = ControlPlane::start(&Settings::default()).await?;
+        let adapter = Adapter::start(&plane, &adapter::Settings::default()).await?;
+        Ok(Cluster { adapter, prometheus: None, plane })
+    })
+}

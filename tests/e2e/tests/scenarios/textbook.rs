@@ -1,0 +1,163 @@
+//! The HPAs of the textbook, verbatim: they scale as their authors meant where the cluster has room.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use plimsoll_e2e::{
+    World,
+    standin::Load,
+    suite::{Cluster, Report},
+    trajectory::{Mark, Step},
+    workload::{Autoscaler, Inference},
+};
+use serde_json::{Value, json};
+
+/// Reaching a size takes a scrape, a tick and a few HPA periods of 2 s; pods must become Ready in between.
+const SCALING: Duration = Duration::from_secs(60);
+
+pub(crate) async fn two_metrics_scale_up_and_down_with_load(cluster: &Cluster, report: &Report) -> Result<()> {
+    let world = World::create(&cluster.plane, "textbook").await?;
+    up_and_down(&world, &Inference::new("textbook", 2), report).await?;
+    let (pods, exporters) = world.standin.scrapes();
+    report.line(format!("{pods} scrapes of pods and {exporters} of exporters were answered"));
+    world.ensure(pods > 0 && exporters > 0, "the values came from somewhere else than the pods").await?;
+    world.remove().await
+}
+
+/// 2 -> 7 -> 3 -> 1 replicas on 16 GPUs, by load alone.
+pub(crate) async fn up_and_down(world: &World<'_>, inference: &Inference, report: &Report) -> Result<()> {
+    world.add_nodes(2, 8).await?;
+    world.standin.set_load(Load::for_replicas(2));
+    world.deploy(inference, 2).await?;
+    world.autoscale(&Autoscaler::queue_and_utilisation(1, 50)).await?;
+    world.wait_metrics(SCALING).await?;
+    let began = world.trajectory.mark();
+
+    world.standin.set_load(Load::for_replicas(7));
+    world.wait_replicas(7, SCALING).await?;
+    world.wait_pods("7 Ready pods", |pods| pods.ready == 7).await?;
+    // The sum over the pods, not their average: an HPA divides an External value by the replicas.
+    wait_sum(world, "dcgm_gpu_utilization", 490.0).await?;
+
+    world.standin.set_load(Load::for_replicas(3));
+    world.wait_replicas(3, SCALING).await?;
+    world.standin.set_load(Load::NONE);
+    world.wait_replicas(1, SCALING).await?;
+    report.line(world.trajectory.path(began));
+    let most = world.trajectory.most_replicas(began);
+    world.ensure(most == 7, &format!("it went up to {most} for a load that needs 7")).await
+}
+
+/// Waits until the External metric's values add up to `sum`.
+async fn wait_sum(world: &World<'_>, metric: &str, sum: f64) -> Result<()> {
+    plimsoll_e2e::wait::until(&format!("{metric} to add up to {sum}"), SCALING, async || {
+        let list = world.wait_served(metric).await?;
+        let items = list["items"].as_array().context("a list has items")?;
+        let served: f64 = items.iter().filter_map(value_of).sum();
+        Ok(if (served - sum).abs() < 0.01 { Ok(()) } else { Err(list) })
+    })
+    .await
+}
+
+/// A quantity as it is served here: plain, in thousands or in thousandths.
+fn value_of(item: &Value) -> Option<f64> {
+    let text = item["value"].as_str()?;
+    let (digits, factor) = match text.strip_suffix('m') {
+        Some(digits) => (digits, 0.001),
+        None => text.strip_suffix('k').map_or((text, 1.0), |digits| (digits, 1000.0)),
+    };
+    Some(digits.parse::<f64>().ok()? * factor)
+}
+
+pub(crate) async fn a_capacity_guard_beside_them_changes_nothing(cluster: &Cluster, report: &Report) -> Result<()> {
+    let world = World::create(&cluster.plane, "guarded").await?;
+    world.add_nodes(2, 8).await?;
+    world.standin.set_load(Load::for_replicas(2));
+    world.deploy(&Inference::new("guarded", 2), 2).await?;
+    world.autoscale(&Autoscaler::queue_and_utilisation(1, 50).with_nodes_available()).await?;
+    world.wait_metrics(SCALING).await?;
+    let began = world.trajectory.mark();
+
+    // Served raw, 14 free GPUs would propose 28 replicas at once, and 50 soon.
+    let guard = world.wait_served("gpu_nodes_available").await?;
+    world.ensure(guard["items"][0]["value"] == "0", &format!("the guard has a vote: {guard}")).await?;
+    report.line(format!("gpu_nodes_available is served as {}", guard["items"][0]));
+
+    world.standin.set_load(Load::for_replicas(6));
+    world.wait_replicas(6, SCALING).await?;
+    world.standin.set_load(Load::NONE);
+    world.wait_replicas(1, SCALING).await?;
+    report.line(world.trajectory.path(began));
+    let most = world.trajectory.most_replicas(began);
+    world.ensure(most == 6, &format!("it went up to {most} for a load that needs 6")).await?;
+    world.remove().await
+}
+
+pub(crate) async fn a_spike_of_forty_times_is_served_and_left_again(cluster: &Cluster, report: &Report) -> Result<()> {
+    let world = World::create(&cluster.plane, "spike").await?;
+    world.add_nodes(8, 8).await?;
+    // 11.7 waiting requests keep the minimum of 3; forty times as many need exactly 47.
+    let calm = Load { queue: 11.7, gpu: 80.0, rate: 25.0 };
+    world.standin.set_load(calm);
+    world.deploy(&Inference::new("spike", 3), 3).await?;
+    world.autoscale(&Autoscaler::queue_and_utilisation(3, 50)).await?;
+    world.wait_metrics(SCALING).await?;
+
+    let spike = world.trajectory.mark();
+    world.standin.set_load(calm.times(40.0));
+    world.wait_replicas(47, SCALING).await?;
+    world.wait_pods("47 Ready pods", |pods| pods.ready == 47).await?;
+    let up = world.trajectory.since(spike);
+    report.line(format!("up: {}; all Ready after {:.1} s", world.trajectory.path(spike), up.as_secs_f64()));
+    let most = world.trajectory.most_replicas(spike);
+    world.ensure(most == 47, &format!("it went up to {most}")).await?;
+
+    let calmed = world.trajectory.mark();
+    world.standin.set_load(calm);
+    world.wait_replicas(3, SCALING).await?;
+    report.line(format!("down: {}", world.trajectory.path(calmed)));
+    // Window 10 s; the last high recommendation may be one period of 2 s old.
+    let first = world.trajectory.steps(calmed).get(1).map(|step| world.trajectory.from(calmed, *step));
+    let waited = first.is_some_and(|first| first >= Duration::from_secs(8));
+    world.ensure(waited, &format!("the stabilisation window was cut short: {first:?}")).await?;
+    world.remove().await
+}
+
+pub(crate) async fn behaviour_policies_are_respected(cluster: &Cluster, report: &Report) -> Result<()> {
+    let world = World::create(&cluster.plane, "behaviour").await?;
+    world.add_nodes(3, 8).await?;
+    world.standin.set_load(Load::for_replicas(2));
+    world.deploy(&Inference::new("behaviour", 2), 2).await?;
+    let percent = |value, period| json!({"type": "Percent", "value": value, "periodSeconds": period});
+    let behavior = json!({
+        "scaleUp": {"policies": [percent(100, 15), {"type": "Pods", "value": 4, "periodSeconds": 15}]},
+        // Longer than load takes to reach new replicas, so that the dip in between scales nothing down.
+        "scaleDown": {"stabilizationWindowSeconds": 5, "policies": [percent(50, 60)]},
+    });
+    world.autoscale(&Autoscaler::queue_and_utilisation(1, 50).behavior(behavior)).await?;
+    world.wait_metrics(SCALING).await?;
+
+    let began = world.trajectory.mark();
+    world.standin.set_load(Load::for_replicas(20));
+    world.wait_replicas(20, SCALING).await?;
+    let risen = world.trajectory.mark();
+    world.standin.set_load(Load::for_replicas(2));
+    world.wait_replicas(5, 2 * SCALING).await?;
+    report.line(world.trajectory.path(began));
+
+    // 2 s less than the period: the controller's clock and ours note a change at different moments.
+    let rise = breach(&world, began, Duration::from_secs(13), |base, now| now <= (2 * base).max(base + 4));
+    world.ensure(rise.is_none(), &format!("faster up than 100 % or 4 pods in 15 s: {rise:?}")).await?;
+    let fall = breach(&world, risen, Duration::from_secs(58), |base, now| now >= base / 2);
+    world.ensure(fall.is_none(), &format!("faster down than 50 % in 60 s: {fall:?}")).await?;
+    world.remove().await
+}
+
+/// The first step since `mark` that `allowed` refuses, given what was in force `period` before it.
+fn breach(world: &World<'_>, mark: Mark, period: Duration, allowed: impl Fn(i32, i32) -> bool) -> Option<(Step, i32)> {
+    let steps = world.trajectory.steps(mark);
+    steps.iter().find_map(|step| {
+        let before = steps.iter().rfind(|other| other.at + period <= step.at).unwrap_or(&steps[0]);
+        (!allowed(before.replicas, step.replicas)).then_some((*step, before.replicas))
+    })
+}
