@@ -19,7 +19,7 @@ use std::{
 
 use super::{Live, census::Census};
 use crate::{
-    capacity::{Answer, Class, Inventory, LimitingFactor, Template},
+    capacity::{Answer, Class, Inventory, LimitingFactor, Placer, Template},
     cluster::View,
     object::{Pod, WorkloadKey},
     policy::Policy,
@@ -80,7 +80,7 @@ pub(super) fn divide<'v>(
     };
     let mut shares: Vec<_> =
         applicants.iter().map(|(key, applicant)| Share::new(key, applicant, alone(applicant), policy)).collect();
-    let mut table = Table { scratch: inventory.clone(), placements: 0 };
+    let mut table = Table { scratch: Placer::new(inventory), placements: 0 };
     table.seat_pending(view, census, &mut shares);
     table.raise_all(&mut shares, Share::asked, |share| Reverse((share.applicant.priority, 0)));
     // What was promised fitted together: the largest first, so that it does again.
@@ -134,7 +134,7 @@ impl<'v, 'a> Share<'v, 'a> {
 }
 
 struct Table<'v> {
-    scratch: Inventory<'v>,
+    scratch: Placer<'v>,
     placements: u32,
 }
 
@@ -178,13 +178,20 @@ impl Table<'_> {
             let workload = workloads.get(&pod.metadata.key());
             let index = workload.and_then(|key| shares.binary_search_by_key(key, |share| share.key).ok());
             let seated = match index.and_then(|index| shares.get_mut(index)) {
-                Some(share) => share.applicant.template.is_none() || self.give(share),
-                None => self.scratch.place(&Template::of_pod(pod, view)).is_some(),
+                Some(share) if share.alone.fits.class != Class::Unknown => self.give(share),
+                _ => self.seat(pod, view),
             };
             if !seated {
                 full.insert(template);
             }
         }
+    }
+
+    /// Places a pod of nobody. What is not modelled may be bound all the same, unless the scheduler has said no.
+    fn seat(&mut self, pod: &Pod, view: &View) -> bool {
+        let template = Template::of_pod(pod, view);
+        let may_be_bound = self.scratch.is_modelled(&template) || pod.unschedulable_since().is_none();
+        may_be_bound && self.scratch.place(&template).is_some()
     }
 
     fn divide_the_rest(&mut self, shares: &mut [Share<'_, '_>]) {
