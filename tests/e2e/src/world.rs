@@ -159,12 +159,6 @@ impl<'a> World<'a> {
         create(&self.hpas(), &autoscaler.hpa()?).await
     }
 
-    /// Ends autoscaling: the Deployment stays as it is.
-    pub async fn stop_autoscaling(&self) -> Result<()> {
-        self.hpas().delete(WORKLOAD, &DeleteParams::default()).await.context("deleting the HPA")?;
-        Ok(())
-    }
-
     /// Sets the annotation `plimsoll.dev/mode` of the HPA.
     pub async fn set_mode(&self, mode: &str) -> Result<()> {
         let patch = json!({"metadata": {"annotations": {"plimsoll.dev/mode": mode}}});
