@@ -1,12 +1,100 @@
-//! `plimsoll capacity`.
+//! `plimsoll capacity`: how many more replicas of a workload the scheduler could place, and what limits them.
+//!
+//! ```text
+//!  -f lists ──> input (documents, bounded) ──> objects (cluster view) ──┐
+//!  --for workload ──> input ──> workload (template, selector) ──────────┴─> core::capacity ──> report (table, json, yaml)
+//! ```
+//!
+//! Offline: it reads files and standard input, never a cluster, and does the arithmetic that `serve` does.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Read, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::ValueEnum;
+use plimsoll_core::policy::Policy;
+
+use self::{input::Source, objects::Objects, report::Report, workload::Workload};
+
+mod input;
+mod objects;
+mod report;
+mod workload;
 
 /// Arguments of `plimsoll capacity`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "\
+Give every kind of object that decides, or the answer cannot know of it:
+  kubectl get nodes,pods,namespaces,resourcequotas,limitranges,priorityclasses,deviceclasses -A -o json > objects.json
+  plimsoll capacity -f objects.json --for deployment.yaml
+
+FITS counts further replicas that could be placed now, the workload's own pending pods included.
+exact: what kube-scheduler would bind. interval: at least the first number (promise no more), at most the second.
+unknown: something decides that is not modelled; nothing may be promised beyond what is bound.")]
+pub struct Args {
+    /// Objects of the cluster, as `kubectl get … -o json` or `-o yaml` prints them; `-` is standard input.
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    filenames: Vec<PathBuf>,
+    /// The workload: a Deployment, StatefulSet, ReplicaSet, anything with `spec.template`, or a Pod; `-` is standard input.
+    #[arg(long = "for", value_name = "FILE")]
+    workload: PathBuf,
+    /// How the answer is printed.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+    /// Resource names that are GPUs; a trailing `*` matches any ending [default: the common vendors'].
+    #[arg(long = "gpu-resource", value_name = "NAME")]
+    gpu_resources: Vec<String>,
+}
+
+/// How the answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// One JSON object.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
 
 /// Runs it.
-pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    run_with(args, io::stdin().lock(), io::stdout().lock(), io::stderr().lock())
 }
+
+/// Runs it on any streams: data goes to `out`, talk to `talk`.
+fn run_with(args: Args, stdin: impl Read, mut out: impl Write, mut talk: impl Write) -> anyhow::Result<ExitCode> {
+    let mut sources: Vec<_> = args.filenames.into_iter().map(Source::from).collect();
+    let target = Source::from(args.workload);
+    if sources.iter().chain([&target]).filter(|source| **source == Source::Stdin).count() > 1 {
+        writeln!(talk, "plimsoll: standard input can be read once: give `-` to only one of -f and --for")?;
+        return Ok(ExitCode::from(2));
+    }
+    sources.push(target.clone());
+    let mut documents = input::read_all(&sources, stdin)?;
+    let workload = Workload::find(&target, documents.pop().unwrap_or_default())?;
+    let mut objects = Objects::default();
+    for (source, documents) in sources.iter().zip(documents) {
+        objects.add(source, documents)?;
+    }
+    let report = Report::of(workload, objects, &policy(args.gpu_resources));
+    for warning in &report.warnings {
+        writeln!(talk, "plimsoll: {warning}")?;
+    }
+    match args.output {
+        Format::Table => write!(out, "{report}")?,
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        Format::Yaml => write!(out, "{}", serde_saphyr::to_string(&report)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn policy(gpu_resources: Vec<String>) -> Policy {
+    let default = Policy::default();
+    if gpu_resources.is_empty() { default } else { Policy { gpu_resources, ..default } }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,105 @@
-//! `plimsoll hpa`.
+//! `plimsoll hpa`: horizontal pod autoscalers, offline.
+//!
+//! `plimsoll hpa evaluate` reads one evaluation a line and answers with what kube-controller-manager 1.36 would do.
+//! Flags carry the names and defaults of kube-controller-manager's.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
+
+use clap::Subcommand;
+use jiff::Timestamp;
+use plimsoll_core::{
+    hpa::{ControllerConfig, GoDuration, Outcome, Situation, State, Values, evaluate},
+    object::{HorizontalPodAutoscaler, Pod, Scale},
+};
+use serde::Deserialize;
+
+use super::jsonl;
+use crate::clock;
 
 /// Arguments of `plimsoll hpa`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Evaluate HPAs as kube-controller-manager 1.36 does: JSON Lines in, JSON Lines out.
+    ///
+    /// In: {hpa, scale: {specReplicas, statusReplicas, selector}, pods: [Pod], values: {external: [{metric, selector,
+    /// values: [quantity]}], pods: [{metric, selector, values: {pod: quantity}}], object: [{metric, object: {kind,
+    /// name}, value}], resource: [{pod, timestamp, window, containers: {name: {cpu, memory}}}]}, now, state:
+    /// {recommendations: [{replicas, time}], scaleUpEvents and scaleDownEvents: [{replicaChange, time, outdated}]}}.
+    /// An absent value means that it could not be fetched. Out: {desiredReplicas, error, proposals, conditions,
+    /// state}; the state is the next evaluation's.
+    #[command(verbatim_doc_comment)]
+    Evaluate(Flags),
+}
+
+/// The flags of kube-controller-manager that change what an HPA does.
+#[derive(Debug, clap::Args)]
+struct Flags {
+    /// Period of evaluations. One evaluation does not depend on it; it is accepted so that a controller's flags can
+    /// be given unchanged.
+    #[arg(long, default_value = "15s")]
+    horizontal_pod_autoscaler_sync_period: GoDuration,
+    /// Nothing shrinks below a recommendation of this past.
+    #[arg(long, default_value = "5m")]
+    horizontal_pod_autoscaler_downscale_stabilization: GoDuration,
+    /// How far from 1 the ratio of value to target must be for a change.
+    #[arg(long, default_value_t = 0.1)]
+    horizontal_pod_autoscaler_tolerance: f64,
+    /// After its start, the time in which a pod's CPU may be left aside.
+    #[arg(long, default_value = "5m")]
+    horizontal_pod_autoscaler_cpu_initialization_period: GoDuration,
+    /// After its start, the time in which a change of readiness counts as the first one.
+    #[arg(long, default_value = "30s")]
+    horizontal_pod_autoscaler_initial_readiness_delay: GoDuration,
+}
+
+/// One line of input.
+#[derive(Debug, Deserialize)]
+struct Line {
+    hpa: HorizontalPodAutoscaler,
+    #[serde(default)]
+    scale: Option<Scale>,
+    #[serde(default)]
+    pods: Option<Vec<Pod>>,
+    #[serde(default)]
+    values: Option<Values>,
+    #[serde(default)]
+    now: Option<Timestamp>,
+    #[serde(default)]
+    state: Option<State>,
+}
 
 /// Runs it.
-pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Command::Evaluate(flags) = args.command;
+    let config = flags.config();
+    jsonl::run(io::stdin().lock(), io::stdout().lock(), |line: Line| Ok(line.answer(&config)))
+}
+
+impl Line {
+    fn answer(self, config: &ControllerConfig) -> Outcome {
+        let pods = self.pods.unwrap_or_default();
+        let values = self.values.unwrap_or_default();
+        let state = self.state.unwrap_or_default();
+        let scale = self.scale.as_ref();
+        let situation = Situation { hpa: &self.hpa, scale, pods: &pods, values: &values, state: &state };
+        evaluate(&situation, config, self.now.unwrap_or_else(clock::now))
+    }
+}
+
+impl Flags {
+    fn config(&self) -> ControllerConfig {
+        ControllerConfig {
+            sync_period: self.horizontal_pod_autoscaler_sync_period,
+            downscale_stabilization: self.horizontal_pod_autoscaler_downscale_stabilization,
+            cpu_initialization_period: self.horizontal_pod_autoscaler_cpu_initialization_period,
+            initial_readiness_delay: self.horizontal_pod_autoscaler_initial_readiness_delay,
+            tolerance: self.horizontal_pod_autoscaler_tolerance,
+        }
+    }
 }

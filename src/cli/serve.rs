@@ -1,12 +1,64 @@
-//! `plimsoll serve`.
+//! `plimsoll serve`: flags as operators of aggregated API servers know them.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+
+use crate::{api::args, config, serve, status, telemetry};
 
 /// Arguments of `plimsoll serve`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Configuration file (YAML). A change of it is in force within seconds; a bad one is refused with its line.
+    #[arg(long, env = "PLIMSOLL_CONFIG")]
+    config: Option<PathBuf>,
+    /// Only read the configuration, say whether it is good, and end.
+    #[arg(long, requires = "config")]
+    check: bool,
+    /// Kubeconfig for watching the cluster. Without it: the Pod's ServiceAccount, or the default kubeconfig.
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    serving: args::SecureServingArgs,
+    #[command(flatten)]
+    authentication: args::AuthenticationArgs,
+    #[command(flatten)]
+    authorization: args::AuthorizationArgs,
+    #[command(flatten)]
+    status: status::Args,
+    /// How long requests are still answered after a stop signal, in seconds: endpoints take a moment to be withdrawn.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    shutdown_delay_duration: u64,
+    /// What is logged, e.g. `info` or `plimsoll::source=debug,info`; else `RUST_LOG`.
+    #[arg(long)]
+    log_level: Option<String>,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: telemetry::Format,
+}
 
-/// Runs it.
-pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
+/// Runs the adapter.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    telemetry::init(args.log_level.as_deref(), args.log_format)?;
+    if let (true, Some(path)) = (args.check, &args.config) {
+        config::load(path)?;
+        println!("{}: ok", path.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let options = serve::Options {
+        config: args.config,
+        kubeconfig: args.kubeconfig,
+        serving: args.serving,
+        authentication: args.authentication,
+        authorization: args.authorization,
+        status: args.status,
+        shutdown_delay: Duration::from_secs(args.shutdown_delay_duration),
+    };
+    // One TLS provider for servers and clients alike; it is set once, before the first of them.
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider is in use already"))?;
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    runtime.block_on(serve::run(options))?;
+    Ok(ExitCode::SUCCESS)
 }

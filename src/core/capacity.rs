@@ -1,1 +1,148 @@
-//! (to be written: capacity)
+//! Capacity: how many further replicas of a pod template the scheduler could place now, and what stops the next.
+//!
+//! ```text
+//!  View ──> Inventory (free vector per node, one column per resource) ──> fits(template) ──> Answer
+//!  View + PodTemplate ──> Template (requests, filters, what is not modelled) ┘   place / release on a clone
+//! ```
+//!
+//! The rules are those of kube-scheduler v1.36.3 with its default profile: `NodeUnschedulable`, `TaintToleration`,
+//! `NodeAffinity` and `NodeResourcesFit`. The answer says of itself how far it can be trusted ([`Class`]): a template
+//! that needs any other plugin to answer *no* is [`Class::Unknown`], never a guess. Nothing here evicts a pod: room
+//! that only preemption would make is in `hi`, never in `lo`.
+
+mod anti_affinity;
+mod explain;
+mod filters;
+mod inventory;
+mod requests;
+mod template;
+
+use serde::Serialize;
+
+pub use inventory::Inventory;
+pub use template::{Reason, Template};
+
+/// How far an answer can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Class {
+    /// What kube-scheduler would bind, no more and no less.
+    Exact,
+    /// At least `lo`; at most `hi`, where that is known.
+    Interval,
+    /// Something that decides is not modelled; nothing may be promised.
+    #[default]
+    Unknown,
+}
+
+/// How many further replicas could be placed now, the workload's own pending ones included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fits {
+    /// How far the numbers can be trusted.
+    pub class: Class,
+    /// What may be promised; 0 when unknown.
+    pub lo: u32,
+    /// The most that could be bound; equal to `lo` when exact, none when there is no known bound.
+    pub hi: Option<u32>,
+}
+
+/// The one constraint that binds: what would have to change for another replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LimitingFactor {
+    /// Nothing limits.
+    #[default]
+    None,
+    /// No free GPU is left where the workload may run.
+    Gpu,
+    /// Enough free GPUs in sum, but on no single node.
+    Fragmentation,
+    /// CPU requests.
+    Cpu,
+    /// Memory requests.
+    Memory,
+    /// Another resource: ephemeral storage, huge pages, a further extended resource.
+    OtherResource,
+    /// The number of pods that a node accepts.
+    PodCount,
+    /// Taints that are not tolerated; cordoned and not-ready nodes belong here.
+    Taint,
+    /// Node selector, node affinity or pod (anti-)affinity.
+    Affinity,
+    /// Topology spread constraints.
+    TopologySpread,
+    /// A ResourceQuota or LimitRange.
+    Quota,
+    /// Room that is kept for pods of at least the same priority.
+    Priority,
+    /// The template uses something that is not modelled.
+    Unmodelled,
+    /// The policy for node autoscalers.
+    NodeAutoscaler,
+    /// The HPA's own maximum.
+    MaxReplicas,
+    /// Signals are too old.
+    StaleSignal,
+    /// The view of the cluster is too old.
+    StaleCapacity,
+}
+
+/// Nodes that treat the template alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeGroupReport {
+    /// Number of nodes.
+    pub nodes: u32,
+    /// The first few of them by name.
+    pub names: Vec<String>,
+    /// Replicas that they take together.
+    pub fits: u32,
+    /// What stops the next replica on each of them.
+    pub limiting_factor: LimitingFactor,
+    /// The same in words.
+    pub reason: String,
+}
+
+/// What fits, and why not more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// How many further replicas.
+    pub fits: Fits,
+    /// What stops the next one.
+    pub limiting_factor: LimitingFactor,
+    /// The nodes, grouped by what stops the next replica on them; largest room first.
+    pub groups: Vec<NodeGroupReport>,
+    /// Free GPUs of the kinds that the template requests (of every kind if it requests none) where it may run.
+    pub free_gpus: i64,
+    /// Those of them that no further replica can use.
+    pub stranded_gpus: i64,
+    /// Why the class is `unknown`; empty otherwise.
+    pub unmodelled: Vec<Reason>,
+}
+
+// === impl Fits ===
+
+impl Fits {
+    /// Exactly that many.
+    #[must_use]
+    pub const fn exact(count: u32) -> Self {
+        Self { class: Class::Exact, lo: count, hi: Some(count) }
+    }
+
+    /// At least `lo`, at most `hi`; exact where they are equal.
+    #[must_use]
+    pub fn between(lo: u32, hi: Option<u32>) -> Self {
+        if hi == Some(lo) { Self::exact(lo) } else { Self { class: Class::Interval, lo, hi } }
+    }
+
+    /// Nothing is known, so nothing is promised.
+    #[must_use]
+    pub const fn unknown() -> Self {
+        Self { class: Class::Unknown, lo: 0, hi: None }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,15 +2,20 @@
 //!
 //! An edge fills it (live: from watches; offline: from files; simulated: from events); everything in the core reads
 //! it. It holds no derived state, so the same objects always make the same view, in any order of arrival.
+//! `cluster/apply.rs` puts a [`Change`] into it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+
+mod apply;
+
+pub use apply::Effect;
 
 use crate::object::{HorizontalPodAutoscaler, Node, ObjectKey, Pod, ScaleTarget, WorkloadKey, meta::StringMap};
 
 /// Everything that is known of the cluster.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct View {
     /// Nodes by name.
     pub nodes: BTreeMap<String, Node>,
@@ -20,10 +25,14 @@ pub struct View {
     pub hpas: BTreeMap<ObjectKey, HorizontalPodAutoscaler>,
     /// Scale targets.
     pub workloads: BTreeMap<WorkloadKey, ScaleTarget>,
-    /// Namespaces.
+    /// Namespaces. One without labels, annotations, quotas and limit ranges has no entry.
     pub namespaces: BTreeMap<String, Namespace>,
     /// Value of each PriorityClass; the entry under the empty name is the global default, if there is one.
     pub priority_classes: BTreeMap<String, i32>,
+    /// Extended resources that a DeviceClass stands for, so that devices may satisfy them beyond node allocatable.
+    pub device_class_resources: BTreeSet<String>,
+    /// Names of the PriorityClasses that claim to be the global default; the lowest value of them is it.
+    pub global_default_classes: BTreeSet<String>,
     /// Evidence of a node autoscaler, e.g. `ConfigMap kube-system/cluster-autoscaler-status`.
     pub node_autoscaler: Option<String>,
     /// When the watch of nodes or pods that was heard of longest ago was last heard of; none before the first list.
@@ -37,9 +46,9 @@ pub struct Namespace {
     pub labels: StringMap,
     /// Annotations, for policy.
     pub annotations: StringMap,
-    /// Names of its ResourceQuotas.
+    /// Names of its ResourceQuotas, sorted.
     pub resource_quotas: Vec<String>,
-    /// Names of its LimitRanges.
+    /// Names of its LimitRanges, sorted.
     pub limit_ranges: Vec<String>,
 }
 

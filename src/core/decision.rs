@@ -1,1 +1,80 @@
-//! (to be written: decision)
+//! The decision: how many replicas each workload may have, and what its HPAs are served.
+//!
+//! ```text
+//!  View ──> census (pods of each workload) ──┐
+//!  Signals ──> demand (raw values, proposals)┼─> arbitration ──> Decision per HPA ──> Snapshot
+//!  previous Snapshot ──> reservations ───────┘                        │
+//!                                   request + Live ──> answering ──> clamp ──> value
+//! ```
+//!
+//! [`decide`] is pure: the same view, signals, policy, previous snapshot and time make the same bytes, in any order
+//! of input. A snapshot holds grants and raw values; the clamp runs at request time on the newest watched scale
+//! ([`Live`]), since the controller that asks has read that one.
+
+mod answering;
+mod arbitration;
+mod binding;
+mod census;
+mod chosen;
+mod demand;
+mod digest;
+mod evaluate;
+mod live;
+mod record;
+mod reservation;
+mod rules;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub use answering::{answer_custom, answer_external, custom_metrics, external_metrics};
+pub use binding::{Binding, BindingKey, Raw, Subject, Target, TargetKind};
+pub use chosen::Chosen;
+pub use evaluate::decide;
+pub use live::Live;
+pub use record::{Decision, Demand, Note, Step};
+pub use reservation::Reservation;
+pub use rules::Rules;
+
+use crate::{
+    object::{ObjectKey, WorkloadKey, meta::StringMap},
+    policy::Policy,
+    signal::{Sample, SourceHealth},
+};
+
+/// Everything that one evaluation found: what requests are answered from, and what the status API shows.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// When the evaluation was made.
+    pub at: Timestamp,
+    /// The record of each HPA that refers to a metric of ours and is not switched off, by HPA.
+    pub decisions: BTreeMap<ObjectKey, Decision>,
+    /// What is promised and not bound yet, by workload.
+    pub reservations: BTreeMap<WorkloadKey, Vec<Reservation>>,
+    /// GPUs that are free on nodes that are ready and not cordoned.
+    pub free_gpus: i64,
+    /// Age of the capacity view that the grants rest on; none before the first list.
+    pub capacity_heard_at: Option<Timestamp>,
+    /// Health of each source.
+    pub sources: BTreeMap<String, SourceHealth>,
+    /// Over all records: equal digests mean equal decisions.
+    pub digest: String,
+    /// Which HPA metrics a request is about.
+    #[serde(skip)]
+    pub bindings: BTreeMap<BindingKey, Vec<Binding>>,
+    /// Per signal, the samples of all pods, for requests that no HPA makes.
+    #[serde(skip)]
+    pub samples: BTreeMap<String, BTreeMap<ObjectKey, Sample>>,
+    /// Labels of the pods that have samples.
+    #[serde(skip)]
+    pub labels: BTreeMap<ObjectKey, StringMap>,
+    /// The policy of the evaluation.
+    #[serde(skip)]
+    pub policy: Policy,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,31 @@
 //! Kubernetes quantities, exact: `100m`, `1.5Gi`, `12e3`.
 //!
 //! A [`Quantity`] is a whole number of nano-units in an `i128`, so that everything Kubernetes can express
-//! (`k8s.io/apimachinery` v0.36.3 `pkg/api/resource`: at most nine decimals, magnitude below 2^63) is held without
-//! rounding. What goes to an HPA is [`Milli`], an integer count of thousandths, since the controller itself computes
-//! with `Quantity.MilliValue()`.
+//! (`k8s.io/apimachinery` v0.36.3 `pkg/api/resource`: at most nine decimals) is held without rounding up to 1e29
+//! units; beyond that it saturates. The format (`1Gi` or `1073741824`) is not kept: the canonical print is that of
+//! `DecimalSI`. What goes to an HPA is [`Milli`], an integer count of thousandths, since the controller itself
+//! computes with `Quantity.MilliValue()`. Arithmetic never wraps and never panics.
+//!
+//! Checked against that package on 100,000 random texts; three of its faults are not copied: it rounds the thousandths
+//! of very fine or very large negative numbers towards or past zero, wraps what does not fit an `i64`, and prints
+//! `20e20` as `2`.
 
-use std::{fmt, str::FromStr};
+mod parse;
+
+use std::{
+    fmt,
+    iter::Sum,
+    ops::{Add, AddAssign, Sub, SubAssign},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// Nano-units in a unit.
 const NANO: i128 = 1_000_000_000;
+
+/// Largest magnitude that is held, in nano-units; what is larger saturates here, so that order is kept.
+const NANO_MAX: i128 = 10_i128.pow(38);
 
 /// Largest value, in thousandths, that is ever handed to an HPA: 1e12 units.
 ///
@@ -19,6 +35,7 @@ pub const MILLI_MAX: i64 = 1_000_000_000_000_000;
 /// An exact Kubernetes quantity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Quantity {
+    /// Never beyond [`NANO_MAX`] in magnitude.
     nano: i128,
 }
 
@@ -31,6 +48,7 @@ pub struct Milli(pub i64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a quantity: {reason} (examples: 500m, 2, 1.5Gi, 12e3)")]
 pub struct QuantityError {
+    /// The text, cut where it is long.
     text: String,
     reason: &'static str,
 }
@@ -38,6 +56,9 @@ pub struct QuantityError {
 // === impl Quantity ===
 
 impl Quantity {
+    /// Nothing.
+    pub const ZERO: Self = Self { nano: 0 };
+
     /// A whole number of units.
     #[must_use]
     pub const fn from_units(units: i64) -> Self {
@@ -50,21 +71,88 @@ impl Quantity {
         Self { nano: milli as i128 * (NANO / 1000) }
     }
 
-    /// Thousandths, rounded away from zero as `Quantity.MilliValue()` does, saturated to `i64`.
+    /// A whole number of nano-units, saturated to ±1e38.
     #[must_use]
-    pub fn milli(self) -> Milli {
-        Milli(saturate(ceil_away(self.nano, NANO / 1000)))
+    pub fn from_nano(nano: i128) -> Self {
+        Self { nano: nano.clamp(-NANO_MAX, NANO_MAX) }
     }
 
-    /// Whole units, rounded away from zero as `Quantity.Value()` does, saturated to `i64`.
+    /// Nano-units, exact: at most 1e38 in magnitude.
+    #[must_use]
+    pub const fn nano(self) -> i128 {
+        self.nano
+    }
+
+    /// Thousandths, rounded away from zero as `Quantity.MilliValue()` does, saturated to `i64` where that wraps.
+    #[must_use]
+    pub fn milli(self) -> Milli {
+        Milli(saturate(divide_away(self.nano, NANO / 1000)))
+    }
+
+    /// Whole units, rounded away from zero as `Quantity.Value()` does, saturated to `i64` where that wraps.
     #[must_use]
     pub fn units(self) -> i64 {
-        saturate(ceil_away(self.nano, NANO))
+        saturate(divide_away(self.nano, NANO))
+    }
+
+    /// Whether this is exactly zero.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.nano == 0
+    }
+
+    /// The product, or none where it cannot be held.
+    #[must_use]
+    pub fn checked_mul(self, factor: i64) -> Option<Self> {
+        let nano = self.nano.checked_mul(i128::from(factor))?;
+        (-NANO_MAX..=NANO_MAX).contains(&nano).then_some(Self { nano })
+    }
+
+    /// The product, saturated.
+    #[must_use]
+    pub fn saturating_mul(self, factor: i64) -> Self {
+        Self::from_nano(self.nano.saturating_mul(i128::from(factor)))
+    }
+}
+
+/// Saturates.
+impl Add for Quantity {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self::from_nano(self.nano.saturating_add(other.nano))
+    }
+}
+
+/// Saturates; may become negative.
+impl Sub for Quantity {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self::from_nano(self.nano.saturating_sub(other.nano))
+    }
+}
+
+impl AddAssign for Quantity {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl SubAssign for Quantity {
+    fn sub_assign(&mut self, other: Self) {
+        *self = *self - other;
+    }
+}
+
+impl Sum for Quantity {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::ZERO, Add::add)
     }
 }
 
 /// Division that rounds away from zero, as apimachinery's `ScaledValue` does.
-fn ceil_away(value: i128, unit: i128) -> i128 {
+fn divide_away(value: i128, unit: i128) -> i128 {
     let whole = value / unit;
     if value % unit == 0 { whole } else { whole + value.signum() }
 }
@@ -77,124 +165,29 @@ impl FromStr for Quantity {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text).map_err(|reason| QuantityError { text: text.chars().take(64).collect(), reason })
+        parse::parse(text).map_err(|reason| QuantityError { text: text.chars().take(64).collect(), reason })
     }
 }
 
-fn parse(text: &str) -> Result<Quantity, &'static str> {
-    if text.len() > 64 {
-        return Err("longer than 64 characters");
-    }
-    let (negative, unsigned) = match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let digits_end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-    let (digits, suffix) = unsigned.split_at(digits_end);
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if fraction.contains('.') {
-        return Err("more than one decimal point");
-    }
-    if whole.is_empty() && fraction.is_empty() {
-        return Err("no digits");
-    }
-    let (base, exponent) = scale(suffix).ok_or("unknown suffix")?;
-    let mut mantissa: i128 = 0;
-    for digit in whole.bytes().chain(fraction.bytes()) {
-        mantissa = mantissa.saturating_mul(10).saturating_add(i128::from(digit - b'0'));
-        if mantissa > i128::MAX / 1_000_000 {
-            break;
-        }
-    }
-    let nano = apply_scale(mantissa, fraction.len(), base, exponent);
-    // Magnitudes above 2^63 - 1 are capped, as apimachinery's maxAllowed does.
-    let nano = nano.min(i128::from(i64::MAX) * NANO);
-    Ok(Quantity { nano: if negative { -nano } else { nano } })
-}
-
-/// Base and exponent of a suffix.
-fn scale(suffix: &str) -> Option<(u32, i32)> {
-    Some(match suffix {
-        "" => (10, 0),
-        "n" => (10, -9),
-        "u" => (10, -6),
-        "m" => (10, -3),
-        "k" => (10, 3),
-        "M" => (10, 6),
-        "G" => (10, 9),
-        "T" => (10, 12),
-        "P" => (10, 15),
-        "E" => (10, 18),
-        "Ki" => (2, 10),
-        "Mi" => (2, 20),
-        "Gi" => (2, 30),
-        "Ti" => (2, 40),
-        "Pi" => (2, 50),
-        "Ei" => (2, 60),
-        _ => {
-            let exponent = suffix.strip_prefix(['e', 'E'])?;
-            return exponent.parse::<i32>().ok().map(|e| (10, e.clamp(-64, 64)));
-        }
-    })
-}
-
-fn apply_scale(mantissa: i128, decimals: usize, base: u32, exponent: i32) -> i128 {
-    let decimals = i32::try_from(decimals).unwrap_or(i32::MAX);
-    if base == 2 {
-        let scaled = mantissa.saturating_mul(1_i128 << exponent).saturating_mul(NANO);
-        return divide_up(scaled, decimals);
-    }
-    let power = 9 + exponent - decimals;
-    if power >= 0 {
-        10_i128
-            .checked_pow(power.unsigned_abs())
-            .map_or(if mantissa == 0 { 0 } else { i128::MAX }, |factor| mantissa.saturating_mul(factor))
-    } else {
-        divide_up(mantissa, -power)
-    }
-}
-
-/// Divides by a power of ten, rounding up: what is finer than a nano-unit is rounded away from zero.
-fn divide_up(value: i128, power: i32) -> i128 {
-    10_i128.checked_pow(power.unsigned_abs()).map_or(i128::from(value != 0), |divisor| ceil_away(value, divisor))
-}
-
+/// The canonical `DecimalSI` form: the largest suffix under which the number is whole.
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SUFFIXES: [(&str, i128); 10] = [
-            ("E", 1_000_000_000_000_000_000),
-            ("P", 1_000_000_000_000_000),
-            ("T", 1_000_000_000_000),
-            ("G", 1_000_000_000),
-            ("M", 1_000_000),
-            ("k", 1_000),
-            ("", 1),
-            ("m", 0),
-            ("u", 0),
-            ("n", 0),
+        const UNITS: [(&str, i128); 9] = [
+            ("E", 10_i128.pow(27)),
+            ("P", 10_i128.pow(24)),
+            ("T", 10_i128.pow(21)),
+            ("G", 10_i128.pow(18)),
+            ("M", 10_i128.pow(15)),
+            ("k", 10_i128.pow(12)),
+            ("", NANO),
+            ("m", 1_000_000),
+            ("u", 1_000),
         ];
         if self.nano == 0 {
             return f.write_str("0");
         }
-        let units = [
-            NANO * SUFFIXES[0].1,
-            NANO * SUFFIXES[1].1,
-            NANO * SUFFIXES[2].1,
-            NANO * SUFFIXES[3].1,
-            NANO * SUFFIXES[4].1,
-            NANO * SUFFIXES[5].1,
-            NANO,
-            1_000_000,
-            1_000,
-            1,
-        ];
-        for ((suffix, _), unit) in SUFFIXES.iter().zip(units) {
-            if self.nano % unit == 0 {
-                return write!(f, "{}{suffix}", self.nano / unit);
-            }
-        }
-        Ok(())
+        let (suffix, unit) = UNITS.into_iter().find(|(_, unit)| self.nano % unit == 0).unwrap_or(("n", 1));
+        write!(f, "{}{suffix}", self.nano / unit)
     }
 }
 
@@ -204,6 +197,7 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
+/// Reads what `Quantity.UnmarshalJSON` reads: strings (space around them is dropped), bare numbers, and `null` as 0.
 struct QuantityVisitor;
 
 impl de::Visitor<'_> for QuantityVisitor {
@@ -214,7 +208,7 @@ impl de::Visitor<'_> for QuantityVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Quantity, E> {
-        text.parse().map_err(E::custom)
+        text.trim().parse().map_err(E::custom)
     }
 
     fn visit_i64<E: de::Error>(self, units: i64) -> Result<Quantity, E> {
@@ -222,11 +216,15 @@ impl de::Visitor<'_> for QuantityVisitor {
     }
 
     fn visit_u64<E: de::Error>(self, units: u64) -> Result<Quantity, E> {
-        Ok(Quantity::from_units(i64::try_from(units).unwrap_or(i64::MAX)))
+        Ok(Quantity::from_nano(i128::from(units) * NANO))
     }
 
     fn visit_f64<E: de::Error>(self, units: f64) -> Result<Quantity, E> {
-        units.to_string().parse().map_err(E::custom)
+        format!("{units:e}").parse().map_err(E::custom)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Quantity, E> {
+        Ok(Quantity::ZERO)
     }
 }
 
@@ -250,4 +248,21 @@ impl Milli {
     pub fn servable(self) -> Self {
         Self(self.0.clamp(0, MILLI_MAX))
     }
+
+    /// A measured value, rounded up to thousandths as Kubernetes rounds quantities; none unless it is finite and
+    /// fits. A number that *is* a thousandth in decimal (4.35) is not rounded further by its binary form.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
+    pub fn from_f64(value: f64) -> Option<Self> {
+        // 2^53 thousandths: up to there every whole number of thousandths is an f64.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let scaled = value * 1000.0;
+        let nearest = scaled.round();
+        #[expect(clippy::float_cmp, reason = "the question is whether this thousandth prints as the same number")]
+        let whole = if nearest / 1000.0 == value { nearest } else { scaled.ceil() };
+        (whole.abs() <= EXACT).then_some(Self(whole as i64))
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,10 @@ pub struct PodSpec {
     /// Priority class by name.
     #[serde(deserialize_with = "null_as_default")]
     pub priority_class_name: String,
+    /// `Never` keeps the pod from evicting others; absent means `PreemptLowerPriority`.
+    pub preemption_policy: Option<String>,
+    /// Group that is scheduled as one; only its presence is read.
+    pub scheduling_group: Option<Value>,
     /// Topology spread constraints.
     #[serde(deserialize_with = "null_as_default")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
@@ -279,9 +283,33 @@ pub struct PodStatus {
     /// Node nominated by preemption.
     #[serde(deserialize_with = "null_as_default")]
     pub nominated_node_name: String,
+    /// What the kubelet has given to each container; differs from the specification during a resize.
+    #[serde(deserialize_with = "null_as_default")]
+    pub container_statuses: Vec<ContainerStatus>,
+    /// The same for init containers.
+    #[serde(deserialize_with = "null_as_default")]
+    pub init_container_statuses: Vec<ContainerStatus>,
+    /// Pod-level resources that are in effect.
+    pub resources: Option<Resources>,
+    /// Pod-level requests that the node has granted.
+    #[serde(deserialize_with = "null_as_default")]
+    pub allocated_resources: ResourceList,
     /// Conditions.
     #[serde(deserialize_with = "null_as_default")]
     pub conditions: Vec<PodCondition>,
+}
+
+/// The read part of `v1.ContainerStatus`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerStatus {
+    /// Name of the container.
+    pub name: String,
+    /// Resources that are in effect.
+    pub resources: Option<Resources>,
+    /// Requests that the node has granted.
+    #[serde(deserialize_with = "null_as_default")]
+    pub allocated_resources: ResourceList,
 }
 
 /// The read part of `v1.PodCondition`.

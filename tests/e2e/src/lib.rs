@@ -14,6 +14,7 @@
 //! test, however it ends ([`process`]). Nothing of the adapter's code is linked: it is seen from outside only.
 
 pub mod adapter;
+pub mod hpa_cases;
 pub mod kubeconfig;
 pub mod manifests;
 pub mod pki;

@@ -1,0 +1,53 @@
+# Few verbs; each is one command that anyone can run. `make check` is the daily loop, `make test` is everything.
+
+CARGO ?= cargo
+# Every cargo call names the whole workspace, so that features resolve once and nothing is compiled twice.
+UNIT  := --workspace --lib --bins --test it
+E2E   := --workspace --test scenarios --test hpa_oracle
+TOOLS := tests/e2e/tools/build.sh
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+
+.PHONY: help check test unit e2e demo bench lint fmt tools
+
+help: ## Show this help.
+	@awk -F':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+check: ## Format, lints and all tests that need no control plane (under two minutes warm).
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) test --quiet $(UNIT)
+
+test: unit e2e ## All tests: unit, property, integration, and end to end on the real control plane.
+
+unit:
+	$(CARGO) test $(UNIT)
+	$(CARGO) test --workspace --doc
+
+tools: ## Build the real components that the end-to-end tests run (once, cached).
+	@$(TOOLS) controlplane >/dev/null && $(TOOLS) prometheus >/dev/null && $(TOOLS) hpa-oracle >/dev/null
+
+# Integration tests need the binary, so cargo builds it beside them with the same features.
+e2e: tools ## End-to-end tests on the real etcd, kube-apiserver, kube-controller-manager, kube-scheduler and Prometheus.
+	$(CARGO) test --workspace --no-run
+	PLIMSOLL_BIN="$(TARGET)/debug/plimsoll" \
+	PLIMSOLL_E2E_TOOLS="$$($(TOOLS) controlplane)" \
+	PLIMSOLL_E2E_PROMETHEUS="$$($(TOOLS) prometheus)" \
+	PLIMSOLL_E2E_ORACLE="$$($(TOOLS) hpa-oracle)" \
+	$(CARGO) test $(E2E) -- --nocapture
+
+demo: ## The GPU accident on the real control plane: the plain HPA, then Plimsoll.
+	@$(TOOLS) controlplane >/dev/null
+	@$(CARGO) build --workspace --bins --quiet
+	@PLIMSOLL_BIN="$(TARGET)/debug/plimsoll" PLIMSOLL_E2E_TOOLS="$$($(TOOLS) controlplane)" "$(TARGET)/debug/accident"
+
+bench: ## Benchmarks (criterion).
+	$(CARGO) bench --workspace
+
+lint: ## What CI denies: formatting, clippy, documentation, licences and sources of dependencies.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	.ci/deny
+
+fmt: ## Format the code.
+	$(CARGO) fmt --all

@@ -1,0 +1,173 @@
+//! Documents to a cluster view: lists are opened, kinds that decide nothing are counted, and an object that cannot be
+//! read costs the room of its node and not the answer.
+
+use std::collections::BTreeMap;
+
+use anyhow::{anyhow, bail};
+use plimsoll_core::{
+    cluster::{Namespace, View},
+    object::{Node, Pod, meta::StringMap},
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::input::Source;
+
+/// Deepest nesting of lists in lists.
+const MAX_DEPTH: usize = 8;
+
+/// What the inputs hold.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    /// The readable part of the cluster.
+    pub(super) view: View,
+    /// Nodes whose room is not known, and why.
+    pub(super) unusable: BTreeMap<String, String>,
+    /// Objects of kinds that decide nothing here.
+    pub(super) ignored: BTreeMap<String, usize>,
+}
+
+impl Objects {
+    /// Adds the documents of one source.
+    pub(super) fn add(&mut self, source: &Source, documents: Vec<Value>) -> anyhow::Result<()> {
+        documents.into_iter().try_for_each(|document| self.document(source, document, "", 0))
+    }
+
+    /// Takes the nodes out whose room is not known. To be called when everything is added.
+    pub(super) fn close(&mut self) {
+        for name in self.unusable.keys() {
+            self.view.nodes.remove(name);
+        }
+    }
+
+    /// `kind` is what the items of a typed list are, which do not say it themselves.
+    fn document(&mut self, source: &Source, value: Value, kind: &str, depth: usize) -> anyhow::Result<()> {
+        if depth > MAX_DEPTH {
+            bail!("{source}: lists are nested deeper than {MAX_DEPTH}");
+        }
+        let mut object = match value {
+            Value::Object(object) => object,
+            Value::Array(items) => {
+                return items.into_iter().try_for_each(|item| self.document(source, item, kind, depth + 1));
+            }
+            Value::Null => return Ok(()),
+            other => bail!("{source}: found {} where a Kubernetes object should be", brief(&other)),
+        };
+        let named = object.get("kind").and_then(Value::as_str).unwrap_or(kind).to_owned();
+        if let Some(item_kind) = named.strip_suffix("List") {
+            let items = object.remove("items").unwrap_or_default();
+            return self.document(source, items, item_kind, depth + 1);
+        }
+        let group = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+        let group = group.split_once('/').map_or("", |(group, _)| group).to_owned();
+        self.object(source, &group, &named, Value::Object(object))
+    }
+
+    fn object(&mut self, source: &Source, group: &str, kind: &str, object: Value) -> anyhow::Result<()> {
+        match (group, kind) {
+            ("", "Node") => self.node(source, object)?,
+            ("", "Pod") => self.pod(source, object)?,
+            ("", "Namespace") => {
+                let labels = decode::<StringMap>(source, kind, &object, "/metadata/labels")?.unwrap_or_default();
+                self.view.namespaces.entry(name(source, kind, &object)?).or_default().labels = labels;
+            }
+            ("", "ResourceQuota") => {
+                let name = name(source, kind, &object)?;
+                self.namespace(&object).resource_quotas.push(name);
+            }
+            ("", "LimitRange") => {
+                let name = name(source, kind, &object)?;
+                self.namespace(&object).limit_ranges.push(name);
+            }
+            ("" | "scheduling.k8s.io", "PriorityClass") => self.priority_class(source, &object)?,
+            ("" | "resource.k8s.io", "DeviceClass") => {
+                self.view.device_class_resources.extend(text(&object, "/spec/extendedResourceName"));
+            }
+            (_, "") => bail!("{source}: an object has no kind; give lists as `kubectl get … -o json` prints them"),
+            _ => *self.ignored.entry(kind.to_owned()).or_default() += 1,
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, source: &Source, object: Value) -> anyhow::Result<()> {
+        let name = name(source, "Node", &object)?;
+        match serde_json::from_value::<Node>(object) {
+            Ok(node) => drop(self.view.nodes.insert(name, node)),
+            Err(error) => drop(self.unusable.insert(name, format!("{source}: the Node cannot be read: {error}"))),
+        }
+        Ok(())
+    }
+
+    /// What a pod takes of its node is not known if the pod cannot be read, so that the node is not used.
+    fn pod(&mut self, source: &Source, object: Value) -> anyhow::Result<()> {
+        let name = name(source, "Pod", &object)?;
+        let namespace = namespace_of(&object);
+        let ended = text(&object, "/status/phase").is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
+        let node = text(&object, "/spec/nodeName");
+        let nominated = text(&object, "/status/nominatedNodeName");
+        match serde_json::from_value::<Pod>(object) {
+            Ok(mut pod) => {
+                pod.metadata.namespace = namespace;
+                self.view.pods.insert(pod.metadata.key(), pod);
+            }
+            Err(_) if ended => {}
+            Err(error) => {
+                let why = format!("{source}: Pod {namespace}/{name} cannot be read: {error}");
+                let node = node.or(nominated).filter(|node| !node.is_empty()).ok_or_else(|| {
+                    anyhow!(
+                        "{why}\nIt names no node, so what it takes or wants is not known. Correct it or leave it out."
+                    )
+                })?;
+                self.unusable.insert(node, why);
+            }
+        }
+        Ok(())
+    }
+
+    fn priority_class(&mut self, source: &Source, object: &Value) -> anyhow::Result<()> {
+        let name = name(source, "PriorityClass", object)?;
+        let value = decode::<i32>(source, "PriorityClass", object, "/value")?.unwrap_or_default();
+        if decode::<bool>(source, "PriorityClass", object, "/globalDefault")?.unwrap_or_default() {
+            self.view.priority_classes.insert(String::new(), value);
+        }
+        self.view.priority_classes.insert(name, value);
+        Ok(())
+    }
+
+    fn namespace(&mut self, object: &Value) -> &mut Namespace {
+        self.view.namespaces.entry(namespace_of(object)).or_default()
+    }
+}
+
+/// The namespace of a namespaced object; absent means `default`, as for kubectl.
+pub(super) fn namespace_of(object: &Value) -> String {
+    text(object, "/metadata/namespace").filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned())
+}
+
+/// The text at a JSON pointer.
+pub(super) fn text(object: &Value, pointer: &str) -> Option<String> {
+    object.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn name(source: &Source, kind: &str, object: &Value) -> anyhow::Result<String> {
+    let name = text(object, "/metadata/name").filter(|name| !name.is_empty());
+    name.ok_or_else(|| anyhow!("{source}: a {kind} has no metadata.name"))
+}
+
+/// What is at a JSON pointer, if anything is.
+pub(super) fn decode<T: DeserializeOwned>(
+    source: &Source,
+    kind: &str,
+    object: &Value,
+    pointer: &str,
+) -> anyhow::Result<Option<T>> {
+    let Some(value) = object.pointer(pointer).filter(|value| !value.is_null()) else { return Ok(None) };
+    serde_json::from_value(value.clone()).map(Some).map_err(|error| {
+        let name = text(object, "/metadata/name").unwrap_or_default();
+        anyhow!("{source}: {kind} {name:?}: {}: {error}", pointer.trim_start_matches('/').replace('/', "."))
+    })
+}
+
+fn brief(value: &Value) -> String {
+    value.to_string().chars().take(40).collect()
+}

@@ -1,0 +1,198 @@
+//! The answer as it is printed.
+
+use std::{collections::BTreeMap, fmt};
+
+use plimsoll_core::{
+    capacity::{Answer, Class, Fits, Inventory, LimitingFactor, NodeGroupReport, Reason, Template},
+    object::Pod,
+    policy::Policy,
+    quantity::Quantity,
+};
+use serde::Serialize;
+
+use super::{objects::Objects, workload::Workload};
+
+/// What `plimsoll capacity` answers.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    workload: Subject,
+    /// What one replica asks for.
+    requests: BTreeMap<String, Quantity>,
+    /// Further replicas that could be placed now, `pending` ones included.
+    fits: Fits,
+    /// Pods of the workload that are assigned, not terminal and not terminating.
+    bound: u32,
+    /// `bound` plus what may be promised of `fits`.
+    ceiling: u32,
+    limiting_factor: LimitingFactor,
+    /// Pods of the workload that wait for a node; they are the first to take what fits.
+    pending: u32,
+    /// Pods of others that wait for a node. What they will take is not subtracted.
+    pending_others: u32,
+    free_gpus: i64,
+    stranded_gpus: i64,
+    groups: Vec<NodeGroupReport>,
+    unmodelled: Vec<Reason>,
+    pub(super) warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Subject {
+    namespace: String,
+    kind: String,
+    name: String,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// The answer for a workload in what the inputs hold.
+    pub(super) fn of(workload: Workload, mut objects: Objects, policy: &Policy) -> Self {
+        objects.close();
+        let view = &objects.view;
+        let template = Template::of(&workload.template, &workload.key.namespace, view);
+        let answer = with_unusable(Inventory::of(view, policy).fits(&template), &objects);
+        let count = |wanted: &dyn Fn(&Pod) -> bool| {
+            u32::try_from(view.pods.values().filter(|pod| wanted(pod)).count()).unwrap_or(u32::MAX)
+        };
+        let bound = count(&|pod| workload.owns(pod) && pod.is_bound());
+        Self {
+            requests: template.requests().map(|(name, amount)| (name.to_owned(), quantity(name, amount))).collect(),
+            fits: answer.fits,
+            bound,
+            ceiling: bound.saturating_add(answer.fits.lo),
+            limiting_factor: answer.limiting_factor,
+            pending: count(&|pod| workload.owns(pod) && is_pending(pod)),
+            pending_others: count(&|pod| !workload.owns(pod) && is_pending(pod)),
+            free_gpus: answer.free_gpus,
+            stranded_gpus: answer.stranded_gpus,
+            groups: answer.groups,
+            unmodelled: answer.unmodelled,
+            warnings: warnings(&objects),
+            workload: Subject { namespace: workload.key.namespace, kind: workload.key.kind, name: workload.key.name },
+        }
+    }
+}
+
+fn is_pending(pod: &Pod) -> bool {
+    pod.spec.node_name.is_empty() && !pod.is_terminal() && !pod.is_terminating()
+}
+
+/// Amounts are in milli for CPU and in whole units for everything else.
+fn quantity(resource: &str, amount: i64) -> Quantity {
+    if resource == "cpu" { Quantity::from_milli(amount) } else { Quantity::from_units(amount) }
+}
+
+/// Nodes whose room is not known promise nothing, and make of an exact answer a lower bound.
+fn with_unusable(mut answer: Answer, objects: &Objects) -> Answer {
+    if objects.unusable.is_empty() {
+        return answer;
+    }
+    if answer.fits.class != Class::Unknown {
+        answer.fits = Fits::between(answer.fits.lo, None);
+    }
+    answer.groups.extend(objects.unusable.iter().map(|(name, why)| NodeGroupReport {
+        nodes: 1,
+        names: vec![name.clone()],
+        fits: 0,
+        limiting_factor: LimitingFactor::Unmodelled,
+        reason: why.clone(),
+    }));
+    answer
+}
+
+fn warnings(objects: &Objects) -> Vec<String> {
+    let unusable = objects.unusable.iter().map(|(node, why)| format!("node {node:?} is left out: {why}"));
+    let mut warnings: Vec<_> = unusable.collect();
+    let view = &objects.view;
+    if view.nodes.is_empty() {
+        warnings.push("the input has no usable Node, so nothing fits; see --help for what to give".to_owned());
+    }
+    if view.pods.is_empty() {
+        warnings.push("the input has no Pod, so every node counts as empty; see --help for what to give".to_owned());
+    }
+    let unknown = view.pods.values().map(|pod| pod.spec.node_name.as_str());
+    let unknown = unknown.filter(|node| !node.is_empty() && !view.nodes.contains_key(*node)).count();
+    if unknown > 0 && objects.unusable.is_empty() {
+        warnings.push(format!("{unknown} pods are on nodes that the input does not have"));
+    }
+    if !objects.ignored.is_empty() {
+        let kinds: Vec<_> = objects.ignored.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
+        warnings.push(format!("ignored, as they decide nothing here: {}", kinds.join(", ")));
+    }
+    warnings
+}
+
+// === printing ===
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Subject { namespace, kind, name } = &self.workload;
+        let requests: Vec<_> = self.requests.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
+        let requests = if requests.is_empty() { "nothing".to_owned() } else { requests.join(", ") };
+        writeln!(f, "{kind} {namespace}/{name}: one replica asks for {requests}\n")?;
+        table(f, &["BOUND", "FITS", "CEILING", "PENDING", "FREE GPUS", "STRANDED", "LIMITED BY"], &[self.summary()])?;
+        if !self.groups.is_empty() {
+            writeln!(f)?;
+            let rows: Vec<_> = self.groups.iter().map(group_row).collect();
+            table(f, &["NODES", "FITS", "WHY NO MORE", "NAMES"], &rows)?;
+        }
+        for reason in &self.unmodelled {
+            writeln!(f, "\nnot modelled: {} ({})", reason.message, reason.code)?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn summary(&self) -> Vec<String> {
+        vec![
+            self.bound.to_string(),
+            fits(self.fits),
+            self.ceiling.to_string(),
+            self.pending.to_string(),
+            self.free_gpus.to_string(),
+            self.stranded_gpus.to_string(),
+            word(self.limiting_factor),
+        ]
+    }
+}
+
+fn fits(fits: Fits) -> String {
+    let hi = fits.hi.map_or("?".to_owned(), |hi| hi.to_string());
+    match fits.class {
+        Class::Exact => format!("{} (exact)", fits.lo),
+        Class::Interval => format!("{}..{hi} (interval)", fits.lo),
+        Class::Unknown => "unknown".to_owned(),
+    }
+}
+
+/// The word that JSON uses.
+fn word(factor: LimitingFactor) -> String {
+    serde_json::to_value(factor).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn group_row(group: &NodeGroupReport) -> Vec<String> {
+    let hidden = (group.nodes as usize).saturating_sub(group.names.len());
+    let more = if hidden > 0 { format!(", … {hidden} more") } else { String::new() };
+    vec![
+        group.nodes.to_string(),
+        group.fits.to_string(),
+        group.reason.clone(),
+        format!("{}{more}", group.names.join(", ")),
+    ]
+}
+
+/// Columns as wide as their widest cell, two spaces between them.
+fn table(f: &mut fmt::Formatter<'_>, head: &[&str], rows: &[Vec<String>]) -> fmt::Result {
+    let head: Vec<_> = head.iter().map(|&cell| cell.to_owned()).collect();
+    let lines: Vec<_> = std::iter::once(&head).chain(rows).collect();
+    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<_> = (0..head.len()).map(|column| width(column).unwrap_or(0)).collect();
+    for line in lines {
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}

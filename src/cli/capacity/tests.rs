@@ -1,0 +1,224 @@
+//! The command on files and streams, from arguments to what is printed.
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: Args,
+}
+
+/// What came out.
+struct Outcome {
+    result: anyhow::Result<ExitCode>,
+    out: String,
+    talk: String,
+}
+
+/// Runs the command with files `0`, `1`, … in a fresh folder; `@0` in an argument stands for the first one's path.
+fn plimsoll(arguments: &str, files: &[&str], stdin: &str) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    for (index, content) in files.iter().enumerate() {
+        std::fs::write(folder.path().join(index.to_string()), content).unwrap();
+    }
+    let prefix = format!("{}/", folder.path().display());
+    let arguments = arguments.split_whitespace().map(|argument| argument.replace('@', &prefix));
+    let args = Line::try_parse_from(std::iter::once("capacity".to_owned()).chain(arguments)).unwrap().args;
+    let (mut out, mut talk) = (Vec::new(), Vec::new());
+    let result = run_with(args, stdin.as_bytes(), &mut out, &mut talk);
+    Outcome { result, out: String::from_utf8(out).unwrap(), talk: String::from_utf8(talk).unwrap() }
+}
+
+fn answer(objects: &Value, workload: &str) -> Value {
+    let outcome = plimsoll("-f @0 --for @1 -o json", &[&objects.to_string(), workload], "");
+    assert_eq!(outcome.result.unwrap(), ExitCode::SUCCESS);
+    serde_json::from_str(&outcome.out).unwrap()
+}
+
+fn refusal(objects: &str, workload: &str) -> String {
+    format!("{:#}", plimsoll("-f @0 --for @1", &[objects, workload], "").result.unwrap_err())
+}
+
+fn list(items: &[Value]) -> Value {
+    json!({"apiVersion": "v1", "kind": "List", "items": items})
+}
+
+fn node(name: &str, gpus: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+        "status": {
+            "allocatable": {"cpu": "64", "memory": "512Gi", "pods": "110", "nvidia.com/gpu": gpus},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    })
+}
+
+fn pod(name: &str, app: &str, node: Option<&str>) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": app}},
+        "spec": {"nodeName": node, "containers": [{"name": "c", "resources": {"requests": {"nvidia.com/gpu": "1"}}}]},
+        "status": {"phase": if node.is_some() { "Running" } else { "Pending" }},
+    })
+}
+
+const DEPLOYMENT: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: llm}
+spec:
+  selector: {matchLabels: {app: llm}}
+  template:
+    metadata: {labels: {app: llm}}
+    spec:
+      containers:
+        - name: c
+          resources: {limits: {nvidia.com/gpu: 1, cpu: 500m}}
+";
+
+#[test]
+fn the_answer_counts_bound_pending_and_what_fits() {
+    let mut leaving = pod("old", "llm", Some("a"));
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let objects = list(&[
+        node("a", "8"),
+        list(&[pod("llm-1", "llm", Some("a")), pod("llm-2", "llm", None), leaving]),
+        pod("cv-1", "cv", Some("a")),
+        pod("cv-2", "cv", None),
+    ]);
+    let answer = answer(&objects, DEPLOYMENT);
+    assert_eq!(answer["fits"], json!({"class": "exact", "lo": 5, "hi": 5}));
+    assert_eq!(answer["requests"], json!({"cpu": "500m", "nvidia.com/gpu": "1"}));
+    let counts = ["bound", "ceiling", "pending", "pendingOthers", "freeGpus", "strandedGpus"].map(|key| &answer[key]);
+    assert_eq!(counts.map(|count| count.as_i64().unwrap()), [1, 6, 1, 1, 5, 0]);
+    assert_eq!(answer["limitingFactor"], "gpu");
+    assert_eq!(
+        answer["groups"],
+        json!([{"nodes": 1, "names": ["a"], "fits": 5, "limitingFactor": "gpu",
+            "reason": "not enough nvidia.com/gpu for one more"}])
+    );
+    assert_eq!(answer["workload"], json!({"namespace": "default", "kind": "Deployment", "name": "llm"}));
+}
+
+#[test]
+fn lists_may_be_typed_repeated_concatenated_yaml_and_on_standard_input() {
+    let mut untyped = node("a", "2");
+    untyped.as_object_mut().unwrap().remove("kind");
+    let typed = json!({"kind": "NodeList", "apiVersion": "v1", "items": [untyped]}).to_string();
+    let two = format!("{}\n{}", node("b", "3"), node("c", "5"));
+    let yaml = "kind: Node\nmetadata: {name: d}\nstatus:\n  allocatable: {pods: 9, cpu: 9, nvidia.com/gpu: 7}\n  conditions: [{type: Ready, status: 'True'}]\n---\nkind: Service\n";
+    let outcome = plimsoll("-f @0 -f @1 -f - --for @2 -o yaml", &[&typed, &two, DEPLOYMENT], yaml);
+    assert!(outcome.result.is_ok());
+    assert!(outcome.out.contains("ceiling: 17\n"), "{}", outcome.out);
+    assert!(outcome.talk.contains("ignored, as they decide nothing here: Service (1)"), "{}", outcome.talk);
+}
+
+#[test]
+fn the_table_reads_without_a_manual() {
+    let objects = list(&[node("a", "3"), node("b", "3"), pod("llm-1", "llm", Some("a"))]).to_string();
+    let workload = DEPLOYMENT.replace("gpu: 1", "gpu: 2");
+    let outcome = plimsoll("-f @0 --for @1", &[&objects, &workload], "");
+    assert_eq!(
+        outcome.out,
+        "\
+Deployment default/llm: one replica asks for cpu 500m, nvidia.com/gpu 2
+
+BOUND  FITS       CEILING  PENDING  FREE GPUS  STRANDED  LIMITED BY
+1      2 (exact)  3        0        5          1         gpu
+
+NODES  FITS  WHY NO MORE                             NAMES
+2      2     not enough nvidia.com/gpu for one more  a, b
+"
+    );
+}
+
+#[test]
+fn quotas_and_device_classes_in_the_input_make_the_answer_unknown() {
+    let named = |kind: &str| json!({"kind": kind, "metadata": {"name": "x"}});
+    let class = json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "gpu"},
+        "spec": {"extendedResourceName": "nvidia.com/gpu"}});
+    for (object, factor) in [(named("ResourceQuota"), "quota"), (named("LimitRange"), "quota"), (class, "gpu")] {
+        let answer = answer(&list(&[node("a", "8"), object]), DEPLOYMENT);
+        assert_eq!(answer["fits"], json!({"class": "unknown", "lo": 0, "hi": null}));
+        assert_eq!((&answer["ceiling"], &answer["limitingFactor"]), (&json!(0), &json!(factor)));
+        assert_eq!(answer["unmodelled"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn priority_classes_in_the_input_are_resolved() {
+    let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"},
+        "value": 1000});
+    let objects = list(&[node("a", "8"), pod("cv-1", "cv", Some("a")), class]);
+    let workload = DEPLOYMENT.replace("    spec:\n", "    spec:\n      priorityClassName: high\n");
+    assert_eq!(answer(&objects, &workload)["fits"], json!({"class": "interval", "lo": 7, "hi": 8}));
+}
+
+#[test]
+fn an_unreadable_node_or_pod_costs_one_node_and_the_claim_to_be_exact() {
+    let mut odd = pod("odd", "cv", Some("c"));
+    odd["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("1 core");
+    let objects = list(&[node("a", "8"), node("b", "8x"), node("c", "8"), odd]);
+    let answer = answer(&objects, DEPLOYMENT);
+    assert_eq!(answer["fits"], json!({"class": "interval", "lo": 8, "hi": null}));
+    let reasons: Vec<_> = answer["groups"].as_array().unwrap().iter().skip(1).map(|group| &group["reason"]).collect();
+    assert!(reasons[0].as_str().unwrap().contains("\"8x\" is not a quantity"), "{reasons:?}");
+    assert!(reasons[1].as_str().unwrap().contains("Pod default/odd cannot be read"), "{reasons:?}");
+}
+
+#[test]
+fn a_pod_stands_for_others_like_it() {
+    let workload = pod("llm-1", "llm", Some("a"));
+    let answer = answer(&list(&[node("a", "8"), workload.clone()]), &workload.to_string());
+    assert_eq!((&answer["fits"]["lo"], &answer["bound"]), (&json!(7), &json!(1)));
+}
+
+#[test]
+fn replication_controllers_and_cron_jobs_are_workloads_too() {
+    let template = json!({"metadata": {"labels": {"app": "llm"}}, "spec": {"containers": []}});
+    let objects = list(&[node("a", "8"), pod("llm-1", "llm", Some("a"))]);
+    let old = json!({"kind": "ReplicationController", "spec": {"selector": {"app": "llm"}, "template": template}});
+    let job = json!({"kind": "CronJob", "spec": {"jobTemplate": {"spec": {"template": template}}}});
+    for workload in [old, job] {
+        assert_eq!(answer(&objects, &workload.to_string())["bound"], 1);
+    }
+}
+
+#[test]
+fn other_gpu_names_may_be_given() {
+    let objects = list(&[node("a", "3")]).to_string();
+    let outcome = plimsoll("-f @0 --for @1 --gpu-resource example.com/* -o json", &[&objects, DEPLOYMENT], "");
+    let answer: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!((&answer["freeGpus"], &answer["limitingFactor"]), (&json!(0), &json!("otherResource")));
+}
+
+#[test]
+fn standard_input_is_read_once() {
+    let outcome = plimsoll("-f - --for -", &[], "");
+    assert_eq!(outcome.result.unwrap(), ExitCode::from(2));
+    assert!(outcome.talk.contains("only one of -f and --for"));
+}
+
+#[test]
+fn errors_name_the_file_the_cause_and_the_cure() {
+    let objects = list(&[]).to_string();
+    for (objects, workload, expected) in [
+        (&*objects, "kind: Service\n", "nothing here makes pods (found: Service); give a Deployment"),
+        (&*objects, "", "nothing here makes pods (found: no object)"),
+        (&*objects, &format!("{DEPLOYMENT}\n---{DEPLOYMENT}"), "several objects make pods"),
+        (&*objects, &DEPLOYMENT.replace("500m", "half"), "spec.template: \"half\" is not a quantity"),
+        ("{\"kind\": \"List\", \"items\": [}", DEPLOYMENT, "this is not JSON as kubectl prints it"),
+        ("a: [b", DEPLOYMENT, "this is not YAML as kubectl prints it"),
+        ("[1]", DEPLOYMENT, "found 1 where a Kubernetes object should be"),
+        ("{\"metadata\": {}}", DEPLOYMENT, "an object has no kind"),
+        ("{\"kind\": \"Node\"}", DEPLOYMENT, "a Node has no metadata.name"),
+        ("[[[[[[[[[[[]]]]]]]]]]]", DEPLOYMENT, "nested deeper than 8"),
+    ] {
+        let error = refusal(objects, workload);
+        assert!(error.contains(expected), "{error}");
+    }
+    let missing = plimsoll("-f @9 --for @0", &[DEPLOYMENT], "").result.unwrap_err();
+    assert!(format!("{missing:#}").starts_with("reading /"));
+}

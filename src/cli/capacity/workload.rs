@@ -1,0 +1,106 @@
+//! The workload that is asked about: its pod template, its namespace and the selector of its pods.
+
+use anyhow::{anyhow, bail};
+use plimsoll_core::{
+    object::{Pod, PodTemplate, WorkloadKey, meta::StringMap},
+    selector::{LabelSelector, Selector},
+};
+use serde_json::Value;
+
+use super::{
+    input::Source,
+    objects::{decode, namespace_of, text},
+};
+
+/// A workload.
+#[derive(Debug)]
+pub(super) struct Workload {
+    /// Who it is.
+    pub(super) key: WorkloadKey,
+    /// What its pods are made from.
+    pub(super) template: PodTemplate,
+    /// Which pods are its own; an empty one selects none.
+    selector: Selector,
+}
+
+impl Workload {
+    /// The one object among the documents of a source that makes pods.
+    pub(super) fn find(source: &Source, documents: Vec<Value>) -> anyhow::Result<Self> {
+        let mut objects = Vec::new();
+        for document in documents {
+            flatten(document, &mut objects);
+        }
+        let kinds: Vec<_> = objects.iter().filter_map(|object| text(object, "/kind")).collect();
+        let mut makers = objects.into_iter().filter(|object| template_at(object).is_some());
+        match (makers.next(), makers.next()) {
+            (Some(maker), None) => Self::of(source, &maker),
+            (Some(_), Some(_)) => bail!("{source}: several objects make pods; leave the one in that --for is about"),
+            (None, _) => bail!(
+                "{source}: nothing here makes pods (found: {}); give a Deployment, a StatefulSet, a ReplicaSet, \
+                 anything else with spec.template, or a Pod",
+                if kinds.is_empty() { "no object".to_owned() } else { kinds.join(", ") }
+            ),
+        }
+    }
+
+    /// Whether a pod belongs to the workload.
+    pub(super) fn owns(&self, pod: &Pod) -> bool {
+        pod.metadata.namespace == self.key.namespace
+            && !self.selector.is_empty()
+            && self.selector.matches(&pod.metadata.labels)
+    }
+
+    fn of(source: &Source, object: &Value) -> anyhow::Result<Self> {
+        let kind = text(object, "/kind").unwrap_or_default();
+        let pointer = template_at(object).unwrap_or_default();
+        let template = decode::<PodTemplate>(source, &kind, object, pointer)?;
+        let mut template = template.ok_or_else(|| anyhow!("{source}: the pod template is empty"))?;
+        if pointer.is_empty() {
+            // A pod stands for others like it, which the scheduler will place afresh.
+            template.spec.node_name.clear();
+        }
+        let group = text(object, "/apiVersion").unwrap_or_default();
+        let key = WorkloadKey {
+            namespace: namespace_of(object),
+            group: group.split_once('/').map_or("", |(group, _)| group).to_owned(),
+            name: text(object, "/metadata/name").unwrap_or_default(),
+            kind,
+        };
+        let selector = selector(source, object, &key.kind, &template.metadata.labels)?;
+        Ok(Self { key, template, selector })
+    }
+}
+
+fn flatten(document: Value, objects: &mut Vec<Value>) {
+    match document {
+        Value::Array(items) => items.into_iter().for_each(|item| flatten(item, objects)),
+        Value::Object(mut object) => match object.remove("items") {
+            Some(items) => flatten(items, objects),
+            None => objects.push(Value::Object(object)),
+        },
+        _ => {}
+    }
+}
+
+/// Where the pod template of an object is.
+fn template_at(object: &Value) -> Option<&'static str> {
+    if text(object, "/kind").as_deref() == Some("Pod") {
+        return Some("");
+    }
+    let places = ["/spec/template", "/spec/jobTemplate/spec/template", "/template"];
+    places.into_iter().find(|place| object.pointer(place).is_some_and(|template| template.get("spec").is_some()))
+}
+
+/// `spec.selector`, in the old form of ReplicationControllers too; else the labels of the template.
+fn selector(source: &Source, object: &Value, kind: &str, labels: &StringMap) -> anyhow::Result<Selector> {
+    let given = object.pointer("/spec/selector").filter(|given| given.is_object());
+    let by_labels = |labels: &StringMap| LabelSelector { match_labels: labels.clone(), ..LabelSelector::default() };
+    let selector = match given {
+        None => by_labels(labels),
+        Some(given) if given.get("matchLabels").is_some() || given.get("matchExpressions").is_some() => {
+            decode(source, kind, object, "/spec/selector")?.unwrap_or_default()
+        }
+        Some(_) => by_labels(&decode(source, kind, object, "/spec/selector")?.unwrap_or_default()),
+    };
+    Selector::try_from(&selector).map_err(|error| anyhow!("{source}: {kind}: spec.selector: {error}"))
+}

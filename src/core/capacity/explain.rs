@@ -1,0 +1,244 @@
+//! From free rows to an answer: how many, on which nodes, and what would have to change for one more.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Answer, Fits, Inventory, LimitingFactor, NodeGroupReport, Reason, Template,
+    filters::Verdict,
+    inventory::{Demand, fitting},
+    requests::PODS,
+};
+
+/// Nodes of a group that are named.
+const SAMPLE: usize = 5;
+
+/// What stops the next replica on one node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stop<'a> {
+    Filtered(&'a Verdict),
+    Reserved,
+    /// Columns that are short once everything that fits is placed.
+    Short(Vec<usize>),
+    /// Resources that no node offers.
+    Missing,
+}
+
+/// One node in the eyes of a template.
+struct Site<'a> {
+    row: usize,
+    fits: u32,
+    stop: Stop<'a>,
+}
+
+/// The answer to a template that is not modelled.
+pub(super) fn refuse(unmodelled: Vec<Reason>) -> Answer {
+    let limiting_factor = unmodelled.first().map_or(LimitingFactor::Unmodelled, |reason| reason.factor);
+    Answer { fits: Fits::unknown(), limiting_factor, unmodelled, ..Answer::default() }
+}
+
+/// The answer to a template that is modelled.
+pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
+    let demand = inventory.shape().demand(template);
+    let sites: Vec<_> = inventory.rows().map(|row| visit(inventory, template, &demand, row)).collect();
+    let lo = sites.iter().map(|site| site.fits).fold(0, u32::saturating_add);
+    let judge = Judge { inventory, demand: &demand };
+    let free_gpus = judge.free_gpus(&sites);
+    let request = judge.requested_gpus();
+    let stranded_gpus = if request == 0 { 0 } else { free_gpus - request.saturating_mul(i64::from(lo)) };
+    Answer {
+        fits: Fits::between(lo, Some(most(inventory, template, &demand, lo))),
+        limiting_factor: judge.limiting_factor(&sites),
+        groups: judge.groups(&sites),
+        free_gpus,
+        stranded_gpus: stranded_gpus.max(0),
+        unmodelled: Vec::new(),
+    }
+}
+
+/// The most that the scheduler could bind: with all lower priorities evicted, and on nodes that are not ready but
+/// tolerated.
+fn most(inventory: &Inventory<'_>, template: &Template, demand: &Demand, lo: u32) -> u32 {
+    let evicted = template.preempts.then(|| inventory.after_preemption(template)).flatten();
+    let unready = demand.verdicts.contains(&Verdict::NotReady { tolerated: true });
+    if evicted.is_none() && !unready {
+        return lo;
+    }
+    let room = evicted.as_ref().unwrap_or(inventory);
+    let usable =
+        |row: &usize| matches!(demand.verdicts.get(*row), Some(Verdict::Open | Verdict::NotReady { tolerated: true }));
+    room.rows().filter(usable).map(|row| room.count(row, template, demand)).fold(0, u32::saturating_add).max(lo)
+}
+
+fn visit<'a>(inventory: &Inventory<'_>, template: &Template, demand: &'a Demand, row: usize) -> Site<'a> {
+    match demand.verdicts.get(row) {
+        Some(Verdict::Open) => {}
+        Some(verdict) => return Site { row, fits: 0, stop: Stop::Filtered(verdict) },
+        None => return Site { row, fits: 0, stop: Stop::Missing },
+    }
+    let fits = inventory.count(row, template, demand);
+    let free = inventory.row(row);
+    let stop = if !demand.missing.is_empty() {
+        Stop::Missing
+    } else if fitting(free, demand) > fits {
+        Stop::Reserved
+    } else {
+        Stop::Short(short(free, demand, fits))
+    };
+    Site { row, fits, stop }
+}
+
+fn short(free: &[i64], demand: &Demand, fits: u32) -> Vec<usize> {
+    let lacks = |(column, amount): &&(usize, i64)| {
+        let left = free.get(*column).copied().unwrap_or(0) - amount.saturating_mul(i64::from(fits));
+        left < *amount
+    };
+    demand.requests.iter().filter(lacks).map(|(column, _)| *column).collect()
+}
+
+/// What the explanation needs to know of the nodes.
+struct Judge<'a, 'v> {
+    inventory: &'a Inventory<'v>,
+    demand: &'a Demand,
+}
+
+impl Judge<'_, '_> {
+    fn is_gpu(&self, column: usize) -> bool {
+        let shape = self.inventory.shape();
+        shape.columns.get(column).is_some_and(|name| shape.policy.is_gpu(name))
+    }
+
+    fn requested_gpus(&self) -> i64 {
+        let gpus = self.demand.requests.iter().filter(|(column, _)| self.is_gpu(*column));
+        gpus.map(|(_, amount)| *amount).fold(0, i64::saturating_add)
+    }
+
+    fn asks_for_gpus(&self) -> bool {
+        let policy = self.inventory.shape().policy;
+        self.requested_gpus() > 0 || self.demand.missing.iter().any(|name| policy.is_gpu(name))
+    }
+
+    /// Whether GPUs of that column count for the template: those it requests, or all if it requests none.
+    fn counts(&self, column: usize) -> bool {
+        self.requested_gpus() == 0 || self.demand.requests.iter().any(|(requested, _)| *requested == column)
+    }
+
+    fn free_gpus(&self, sites: &[Site<'_>]) -> i64 {
+        let open = sites.iter().filter(|site| !matches!(site.stop, Stop::Filtered(_)));
+        open.map(|site| self.inventory.gpus_in(site.row, |column| self.counts(column))).fold(0, i64::saturating_add)
+    }
+
+    /// The one factor. Nodes that would take a replica if they were empty and that are open decide, those that come
+    /// closest first; if there is none, what closes the nodes that would have room.
+    fn limiting_factor(&self, sites: &[Site<'_>]) -> LimitingFactor {
+        let open = |site: &&Site<'_>| !matches!(site.stop, Stop::Filtered(_));
+        let capable = |site: &&Site<'_>| fitting(self.inventory.shape().capacity(site.row), self.demand) > 0;
+        let able: Vec<_> = sites.iter().filter(open).filter(capable).collect();
+        if !able.is_empty() {
+            return self.shortage(&able);
+        }
+        let closed = || sites.iter().filter(|site| !open(site));
+        let room = |site: &&Site<'_>| fitting(self.inventory.row(site.row), self.demand) > 0;
+        self.most_frequent(closed().filter(room))
+            .or_else(|| self.most_frequent(closed().filter(capable)))
+            .unwrap_or_else(|| self.shortage(&sites.iter().filter(open).collect::<Vec<_>>()))
+    }
+
+    /// What is short on open nodes. A node that has the GPUs and lacks something else is closer than one without GPUs.
+    fn shortage(&self, open: &[&Site<'_>]) -> LimitingFactor {
+        let is_gpu = |site: &&&Site<'_>| self.factor(&site.stop) == LimitingFactor::Gpu;
+        let closer = self.most_frequent(open.iter().filter(|site| !is_gpu(site)).copied());
+        let nothing = if self.asks_for_gpus() { LimitingFactor::Gpu } else { LimitingFactor::PodCount };
+        match closer {
+            Some(factor) => factor,
+            None if self.is_fragmented(open) => LimitingFactor::Fragmentation,
+            None => nothing,
+        }
+    }
+
+    /// Whether what is left of each requested kind of GPU would be enough for one more, if it were on one node.
+    fn is_fragmented(&self, open: &[&Site<'_>]) -> bool {
+        let left = |column: usize, amount: i64| {
+            let on = |site: &&Site<'_>| {
+                let free = self.inventory.row(site.row).get(column).copied().unwrap_or(0);
+                free.saturating_sub(amount.saturating_mul(i64::from(site.fits)))
+            };
+            open.iter().map(on).fold(0, i64::saturating_add)
+        };
+        let mut gpus = self.demand.requests.iter().filter(|(column, _)| self.is_gpu(*column)).peekable();
+        gpus.peek().is_some() && gpus.all(|(column, amount)| left(*column, *amount) >= *amount)
+    }
+
+    /// The factor that stops most of the nodes; on a tie the one that is declared first.
+    fn most_frequent<'s>(&self, sites: impl Iterator<Item = &'s Site<'s>>) -> Option<LimitingFactor> {
+        let mut counts: BTreeMap<LimitingFactor, usize> = BTreeMap::new();
+        for site in sites {
+            *counts.entry(self.factor(&site.stop)).or_default() += 1;
+        }
+        counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(factor, _)| factor)
+    }
+
+    fn factor(&self, stop: &Stop<'_>) -> LimitingFactor {
+        match stop {
+            Stop::Filtered(Verdict::Unselected) => LimitingFactor::Affinity,
+            Stop::Filtered(_) => LimitingFactor::Taint,
+            Stop::Reserved => LimitingFactor::Priority,
+            Stop::Short(columns) => {
+                let factors = columns.iter().map(|column| self.resource_factor(self.column(*column)));
+                factors.min().unwrap_or(LimitingFactor::PodCount)
+            }
+            Stop::Missing => {
+                let factors = self.demand.missing.iter().map(|name| self.resource_factor(name));
+                factors.min().unwrap_or(LimitingFactor::OtherResource)
+            }
+        }
+    }
+
+    fn resource_factor(&self, name: &str) -> LimitingFactor {
+        match name {
+            PODS => LimitingFactor::PodCount,
+            "cpu" => LimitingFactor::Cpu,
+            "memory" => LimitingFactor::Memory,
+            _ if self.inventory.shape().policy.is_gpu(name) => LimitingFactor::Gpu,
+            _ => LimitingFactor::OtherResource,
+        }
+    }
+
+    fn column(&self, column: usize) -> &str {
+        self.inventory.shape().columns.get(column).copied().unwrap_or_default()
+    }
+
+    fn groups(&self, sites: &[Site<'_>]) -> Vec<NodeGroupReport> {
+        let mut groups: BTreeMap<&Stop<'_>, NodeGroupReport> = BTreeMap::new();
+        for site in sites {
+            let group = groups.entry(&site.stop).or_insert_with(|| NodeGroupReport {
+                limiting_factor: self.factor(&site.stop),
+                reason: self.describe(&site.stop),
+                ..NodeGroupReport::default()
+            });
+            group.nodes += 1;
+            group.fits = group.fits.saturating_add(site.fits);
+            if group.names.len() < SAMPLE {
+                group.names.extend(self.inventory.node_name(site.row).map(str::to_owned));
+            }
+        }
+        let mut groups: Vec<_> = groups.into_values().collect();
+        groups.sort_by_key(|group| std::cmp::Reverse((group.fits, group.nodes)));
+        groups
+    }
+
+    fn describe(&self, stop: &Stop<'_>) -> String {
+        match stop {
+            Stop::Filtered(Verdict::Open) => String::new(),
+            Stop::Filtered(Verdict::Cordoned) => "cordoned".to_owned(),
+            Stop::Filtered(Verdict::Tainted(taint)) => format!("taint {taint} is not tolerated"),
+            Stop::Filtered(Verdict::Unselected) => "node selector or required node affinity does not match".to_owned(),
+            Stop::Filtered(Verdict::NotReady { .. }) => "not ready".to_owned(),
+            Stop::Reserved => "room is kept for nominated pods of at least this priority".to_owned(),
+            Stop::Short(columns) => {
+                let names: Vec<_> = columns.iter().map(|column| self.column(*column)).collect();
+                format!("not enough {} for one more", names.join(", "))
+            }
+            Stop::Missing => format!("no node offers {}", self.demand.missing.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The filters of kube-scheduler that look at a node alone: cordon, taints, node selector, required node affinity.
+//!
+//! Rules of v1.36.3: plugins `nodeunschedulable`, `tainttoleration`, `nodeaffinity`;
+//! `k8s.io/component-helpers/scheduling/corev1/nodeaffinity`. Readiness is no scheduler filter: a not-ready node is
+//! tainted by the node controller, and between the two it must not be promised to anybody.
+
+use serde::Serialize;
+
+use crate::object::{
+    Node, PodSpec,
+    meta::StringMap,
+    node::Taint,
+    pod::{NodeSelectorRequirement, NodeSelectorTerm, Toleration},
+};
+
+/// What of a template the node filters read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Filter {
+    tolerations: Vec<Toleration>,
+    node_selector: StringMap,
+    affinity: Option<Vec<NodeSelectorTerm>>,
+}
+
+/// Whether a node is open to a template.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Verdict {
+    /// All filters pass.
+    Open,
+    /// Cordoned.
+    Cordoned,
+    /// A taint is not tolerated: `key=value:Effect`.
+    Tainted(String),
+    /// The node selector or the required node affinity does not match.
+    Unselected,
+    /// Not ready, and nothing else stops the scheduler.
+    NotReady {
+        /// Whether the template tolerates the taints of a node that is not ready: the scheduler would use the node.
+        tolerated: bool,
+    },
+}
+
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+const UNHEALTHY: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+
+// === impl Filter ===
+
+impl Filter {
+    /// The filters of a pod specification.
+    pub(super) fn of(spec: &PodSpec) -> Self {
+        let node_affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+        let required =
+            node_affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+        Self {
+            tolerations: spec.tolerations.clone(),
+            node_selector: spec.node_selector.clone(),
+            affinity: required.map(|selector| selector.node_selector_terms.clone()),
+        }
+    }
+
+    /// Judges a node.
+    pub(super) fn judge(&self, node: &Node) -> Verdict {
+        if node.spec.unschedulable && !self.tolerates(UNSCHEDULABLE, "", "NoSchedule") {
+            return Verdict::Cordoned;
+        }
+        if let Some(taint) = node.spec.taints.iter().find(|taint| self.is_repelled_by(taint)) {
+            return Verdict::Tainted(print(taint));
+        }
+        if !self.selects(node) {
+            return Verdict::Unselected;
+        }
+        if !node.is_ready() {
+            let tolerated = node.spec.taints.iter().any(|taint| UNHEALTHY.contains(&taint.key.as_str()));
+            return Verdict::NotReady { tolerated };
+        }
+        Verdict::Open
+    }
+
+    fn is_repelled_by(&self, taint: &Taint) -> bool {
+        matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
+            && !self.tolerates(&taint.key, &taint.value, &taint.effect)
+    }
+
+    /// `Toleration.ToleratesTaint`, with the alpha comparison operators off.
+    fn tolerates(&self, key: &str, value: &str, effect: &str) -> bool {
+        self.tolerations.iter().any(|toleration| {
+            let applies = (toleration.effect.is_empty() || toleration.effect == effect)
+                && (toleration.key.is_empty() || toleration.key == key);
+            applies
+                && match toleration.operator.as_str() {
+                    "" | "Equal" => toleration.value == value,
+                    "Exists" => true,
+                    _ => false,
+                }
+        })
+    }
+
+    fn selects(&self, node: &Node) -> bool {
+        let labels = &node.metadata.labels;
+        self.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.affinity.as_ref().is_none_or(|terms| terms.iter().any(|term| term_matches(term, node)))
+    }
+}
+
+fn print(taint: &Taint) -> String {
+    if taint.value.is_empty() {
+        format!("{}:{}", taint.key, taint.effect)
+    } else {
+        format!("{}={}:{}", taint.key, taint.value, taint.effect)
+    }
+}
+
+/// A term without requirements, or with one that is not valid, matches nothing.
+fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
+    let some = !(term.match_expressions.is_empty() && term.match_fields.is_empty());
+    some && term.match_expressions.iter().all(is_valid_expression)
+        && term.match_fields.iter().all(is_valid_field)
+        && term
+            .match_expressions
+            .iter()
+            .all(|requirement| holds(requirement, node.metadata.labels.get(&requirement.key).map(String::as_str)))
+        && term.match_fields.iter().all(|requirement| {
+            // Fields that a node does not have read as empty.
+            let name = if requirement.key == "metadata.name" { node.metadata.name.as_str() } else { "" };
+            holds(requirement, Some(name))
+        })
+}
+
+/// `labels.NewRequirement`: how many values each operator takes.
+fn is_valid_expression(requirement: &NodeSelectorRequirement) -> bool {
+    let values = &requirement.values;
+    match requirement.operator.as_str() {
+        "In" | "NotIn" => !values.is_empty(),
+        "Exists" | "DoesNotExist" => values.is_empty(),
+        "Gt" | "Lt" => values.len() == 1 && values.iter().all(|value| value.parse::<i64>().is_ok()),
+        _ => false,
+    }
+}
+
+/// Fields know `In` and `NotIn` with one value.
+fn is_valid_field(requirement: &NodeSelectorRequirement) -> bool {
+    requirement.values.len() == 1 && matches!(requirement.operator.as_str(), "In" | "NotIn")
+}
+
+fn holds(requirement: &NodeSelectorRequirement, actual: Option<&str>) -> bool {
+    let listed = || actual.is_some_and(|actual| requirement.values.iter().any(|value| value == actual));
+    let compared = || -> Option<std::cmp::Ordering> {
+        let bound = requirement.values.first()?.parse::<i64>().ok()?;
+        Some(actual?.parse::<i64>().ok()?.cmp(&bound))
+    };
+    match requirement.operator.as_str() {
+        "In" => listed(),
+        "NotIn" => !listed(),
+        "Exists" => actual.is_some(),
+        "DoesNotExist" => actual.is_none(),
+        "Gt" => compared().is_some_and(std::cmp::Ordering::is_gt),
+        "Lt" => compared().is_some_and(std::cmp::Ordering::is_lt),
+        _ => false,
+    }
+}

@@ -1,0 +1,344 @@
+//! What is free: one row per node, one column per resource, and the arithmetic on them.
+//!
+//! Rows follow the names of the nodes. Column 0 counts pods. What never changes while replicas are placed is shared
+//! between clones, so a scratch copy for arbitration costs one copy of a flat vector.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{
+    Answer, Reason, Template,
+    anti_affinity::AntiAffinity,
+    explain,
+    filters::Verdict,
+    requests::{self, PODS},
+};
+use crate::{
+    cluster::View,
+    object::{Node, Pod, meta::StringMap},
+    policy::Policy,
+};
+
+/// Most distinct resource names that are kept; a cluster has a dozen. What is beyond counts as not offered.
+const MAX_RESOURCES: usize = 512;
+
+/// Free resources of all nodes.
+#[derive(Clone, Debug)]
+pub struct Inventory<'v> {
+    shape: Arc<Shape<'v>>,
+    /// Row-major, `shape.columns.len()` to a row; never below 0.
+    free: Vec<i64>,
+}
+
+/// What placing replicas does not change.
+#[derive(Debug)]
+pub(super) struct Shape<'v> {
+    pub(super) view: &'v View,
+    pub(super) policy: &'v Policy,
+    pub(super) nodes: Vec<&'v Node>,
+    pub(super) columns: Vec<&'v str>,
+    column_of: HashMap<&'v str, usize>,
+    /// What empty nodes offer, in the layout of the free rows.
+    allocatable: Vec<i64>,
+    nominated: Vec<Nominated<'v>>,
+    anti_affinity: AntiAffinity<'v>,
+    /// What bound pods of each priority take of a node (by row).
+    taken: BTreeMap<(i32, usize), Vec<i64>>,
+    /// Verdicts on all nodes by filter key: many templates share their filters.
+    verdicts: Mutex<HashMap<Arc<str>, Arc<[Verdict]>>>,
+}
+
+/// A pod that preemption has promised a node.
+#[derive(Debug)]
+struct Nominated<'v> {
+    row: usize,
+    priority: i32,
+    namespace: &'v str,
+    labels: &'v StringMap,
+    requests: Vec<(usize, i64)>,
+}
+
+/// A template resolved against the columns of an inventory.
+#[derive(Debug)]
+pub(super) struct Demand {
+    /// Column and amount; amounts are above 0.
+    pub(super) requests: Vec<(usize, i64)>,
+    /// Requested resources that no node offers.
+    pub(super) missing: Vec<String>,
+    pub(super) verdicts: Arc<[Verdict]>,
+}
+
+// === impl Inventory ===
+
+impl<'v> Inventory<'v> {
+    /// The free resources in a view: node allocatable minus what all assigned pods take that are not terminal.
+    ///
+    /// Terminating pods hold what they have until they are gone (`NodeInfo` of the scheduler).
+    #[must_use]
+    pub fn of(view: &'v View, policy: &'v Policy) -> Self {
+        let mut shape = Shape::of(view, policy);
+        let mut free = shape.allocatable.clone();
+        let rows: HashMap<&str, usize> =
+            shape.nodes.iter().enumerate().map(|(row, node)| (node.metadata.name.as_str(), row)).collect();
+        for pod in view.pods.values().filter(|pod| !pod.is_terminal()) {
+            if let Some(row) = rows.get(pod.spec.node_name.as_str()) {
+                shape.bind(pod, *row, &mut free);
+            } else if let Some(row) = rows.get(pod.status.nominated_node_name.as_str())
+                && pod.spec.node_name.is_empty()
+                && !pod.is_terminating()
+            {
+                shape.nominate(pod, *row);
+            }
+        }
+        for free in &mut free {
+            *free = (*free).max(0);
+        }
+        Self { shape: Arc::new(shape), free }
+    }
+
+    /// How many further replicas of the template could be placed now, and what stops the next one.
+    ///
+    /// The workload's own pending pods are not subtracted: they are the first to take what fits.
+    #[must_use]
+    pub fn fits(&self, template: &Template) -> Answer {
+        let unmodelled = self.unmodelled(template);
+        if unmodelled.is_empty() { explain::answer(self, template) } else { explain::refuse(unmodelled) }
+    }
+
+    /// Everything that decides about the template and is not modelled: of itself, and of pods that are placed.
+    #[must_use]
+    pub fn unmodelled(&self, template: &Template) -> Vec<Reason> {
+        let mut reasons = template.unmodelled.clone();
+        reasons.extend(self.shape.anti_affinity.repelling(template, self.shape.view));
+        reasons
+    }
+
+    /// Places one replica and takes its resources: on the node that keeps the fewest free GPUs, then on the one that
+    /// fits the fewest replicas, then by name. Returns the row of the node; none if it fits nowhere or if the template
+    /// is not modelled.
+    pub fn place(&mut self, template: &Template) -> Option<usize> {
+        if !self.unmodelled(template).is_empty() {
+            return None;
+        }
+        let demand = self.shape.demand(template);
+        let candidates = self.rows().filter(|row| demand.verdicts.get(*row) == Some(&Verdict::Open));
+        let fitting = candidates.filter_map(|row| {
+            let count = self.count(row, template, &demand);
+            (count > 0).then(|| (self.free_gpus(row, &demand), count, row))
+        });
+        let (_, _, row) = fitting.min()?;
+        self.take(row, &demand);
+        Some(row)
+    }
+
+    /// Gives back what [`Inventory::place`] took of that row.
+    pub fn release(&mut self, row: usize, template: &Template) {
+        let demand = self.shape.demand(template);
+        for (column, amount) in demand.requests {
+            if let Some(free) = self.cell(row, column).and_then(|cell| self.free.get_mut(cell)) {
+                *free = free.saturating_add(amount);
+            }
+        }
+    }
+
+    /// Name of the node of a row.
+    #[must_use]
+    pub fn node_name(&self, row: usize) -> Option<&'v str> {
+        self.shape.nodes.get(row).map(|node| node.metadata.name.as_str())
+    }
+
+    /// Free GPUs of every kind on nodes that are ready and not cordoned.
+    #[must_use]
+    pub fn total_free_gpus(&self) -> i64 {
+        let usable =
+            |row: &usize| self.shape.nodes.get(*row).is_some_and(|node| node.is_ready() && !node.spec.unschedulable);
+        self.rows().filter(usable).map(|row| self.gpus_in(row, |_| true)).fold(0, i64::saturating_add)
+    }
+
+    pub(super) fn shape(&self) -> &Shape<'v> {
+        &self.shape
+    }
+
+    pub(super) fn rows(&self) -> std::ops::Range<usize> {
+        0..self.shape.nodes.len()
+    }
+
+    pub(super) fn row(&self, row: usize) -> &[i64] {
+        row_of(&self.free, row, self.shape.columns.len())
+    }
+
+    /// Replicas that fit on a node that is open, beside the nominated pods that go first.
+    pub(super) fn count(&self, row: usize, template: &Template, demand: &Demand) -> u32 {
+        if self.shape.nominated.is_empty() {
+            return fitting(self.row(row), demand);
+        }
+        fitting(&self.beside_nominated(row, template), demand)
+    }
+
+    /// A row after the pods that are nominated to it and have at least the template's priority. The template's own
+    /// pods are no rivals: their places are among those that are counted.
+    pub(super) fn beside_nominated(&self, row: usize, template: &Template) -> Vec<i64> {
+        let mut free = self.row(row).to_vec();
+        let first = |pod: &&Nominated<'_>| pod.row == row && pod.goes_before(template);
+        for (column, amount) in self.shape.nominated.iter().filter(first).flat_map(|pod| &pod.requests) {
+            if let Some(free) = free.get_mut(*column) {
+                *free = free.saturating_sub(*amount).max(0);
+            }
+        }
+        free
+    }
+
+    /// The inventory as it would be if every bound pod of a lower priority were evicted, if there is any.
+    pub(super) fn after_preemption(&self, template: &Template) -> Option<Self> {
+        let priority = template.priority.unwrap_or(i32::MAX);
+        let mut lower = self.shape.taken.range(..(priority, 0)).peekable();
+        lower.peek()?;
+        let mut evicted = self.clone();
+        for ((_, row), taken) in lower {
+            for (column, amount) in taken.iter().enumerate() {
+                if let Some(free) = self.cell(*row, column).and_then(|cell| evicted.free.get_mut(cell)) {
+                    *free = free.saturating_add(*amount);
+                }
+            }
+        }
+        Some(evicted)
+    }
+
+    pub(super) fn gpus_in(&self, row: usize, wanted: impl Fn(usize) -> bool) -> i64 {
+        let columns = self.shape.columns.iter().enumerate().zip(self.row(row));
+        let gpus = columns.filter(|((column, name), _)| self.shape.policy.is_gpu(name) && wanted(*column));
+        gpus.map(|(_, free)| *free).fold(0, i64::saturating_add)
+    }
+
+    fn free_gpus(&self, row: usize, demand: &Demand) -> i64 {
+        self.gpus_in(row, |column| demand.requests.iter().any(|(requested, _)| *requested == column))
+    }
+
+    fn take(&mut self, row: usize, demand: &Demand) {
+        for (column, amount) in &demand.requests {
+            if let Some(free) = self.cell(row, *column).and_then(|cell| self.free.get_mut(cell)) {
+                *free = free.saturating_sub(*amount).max(0);
+            }
+        }
+    }
+
+    fn cell(&self, row: usize, column: usize) -> Option<usize> {
+        let width = self.shape.columns.len();
+        (column < width).then(|| row.saturating_mul(width).saturating_add(column))
+    }
+}
+
+/// Replicas that fit into a row: `min over r of floor(free / request)`.
+pub(super) fn fitting(free: &[i64], demand: &Demand) -> u32 {
+    if !demand.missing.is_empty() {
+        return 0;
+    }
+    let counts = demand.requests.iter().map(|(column, amount)| free.get(*column).map_or(0, |free| free / amount));
+    counts.min().map_or(0, |count| u32::try_from(count.max(0)).unwrap_or(u32::MAX))
+}
+
+fn row_of(cells: &[i64], row: usize, width: usize) -> &[i64] {
+    cells.get(row.saturating_mul(width)..row.saturating_add(1).saturating_mul(width)).unwrap_or_default()
+}
+
+fn allocatable(nodes: &[&Node], columns: &[&str]) -> Vec<i64> {
+    let cell =
+        |node: &Node, name: &str| node.status.allocatable.get(name).map_or(0, |amount| requests::scale(name, *amount));
+    nodes.iter().flat_map(|node| columns.iter().map(|name| cell(node, name))).collect()
+}
+
+// === impl Shape ===
+
+impl<'v> Shape<'v> {
+    fn of(view: &'v View, policy: &'v Policy) -> Self {
+        let nodes: Vec<_> = view.nodes.values().collect();
+        let offered = nodes.iter().flat_map(|node| node.status.allocatable.keys()).map(String::as_str);
+        let scalar: BTreeSet<_> = offered.filter(|name| requests::is_checked(name)).collect();
+        let columns: Vec<_> = std::iter::once(PODS).chain(scalar).take(MAX_RESOURCES).collect();
+        let column_of = columns.iter().enumerate().map(|(column, name)| (*name, column)).collect();
+        Self {
+            view,
+            policy,
+            allocatable: allocatable(&nodes, &columns),
+            nodes,
+            columns,
+            column_of,
+            nominated: Vec::new(),
+            anti_affinity: AntiAffinity::default(),
+            taken: BTreeMap::new(),
+            verdicts: Mutex::default(),
+        }
+    }
+
+    /// A row as it would be if the node were empty.
+    pub(super) fn capacity(&self, row: usize) -> &[i64] {
+        row_of(&self.allocatable, row, self.columns.len())
+    }
+
+    fn bind(&mut self, pod: &'v Pod, row: usize, free: &mut [i64]) {
+        let width = self.columns.len();
+        let requests = self.resolve(&requests::of_assigned(pod));
+        let taken = self.taken.entry((pod.spec.priority.unwrap_or(0), row)).or_insert_with(|| vec![0; width]);
+        for (column, amount) in requests {
+            if let Some(free) = free.get_mut(row * width + column) {
+                *free = free.saturating_sub(amount);
+            }
+            if let Some(taken) = taken.get_mut(column) {
+                *taken = taken.saturating_add(amount);
+            }
+        }
+        self.anti_affinity.add(pod);
+    }
+
+    fn nominate(&mut self, pod: &'v Pod, row: usize) {
+        let requests = self.resolve(&requests::of_spec(&pod.spec));
+        self.nominated.push(Nominated {
+            row,
+            priority: pod.spec.priority.unwrap_or(0),
+            namespace: &pod.metadata.namespace,
+            labels: &pod.metadata.labels,
+            requests,
+        });
+        self.anti_affinity.add(pod);
+    }
+
+    /// Columns and amounts of one pod, itself counted; what no node offers is left out.
+    fn resolve(&self, requests: &[(&str, i64)]) -> Vec<(usize, i64)> {
+        let known = requests.iter().filter_map(|(name, amount)| Some((*self.column_of.get(name)?, *amount)));
+        std::iter::once((0, 1)).chain(known).collect()
+    }
+
+    pub(super) fn demand(&self, template: &Template) -> Demand {
+        let mut demand = Demand { requests: Vec::new(), missing: Vec::new(), verdicts: self.verdicts(template) };
+        for (name, amount) in &template.requests {
+            match self.column_of.get(name.as_str()) {
+                Some(column) => demand.requests.push((*column, *amount)),
+                None => demand.missing.push(name.clone()),
+            }
+        }
+        demand
+    }
+
+    fn verdicts(&self, template: &Template) -> Arc<[Verdict]> {
+        let mut known = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(verdicts) = known.get(&template.filter_key) {
+            return Arc::clone(verdicts);
+        }
+        let verdicts: Arc<[Verdict]> = self.nodes.iter().map(|node| template.filter.judge(node)).collect();
+        known.insert(Arc::clone(&template.filter_key), Arc::clone(&verdicts));
+        verdicts
+    }
+}
+
+// === impl Nominated ===
+
+impl Nominated<'_> {
+    fn goes_before(&self, template: &Template) -> bool {
+        let own = self.namespace == template.namespace
+            && !template.labels.is_empty()
+            && template.labels.iter().all(|(key, value)| self.labels.get(key) == Some(value));
+        !own && template.priority.is_none_or(|priority| self.priority >= priority)
+    }
+}

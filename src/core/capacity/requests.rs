@@ -1,0 +1,184 @@
+//! The request vector of a pod, to the letter of kube-scheduler.
+//!
+//! `k8s.io/component-helpers` v0.36.3 `resource/helpers.go` (`PodRequests`) after the defaults of
+//! `pkg/apis/core/v1/defaults.go` (`SetDefaults_Pod`): sums are exact, and only the sum of a whole pod is rounded, up,
+//! to milli-CPU or to whole units, as `framework.Resource` does.
+
+use crate::{
+    object::pod::{Container, ContainerStatus, Pod, PodSpec, PodStatus, ResourceList, Resources},
+    quantity::Quantity,
+};
+
+/// Name of the resource that counts pods.
+pub(super) const PODS: &str = "pods";
+
+/// Exact amounts by resource name. Pods name few resources, so a list beats a map.
+#[derive(Debug, Default)]
+struct Amounts<'a>(Vec<(&'a str, Quantity)>);
+
+/// What the pod asks for when it is created: each resource that the scheduler checks, in milli-CPU or whole units.
+pub(super) fn of_spec(spec: &PodSpec) -> Vec<(&str, i64)> {
+    scaled(&pod_requests(spec, None))
+}
+
+/// What an assigned pod takes: as [`of_spec`], but never less than what the kubelet has granted or put into effect.
+pub(super) fn of_assigned(pod: &Pod) -> Vec<(&str, i64)> {
+    scaled(&pod_requests(&pod.spec, Some(&pod.status)))
+}
+
+/// The amount in the unit in which the scheduler compares: milli for CPU, whole units for everything else.
+pub(super) fn scale(resource: &str, amount: Quantity) -> i64 {
+    let scaled = if resource == "cpu" { amount.milli().0 } else { amount.units() };
+    scaled.max(0)
+}
+
+/// Whether `NodeResourcesFit` looks at the resource (`framework.Resource.Add`, `util.IsScalarResourceName`).
+pub(super) fn is_checked(resource: &str) -> bool {
+    matches!(resource, "cpu" | "memory" | "ephemeral-storage")
+        || resource.starts_with("hugepages-")
+        || resource.starts_with("attachable-volumes-")
+        || resource.contains("kubernetes.io/")
+        || (resource.contains('/') && !resource.starts_with("requests."))
+}
+
+fn scaled<'a>(amounts: &Amounts<'a>) -> Vec<(&'a str, i64)> {
+    let checked = amounts.0.iter().filter(|(name, _)| is_checked(name));
+    checked.map(|(name, amount)| (*name, scale(name, *amount))).filter(|(_, amount)| *amount > 0).collect()
+}
+
+fn pod_requests<'a>(spec: &'a PodSpec, status: Option<&'a PodStatus>) -> Amounts<'a> {
+    let mut total = of_containers(spec, status);
+    let pod_level = spec.resources.as_ref().map(|resources| pod_level_requests(resources, &total));
+    if let (Some(resources), Some(requests)) = (&spec.resources, pod_level) {
+        let granted = status.and_then(|status| status.resources.as_ref().map(|actuated| (status, actuated)));
+        let effective = granted.map(|(status, actuated)| {
+            effective(&resources.requests, &actuated.requests, &status.allocated_resources, status)
+        });
+        for (name, amount) in requests.0 {
+            let amount = effective.as_ref().map_or(amount, |effective| effective.get(name));
+            total.set(name, amount);
+        }
+    }
+    total.add(spec.overhead.iter().map(borrowed));
+    total
+}
+
+/// Pod-level requests after their defaults: a pod-level limit is the request of what no container requests.
+fn pod_level_requests<'a>(resources: &'a Resources, containers: &Amounts<'a>) -> Amounts<'a> {
+    let supported = |name: &str| matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
+    let mut requests = Amounts::default();
+    for (name, amount) in resources.requests.iter().map(borrowed).filter(|(name, _)| supported(name)) {
+        requests.set(name, amount);
+    }
+    for (name, amount) in resources.limits.iter().map(borrowed).filter(|(name, _)| supported(name)) {
+        let by_container = !name.starts_with("hugepages-") && containers.has(name);
+        if !by_container && !requests.has(name) {
+            requests.set(name, amount);
+        }
+    }
+    requests
+}
+
+/// `AggregateContainerRequests`: the larger of what runs together and what any init container needs beside the
+/// sidecars that were started before it.
+fn of_containers<'a>(spec: &'a PodSpec, status: Option<&'a PodStatus>) -> Amounts<'a> {
+    let mut running = Amounts::default();
+    for container in &spec.containers {
+        let statuses = status.map(|status| (status, status.container_statuses.as_slice()));
+        running.add(of_container(container, statuses).0);
+    }
+    let mut sidecars = Amounts::default();
+    let mut starting = Amounts::default();
+    for container in &spec.init_containers {
+        let is_sidecar = container.restart_policy.as_deref() == Some("Always");
+        let statuses = status.filter(|_| is_sidecar).map(|status| (status, status.init_container_statuses.as_slice()));
+        let requests = of_container(container, statuses);
+        if is_sidecar {
+            running.add(requests.0.iter().copied());
+            sidecars.add(requests.0);
+            starting.max(sidecars.0.iter().copied());
+        } else {
+            let mut beside = requests;
+            beside.add(sidecars.0.iter().copied());
+            starting.max(beside.0);
+        }
+    }
+    running.max(starting.0);
+    running
+}
+
+/// Requests of a container, absent ones defaulted to limits, raised to what a resize has granted.
+fn of_container<'a>(container: &'a Container, statuses: Option<(&'a PodStatus, &'a [ContainerStatus])>) -> Amounts<'a> {
+    if let Some((pod, statuses)) = statuses
+        && let Some(status) = statuses.iter().find(|status| status.name == container.name)
+        && let Some(actuated) = &status.resources
+    {
+        return effective(&container.resources.requests, &actuated.requests, &status.allocated_resources, pod);
+    }
+    let mut requests = Amounts::default();
+    requests.0.extend(container.resources.requests.iter().map(borrowed));
+    for (name, amount) in container.resources.limits.iter().map(borrowed) {
+        if !container.resources.requests.contains_key(name) {
+            requests.0.push((name, amount));
+        }
+    }
+    requests
+}
+
+/// `determineEffectiveRequests`: a resize that the node has declared infeasible does not count as wanted.
+fn effective<'a>(
+    wanted: &'a ResourceList,
+    actuated: &'a ResourceList,
+    allocated: &'a ResourceList,
+    pod: &PodStatus,
+) -> Amounts<'a> {
+    let infeasible = pod.conditions.iter().find(|condition| condition.kind == "PodResizePending");
+    let mut result = Amounts::default();
+    if infeasible.is_none_or(|condition| condition.reason != "Infeasible") {
+        result.max(wanted.iter().map(borrowed));
+    }
+    result.max(actuated.iter().map(borrowed));
+    result.max(allocated.iter().map(borrowed));
+    result
+}
+
+fn borrowed<'a>((name, amount): (&'a String, &Quantity)) -> (&'a str, Quantity) {
+    (name, *amount)
+}
+
+// === impl Amounts ===
+
+impl<'a> Amounts<'a> {
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| *known == name)
+    }
+
+    fn get(&self, name: &str) -> Quantity {
+        self.0.iter().find(|(known, _)| *known == name).map_or(Quantity::default(), |(_, amount)| *amount)
+    }
+
+    fn entry(&mut self, name: &'a str) -> &mut Quantity {
+        let index = self.0.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+            self.0.push((name, Quantity::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[index].1
+    }
+
+    fn set(&mut self, name: &'a str, amount: Quantity) {
+        *self.entry(name) = amount;
+    }
+
+    fn add(&mut self, amounts: impl IntoIterator<Item = (&'a str, Quantity)>) {
+        for (name, amount) in amounts {
+            *self.entry(name) += amount;
+        }
+    }
+
+    fn max(&mut self, amounts: impl IntoIterator<Item = (&'a str, Quantity)>) {
+        for (name, amount) in amounts {
+            let largest = self.entry(name);
+            *largest = amount.max(*largest);
+        }
+    }
+}

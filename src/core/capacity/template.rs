@@ -1,0 +1,235 @@
+//! A pod template as placement sees it: what it asks for, which nodes it may use, and what of it is not modelled.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{LimitingFactor, filters::Filter, requests};
+use crate::{
+    cluster::View,
+    object::{Pod, PodSpec, PodTemplate, meta::StringMap, pod::Container},
+};
+
+/// Something that decides about placement and is not modelled, so that nothing may be promised.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reason {
+    /// Machine-readable: the field or object, in camel case.
+    pub code: &'static str,
+    /// For people: what it is and why it matters.
+    pub message: String,
+    /// The factor that it stands for.
+    #[serde(skip)]
+    pub factor: LimitingFactor,
+}
+
+/// A checked pod template.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// Namespace of its pods.
+    pub namespace: String,
+    /// Labels of its pods.
+    pub labels: StringMap,
+    /// What the template alone shows to be not modelled; [`super::Inventory::unmodelled`] adds what other pods do.
+    pub unmodelled: Vec<Reason>,
+    /// Request vector without zeros, one pod included as `pods`; milli-CPU and whole units.
+    pub(super) requests: Vec<(String, i64)>,
+    /// Resolved priority, if its class is known.
+    pub(super) priority: Option<i32>,
+    /// Whether its pods may evict others.
+    pub(super) preempts: bool,
+    pub(super) filter: Arc<Filter>,
+    /// Templates with equal filters have equal keys.
+    pub(super) filter_key: Arc<str>,
+}
+
+/// Volume sources that no scheduler plugin looks at: they are made on whatever node the pod lands.
+const NEUTRAL_VOLUMES: [&str; 9] =
+    ["configMap", "secret", "emptyDir", "projected", "downwardAPI", "hostPath", "nfs", "image", "gitRepo"];
+
+/// Classes that every cluster has (`pkg/apis/scheduling/types.go`).
+const SYSTEM_PRIORITIES: [(&str, i32); 2] =
+    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+
+// === impl Template ===
+
+impl Template {
+    /// The template of a workload: pods that do not exist yet and have admission before them.
+    #[must_use]
+    pub fn of(template: &PodTemplate, namespace: &str, view: &View) -> Self {
+        let spec = &template.spec;
+        let mut unmodelled = of_spec(spec, view);
+        if let Some(class) = spec.runtime_class_name.as_ref().filter(|class| !class.is_empty()) {
+            let message = format!("runtimeClassName {class:?} may add overhead and a node selector at admission");
+            unmodelled.push(Reason::new("runtimeClassName", message, LimitingFactor::Unmodelled));
+        }
+        unmodelled.extend(of_namespace(namespace, view));
+        Self::new(spec, namespace, &template.metadata.labels, unmodelled, view)
+    }
+
+    /// The template of a pod that exists and waits for a node: admission is behind it.
+    #[must_use]
+    pub fn of_pod(pod: &Pod, view: &View) -> Self {
+        Self::new(&pod.spec, &pod.metadata.namespace, &pod.metadata.labels, of_spec(&pod.spec, view), view)
+    }
+
+    fn new(spec: &PodSpec, namespace: &str, labels: &StringMap, unmodelled: Vec<Reason>, view: &View) -> Self {
+        let mut requests = vec![(requests::PODS.to_owned(), 1)];
+        requests.extend(requests::of_spec(spec).into_iter().map(|(name, amount)| (name.to_owned(), amount)));
+        let filter = Filter::of(spec);
+        Self {
+            namespace: namespace.to_owned(),
+            labels: labels.clone(),
+            unmodelled,
+            requests,
+            priority: priority(spec, view),
+            preempts: spec.preemption_policy.as_deref() != Some("Never"),
+            filter_key: format!("{filter:?}").into(),
+            filter: Arc::new(filter),
+        }
+    }
+
+    /// What one replica asks for, without zeros: milli-CPU, whole units of everything else.
+    pub fn requests(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.requests.iter().skip(1).map(|(name, amount)| (name.as_str(), *amount))
+    }
+
+    /// GPUs that one replica asks for, of all kinds together.
+    #[must_use]
+    pub fn gpus(&self, is_gpu: impl Fn(&str) -> bool) -> i64 {
+        self.requests().filter(|(name, _)| is_gpu(name)).map(|(_, amount)| amount).fold(0, i64::saturating_add)
+    }
+}
+
+fn priority(spec: &PodSpec, view: &View) -> Option<i32> {
+    if let Some(priority) = spec.priority {
+        return Some(priority);
+    }
+    let class = spec.priority_class_name.as_str();
+    if class.is_empty() {
+        return Some(view.priority_classes.get("").copied().unwrap_or(0));
+    }
+    let system = SYSTEM_PRIORITIES.iter().find(|(name, _)| *name == class).map(|(_, value)| *value);
+    view.priority_classes.get(class).copied().or(system)
+}
+
+fn of_spec(spec: &PodSpec, view: &View) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    reasons.extend(of_scheduling(spec));
+    reasons.extend(of_pod_placement(spec));
+    reasons.extend(of_devices(spec, view));
+    reasons.extend(of_volumes(spec));
+    reasons.extend(of_ports(spec));
+    reasons
+}
+
+/// Who schedules the pods, and whether yet.
+fn of_scheduling(spec: &PodSpec) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    let mut add = |code, message: String| reasons.push(Reason::new(code, message, LimitingFactor::Unmodelled));
+    if !matches!(spec.scheduler_name.as_str(), "" | "default-scheduler") {
+        add("schedulerName", format!("pods are placed by {:?}, whose rules are not known", spec.scheduler_name));
+    }
+    if !spec.node_name.is_empty() {
+        add("nodeName", format!("pods are pinned to node {:?} without a scheduler", spec.node_name));
+    }
+    if let Some(gate) = spec.scheduling_gates.first() {
+        add("schedulingGates", format!("pods wait until scheduling gate {:?} is removed", gate.name));
+    }
+    if spec.scheduling_group.is_some() {
+        add("schedulingGroup", "pods are scheduled as a group".to_owned());
+    }
+    reasons
+}
+
+/// Constraints between pods.
+fn of_pod_placement(spec: &PodSpec) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    let spread = spec.topology_spread_constraints.iter().find(|spread| spread.when_unsatisfiable != "ScheduleAnyway");
+    if let Some(spread) = spread {
+        let message = format!("a DoNotSchedule topology spread constraint over {:?}", spread.topology_key);
+        reasons.push(Reason::new("topologySpreadConstraints", message, LimitingFactor::TopologySpread));
+    }
+    let affinity = spec.affinity.as_ref();
+    let between = [
+        ("podAffinity", affinity.and_then(|affinity| affinity.pod_affinity.as_ref())),
+        ("podAntiAffinity", affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref())),
+    ];
+    for (code, terms) in between {
+        let term = terms.and_then(|terms| terms.required_during_scheduling_ignored_during_execution.first());
+        if let Some(term) = term {
+            let message = format!("a required {code} term over {:?}", term.topology_key);
+            reasons.push(Reason::new(code, message, LimitingFactor::Affinity));
+        }
+    }
+    reasons
+}
+
+/// Devices that are allocated by claims, not by counting.
+fn of_devices(spec: &PodSpec, view: &View) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    let claimed = |container: &Container| !container.resources.claims.is_empty();
+    if !spec.resource_claims.is_empty() || containers(spec).any(claimed) {
+        let message = "resource claims: devices are allocated dynamically".to_owned();
+        reasons.push(Reason::new("resourceClaims", message, LimitingFactor::Unmodelled));
+    }
+    for (name, _) in requests::of_spec(spec) {
+        if view.device_class_resources.contains(name) || name.starts_with("deviceclass.resource.kubernetes.io/") {
+            let message = format!("a DeviceClass stands for {name}, so devices may satisfy it beyond node allocatable");
+            reasons.push(Reason::new("deviceClass", message, LimitingFactor::Gpu));
+        }
+    }
+    reasons
+}
+
+fn of_volumes(spec: &PodSpec) -> Vec<Reason> {
+    let sources = spec.volumes.iter().flat_map(|volume| {
+        // An empty source is an emptyDir by default.
+        volume.keys().map(String::as_str).filter(|key| *key != "name")
+    });
+    let placed = sources.filter(|source| !NEUTRAL_VOLUMES.contains(source));
+    let reason = |source: &str| {
+        let message = format!("a {source} volume may bind pods to some nodes or count against their limits");
+        Reason::new("volumes", message, LimitingFactor::Unmodelled)
+    };
+    let mut reasons: Vec<_> = placed.map(reason).collect();
+    reasons.sort();
+    reasons.dedup();
+    reasons
+}
+
+/// On the node's network every container port is a host port (`SetDefaults_Pod`).
+fn of_ports(spec: &PodSpec) -> Vec<Reason> {
+    let mut ports = containers(spec).flat_map(|container| &container.ports);
+    let taken = ports.find(|port| port.host_port != 0 || (spec.host_network && port.container_port != 0));
+    let reason = taken.map(|port| {
+        let number = if port.host_port == 0 { port.container_port } else { port.host_port };
+        let message = format!("host port {number}: one replica per node, where it is free");
+        Reason::new("hostPort", message, LimitingFactor::Unmodelled)
+    });
+    reason.into_iter().collect()
+}
+
+fn of_namespace(namespace: &str, view: &View) -> Vec<Reason> {
+    let Some(known) = view.namespaces.get(namespace) else { return Vec::new() };
+    let kinds =
+        [("resourceQuota", "ResourceQuota", &known.resource_quotas), ("limitRange", "LimitRange", &known.limit_ranges)];
+    let named = kinds.into_iter().filter_map(|(code, kind, names)| Some((code, kind, names.first()?)));
+    let reason = |(code, kind, name): (&'static str, &str, &String)| {
+        let message = format!("{kind} {name:?} in namespace {namespace:?} may refuse or change pods");
+        Reason::new(code, message, LimitingFactor::Quota)
+    };
+    named.map(reason).collect()
+}
+
+fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    spec.containers.iter().chain(&spec.init_containers)
+}
+
+// === impl Reason ===
+
+impl Reason {
+    pub(super) const fn new(code: &'static str, message: String, factor: LimitingFactor) -> Self {
+        Self { code, message, factor }
+    }
+}

@@ -1,0 +1,177 @@
+//! When an answer must not claim to be exact.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    capacity::{Class, Fits, LimitingFactor},
+    cluster::Namespace,
+};
+
+fn codes(view: &View, more: Value) -> Vec<&'static str> {
+    let answer = answer(view, &mk_template(1, more));
+    assert_eq!(answer.fits.class == Class::Unknown, !answer.unmodelled.is_empty());
+    assert!(answer.fits.class != Class::Unknown || (answer.fits.lo, answer.fits.hi) == (0, None));
+    answer.unmodelled.iter().map(|reason| reason.code).collect()
+}
+
+#[test]
+fn everything_that_is_not_modelled_is_unknown_and_named() {
+    let view = mk_view([mk_node("a", 8)], []);
+    let term = json!({"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]});
+    for (more, code) in [
+        (json!({"schedulerName": "volcano"}), "schedulerName"),
+        (json!({"nodeName": "a"}), "nodeName"),
+        (json!({"schedulingGates": [{"name": "x"}]}), "schedulingGates"),
+        (json!({"schedulingGroup": {"podGroupName": "g"}}), "schedulingGroup"),
+        (json!({"runtimeClassName": "gvisor"}), "runtimeClassName"),
+        (json!({"resourceClaims": [{"name": "c"}]}), "resourceClaims"),
+        (json!({"volumes": [{"name": "m", "persistentVolumeClaim": {"claimName": "m"}}]}), "volumes"),
+        (json!({"volumes": [{"name": "m", "ephemeral": {}}]}), "volumes"),
+        (json!({"affinity": {"podAffinity": term}}), "podAffinity"),
+        (json!({"affinity": {"podAntiAffinity": term}}), "podAntiAffinity"),
+        (
+            json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]}),
+            "topologySpreadConstraints",
+        ),
+        (json!({"containers": [{"ports": [{"containerPort": 80, "hostPort": 80}]}]}), "hostPort"),
+        (json!({"hostNetwork": true, "containers": [{"ports": [{"containerPort": 80}]}]}), "hostPort"),
+    ] {
+        assert_eq!(codes(&view, more), [code]);
+    }
+}
+
+#[test]
+fn what_does_not_bind_leaves_the_answer_exact() {
+    let view = mk_view([mk_node("a", 8)], []);
+    let soft = json!({"preferredDuringSchedulingIgnoredDuringExecution": []});
+    for more in [
+        json!({"schedulerName": "default-scheduler"}),
+        json!({"hostNetwork": true}),
+        json!({"volumes": [{"name": "a", "configMap": {}}, {"name": "b", "emptyDir": {"medium": "Memory"}}, {"name": "c"}]}),
+        json!({"affinity": {"podAffinity": soft, "podAntiAffinity": soft}}),
+        json!({"topologySpreadConstraints": [{"topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway"}]}),
+    ] {
+        assert_eq!(codes(&view, more), [""; 0]);
+    }
+}
+
+#[test]
+fn a_quota_or_limit_range_in_the_namespace_is_unknown_there_only() {
+    let mut view = mk_view([mk_node("a", 8)], []);
+    let quota = Namespace { resource_quotas: vec!["q".to_owned()], ..Namespace::default() };
+    view.namespaces.insert("other".to_owned(), quota.clone());
+    assert_eq!(codes(&view, json!({})), [""; 0]);
+    view.namespaces.insert("ml".to_owned(), quota);
+    assert_eq!(codes(&view, json!({})), ["resourceQuota"]);
+    let ranged = Namespace { limit_ranges: vec!["r".to_owned()], ..Namespace::default() };
+    view.namespaces.insert("ml".to_owned(), ranged);
+    assert_eq!(codes(&view, json!({})), ["limitRange"]);
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).limiting_factor, LimitingFactor::Quota);
+}
+
+#[test]
+fn a_resource_that_a_device_class_stands_for_is_unknown() {
+    let mut view = mk_view([mk_node("a", 8)], []);
+    view.device_class_resources = BTreeSet::from(["nvidia.com/gpu".to_owned()]);
+    assert_eq!(codes(&view, json!({})), ["deviceClass"]);
+}
+
+fn repelling(term: &Value) -> Pod {
+    let mut pod = mk_pod("guard", "a", 0);
+    let terms = json!({"requiredDuringSchedulingIgnoredDuringExecution": [term]});
+    pod.spec.affinity = Some(from(json!({"podAntiAffinity": terms})));
+    pod
+}
+
+#[test]
+fn anti_affinity_of_a_placed_pod_counts_where_it_selects_the_template() {
+    let selecting = json!({"matchLabels": {"app": "llm"}});
+    for (term, repels) in [
+        (json!({"topologyKey": "z", "labelSelector": selecting}), true),
+        (json!({"topologyKey": "z", "labelSelector": {}}), true),
+        (json!({"topologyKey": "z"}), false),
+        (json!({"topologyKey": "z", "labelSelector": {"matchLabels": {"app": "cv"}}}), false),
+        (json!({"topologyKey": "z", "labelSelector": selecting, "namespaces": ["other"]}), false),
+        (json!({"topologyKey": "z", "labelSelector": selecting, "namespaceSelector": {}}), true),
+        (
+            json!({"topologyKey": "z", "labelSelector": selecting, "namespaceSelector": {"matchLabels": {"t": "x"}}}),
+            true,
+        ),
+    ] {
+        let view = mk_view([mk_node("a", 8)], [repelling(&term)]);
+        assert_eq!(codes(&view, json!({})) == ["podAntiAffinityOfOthers"], repels);
+    }
+}
+
+#[test]
+fn a_namespace_selector_reads_the_labels_of_the_namespace() {
+    let selecting = json!({"matchLabels": {"app": "llm"}});
+    let term = |key: &str, value: &str| json!({"topologyKey": "z", "labelSelector": selecting, "namespaceSelector": {"matchLabels": {key: value}}});
+    for (term, repels) in [(term("t", "x"), false), (term("kubernetes.io/metadata.name", "ml"), true)] {
+        let mut view = mk_view([mk_node("a", 8)], [repelling(&term)]);
+        view.namespaces.insert("ml".to_owned(), Namespace::default());
+        assert_eq!(!codes(&view, json!({})).is_empty(), repels);
+    }
+}
+
+#[test]
+fn a_waiting_pod_repels_nobody() {
+    let mut pod = repelling(&json!({"topologyKey": "z", "labelSelector": {}}));
+    pod.spec.node_name.clear();
+    assert_eq!(codes(&mk_view([mk_node("a", 8)], [pod]), json!({})), [""; 0]);
+}
+
+#[test]
+fn room_that_only_preemption_would_make_is_not_promised() {
+    let view = mk_view([mk_node("a", 8)], [mk_pod("low", "a", 5)]);
+    let fits = |more: Value| answer(&view, &mk_template(1, more)).fits;
+    assert_eq!(fits(json!({"priority": 0})), Fits::exact(3));
+    assert_eq!(fits(json!({"priority": 1})), Fits { class: Class::Interval, lo: 3, hi: Some(8) });
+    assert_eq!(fits(json!({"priority": 1, "preemptionPolicy": "Never"})), Fits::exact(3));
+    assert_eq!(fits(json!({"priorityClassName": "not-listed"})), Fits { class: Class::Interval, lo: 3, hi: Some(8) });
+}
+
+#[test]
+fn priority_comes_from_the_class_and_from_the_global_default() {
+    let mut view = mk_view([mk_node("a", 8)], [mk_pod("low", "a", 5)]);
+    view.priority_classes.insert("batch".to_owned(), -5);
+    assert_eq!(answer(&view, &mk_template(1, json!({"priorityClassName": "batch"}))).fits, Fits::exact(3));
+    view.priority_classes.insert(String::new(), 7);
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).fits.class, Class::Interval);
+}
+
+fn nominated(app: &str, priority: i32) -> Pod {
+    let mut pod = mk_pod(app, "", 5);
+    pod.spec.priority = Some(priority);
+    pod.status.nominated_node_name = "a".to_owned();
+    pod
+}
+
+#[test]
+fn room_is_kept_for_nominated_pods_of_at_least_the_same_priority() {
+    for (priority, lo) in [(-1, 8), (0, 3), (1, 3)] {
+        let view = mk_view([mk_node("a", 8)], [nominated("other", priority)]);
+        let answer = answer(&view, &mk_template(1, json!({"priority": 0})));
+        assert_eq!(answer.fits, Fits::exact(lo));
+        assert_eq!(answer.limiting_factor == LimitingFactor::Priority, lo == 3);
+    }
+}
+
+#[test]
+fn a_nominated_replica_of_the_workload_itself_hides_no_room() {
+    let view = mk_view([mk_node("a", 8)], [nominated("llm", 0)]);
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).fits, Fits::exact(8));
+}
+
+#[test]
+fn admission_is_behind_a_pod_that_exists() {
+    let mut view = mk_view([mk_node("a", 8)], []);
+    view.namespaces
+        .insert("ml".to_owned(), Namespace { resource_quotas: vec!["q".to_owned()], ..Namespace::default() });
+    let mut pod = mk_pod("llm", "", 1);
+    pod.spec.runtime_class_name = Some("nvidia".to_owned());
+    assert!(Template::of_pod(&pod, &view).unmodelled.is_empty());
+}

@@ -1,0 +1,224 @@
+//! Arbitration: dividing what is free among all workloads that want it.
+//!
+//! Everything happens on one scratch copy of the free vectors, so that grants can be placed together by construction:
+//!
+//! ```text
+//!  1 pods that wait for a node, of everybody     the scheduler binds those that fit within milliseconds
+//!  2 replicas asked for whose pods are not made  they follow within milliseconds
+//!  3 reservations                                promised before, perhaps read by an HPA already
+//!  4 floors (minReplicas), by priority
+//!  5 the rest, one replica at a time, to the workload that has got the least beyond its floor
+//! ```
+//!
+//! Running replicas are never taken away.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashSet},
+};
+
+use super::{Live, census::Census};
+use crate::{
+    capacity::{Answer, Class, Inventory, LimitingFactor, Template},
+    cluster::View,
+    object::{Pod, WorkloadKey},
+    policy::Policy,
+};
+
+/// Most replicas that are placed in one evaluation; what is beyond waits for the next.
+const MAX_PLACEMENTS: u32 = 50_000;
+
+/// What one workload brings to the division.
+#[derive(Debug)]
+pub(super) struct Applicant {
+    /// Its pod template; none where it is not known.
+    pub(super) template: Option<Template>,
+    /// Priority of its pods.
+    pub(super) priority: i32,
+    /// Replicas that it must have.
+    pub(super) floor: i32,
+    /// Replicas that it wants, bounded by its HPA.
+    pub(super) want: i32,
+    /// Replicas that are promised.
+    pub(super) reserved: i32,
+    /// Its scale and pods.
+    pub(super) live: Live,
+}
+
+/// What one workload gets.
+#[derive(Clone, Debug)]
+pub(super) struct Allotment {
+    /// Replicas.
+    pub(super) grant: i32,
+    /// What would fit if the workload were alone.
+    pub(super) alone: Answer,
+    /// What stops the next replica after the division; only determined where the want is not met.
+    pub(super) then: LimitingFactor,
+}
+
+/// The outcome of the division.
+#[derive(Debug)]
+pub(super) struct Division<'v> {
+    pub(super) allotments: BTreeMap<&'v WorkloadKey, Allotment>,
+    pub(super) free_gpus: i64,
+}
+
+/// Divides what is free; `fresh` says whether the view of it is recent enough for anything to grow.
+pub(super) fn divide<'v>(
+    view: &'v View,
+    policy: &'v Policy,
+    census: &Census<'v>,
+    applicants: &BTreeMap<&'v WorkloadKey, Applicant>,
+    fresh: bool,
+) -> Division<'v> {
+    let inventory = Inventory::of(view, policy);
+    let free_gpus = inventory.total_free_gpus();
+    let alone = |applicant: &Applicant| match &applicant.template {
+        Some(template) if fresh => inventory.fits(template),
+        Some(_) => Answer { limiting_factor: LimitingFactor::StaleCapacity, ..Answer::default() },
+        None => Answer { limiting_factor: LimitingFactor::Unmodelled, ..Answer::default() },
+    };
+    let mut shares: Vec<_> =
+        applicants.iter().map(|(key, applicant)| Share::new(key, applicant, alone(applicant), policy)).collect();
+    let mut table = Table { scratch: inventory.clone(), placements: 0 };
+    table.seat_pending(view, census, &mut shares);
+    let mut order: Vec<_> = (0..shares.len()).collect();
+    order.sort_by_key(|index| shares.get(*index).map(|share| Reverse(share.applicant.priority)));
+    for level in [Share::asked, Share::reserved, Share::floor] {
+        for index in &order {
+            if let Some(share) = shares.get_mut(*index) {
+                table.raise(share, level(share));
+            }
+        }
+    }
+    table.divide_the_rest(&mut shares);
+    let allotments = shares.into_iter().map(|share| (share.key, table.allot(share))).collect();
+    Division { allotments, free_gpus }
+}
+
+/// A workload at the table.
+struct Share<'v, 'a> {
+    key: &'v WorkloadKey,
+    applicant: &'a Applicant,
+    alone: Answer,
+    grant: i32,
+    ceiling: i32,
+    gpus: i64,
+}
+
+impl<'v, 'a> Share<'v, 'a> {
+    fn new(key: &'v WorkloadKey, applicant: &'a Applicant, alone: Answer, policy: &Policy) -> Self {
+        let gpus = applicant.template.as_ref().map_or(0, |template| template.gpus(|name| policy.is_gpu(name)));
+        let bound = applicant.live.bound;
+        let ceiling = match alone.fits.class {
+            Class::Exact | Class::Interval => bound.saturating_add(i32::try_from(alone.fits.lo).unwrap_or(i32::MAX)),
+            Class::Unknown => bound,
+        };
+        Self { key, applicant, alone, grant: bound, ceiling, gpus: gpus.max(1) }
+    }
+
+    /// Bound pods and those that the workload's controller makes or has made.
+    fn asked(&self) -> i32 {
+        self.applicant.live.current
+    }
+
+    fn reserved(&self) -> i32 {
+        self.applicant.reserved
+    }
+
+    fn floor(&self) -> i32 {
+        self.applicant.floor
+    }
+
+    /// GPUs beyond the floor: who has the least of them is next; the largest shape first, so that small pods do not
+    /// break whole nodes; then by key.
+    fn turn(&self, index: usize) -> Reverse<(i64, Reverse<i64>, usize)> {
+        let beyond = i64::from(self.grant.saturating_sub(self.applicant.floor).max(0));
+        Reverse((beyond.saturating_mul(self.gpus), Reverse(self.gpus), index))
+    }
+}
+
+struct Table<'v> {
+    scratch: Inventory<'v>,
+    placements: u32,
+}
+
+impl Table<'_> {
+    /// Gives one replica, if the ceiling allows it and it can be placed.
+    fn give(&mut self, share: &mut Share<'_, '_>) -> bool {
+        let Some(template) = share.applicant.template.as_ref().filter(|_| share.grant < share.ceiling) else {
+            return false;
+        };
+        if self.placements >= MAX_PLACEMENTS || self.scratch.place(template).is_none() {
+            return false;
+        }
+        self.placements += 1;
+        share.grant += 1;
+        true
+    }
+
+    fn raise(&mut self, share: &mut Share<'_, '_>, level: i32) {
+        while share.grant < level && self.give(share) {}
+    }
+
+    /// Places the pods that wait for a node as the scheduler would: by priority, then by age.
+    fn seat_pending<'v>(&mut self, view: &'v View, census: &Census<'v>, shares: &mut [Share<'v, '_>]) {
+        let workloads = census.unassigned();
+        let mut full = HashSet::new();
+        for pod in queue(view) {
+            let template = (&pod.metadata.namespace, pod.metadata.controller().map(|owner| &owner.uid));
+            if template.1.is_some() && full.contains(&template) {
+                continue;
+            }
+            let workload = workloads.get(&pod.metadata.key());
+            let index = workload.and_then(|key| shares.binary_search_by_key(key, |share| share.key).ok());
+            let seated = match index.and_then(|index| shares.get_mut(index)) {
+                Some(share) => share.applicant.template.is_none() || self.give(share),
+                None => self.scratch.place(&Template::of_pod(pod, view)).is_some(),
+            };
+            if !seated {
+                full.insert(template);
+            }
+        }
+    }
+
+    fn divide_the_rest(&mut self, shares: &mut [Share<'_, '_>]) {
+        let wants = |share: &Share<'_, '_>| share.grant < share.applicant.want.min(share.ceiling);
+        let mut turns: BinaryHeap<_> = shares
+            .iter()
+            .enumerate()
+            .filter(|(_, share)| wants(share))
+            .map(|(index, share)| share.turn(index))
+            .collect();
+        while let Some(Reverse((_, _, index))) = turns.pop() {
+            let Some(share) = shares.get_mut(index) else { continue };
+            if self.give(share) && wants(share) {
+                turns.push(share.turn(index));
+            }
+        }
+    }
+
+    fn allot(&self, share: Share<'_, '_>) -> Allotment {
+        let unmet = share.grant < share.applicant.want;
+        let others = share.grant < share.ceiling && share.alone.fits.class != Class::Unknown;
+        let then = match &share.applicant.template {
+            Some(template) if unmet && others => self.scratch.fits(template).limiting_factor,
+            _ if unmet => share.alone.limiting_factor,
+            _ => LimitingFactor::None,
+        };
+        Allotment { grant: share.grant, alone: share.alone, then }
+    }
+}
+
+/// Pods that wait for a node and may get one, in the scheduler's order.
+fn queue(view: &View) -> Vec<&Pod> {
+    let waits = |pod: &&Pod| {
+        pod.spec.node_name.is_empty()
+            && !pod.is_terminal()
+            && !pod.is_terminating()
+            && pod.spec.scheduling_gates.is_empty()
+    };
+    let mut pods: Vec<_> = view.pods.values().filter(waits).collect();
+    pods.sort_by_key(|pod| (Reverse(pod.spec.priority.unwrap_or(0)), pod.metadata.creation_timestamp));
+    pods
+}

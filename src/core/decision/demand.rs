@@ -1,0 +1,178 @@
+//! From signals to raw values: what a workload's pods report, summed as an HPA expects it.
+//!
+//! An HPA divides External values by the replicas, so they are sums over the workload's pods. A Ready pod without a
+//! sample counts as the mean of the others, so that a missing scrape neither lowers nor raises the proposal; with too
+//! few samples there is no value at all. Unknown is an error, never 0.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{Live, Raw};
+use crate::{
+    answer::{Reason, Refusal},
+    clamp::Standing,
+    object::{ObjectKey, Pod, WorkloadKey},
+    policy::Policy,
+    quantity::{MILLI_MAX, Milli},
+    signal::{Quality, Sample, Signals},
+};
+
+/// Failing sources that a message names.
+const NAMED_SOURCES: usize = 2;
+
+/// A workload and what is measured of it.
+pub(super) struct Measured<'a> {
+    pub(super) workload: &'a WorkloadKey,
+    pub(super) pods: &'a [(&'a ObjectKey, &'a Pod)],
+    pub(super) live: &'a Live,
+    pub(super) signals: &'a Signals,
+    pub(super) policy: &'a Policy,
+    pub(super) now: Timestamp,
+}
+
+/// A sum over the pods.
+pub(super) struct Sum {
+    pub(super) raw: Raw,
+    /// Ready pods whose sample was assumed.
+    pub(super) imputed: u32,
+}
+
+/// The samples of the pods that count.
+struct Known<'a> {
+    samples: Vec<(&'a str, Sample)>,
+    /// Ready pods.
+    expected: usize,
+    /// Ready pods with a sample.
+    ready: usize,
+    /// Ready pods with a live sample.
+    live: usize,
+}
+
+impl Measured<'_> {
+    /// The sum of a signal over the workload's pods.
+    pub(super) fn sum(&self, metric: &str, signal: &str) -> Sum {
+        let known = self.known(signal);
+        if !known.suffices(self.policy.min_coverage) {
+            return Sum { raw: Raw::Refused(self.refuse(metric, signal, &known)), imputed: 0 };
+        }
+        let total: i128 = known.samples.iter().map(|(_, sample)| i128::from(sample.value.0)).sum();
+        let missing = known.expected.saturating_sub(known.ready);
+        let count = i128::try_from(known.samples.len()).unwrap_or(i128::MAX);
+        let assumed = (total * i128::try_from(missing).unwrap_or(0) + count - 1).checked_div(count).unwrap_or(0);
+        let value = Milli(i64::try_from(total + assumed).unwrap_or(MILLI_MAX)).servable();
+        let raw = Raw::Whole { value, at: known.oldest().unwrap_or(self.now), quality: known.quality(self.policy) };
+        Sum { raw, imputed: u32::try_from(missing).unwrap_or(u32::MAX) }
+    }
+
+    /// The samples of a signal by pod; pods without data are left out.
+    pub(super) fn each(&self, metric: &str, signal: &str) -> Raw {
+        let known = self.known(signal);
+        if known.samples.is_empty() {
+            return Raw::Refused(self.refuse(metric, signal, &known));
+        }
+        let quality = known.quality(self.policy);
+        let samples = known.samples.into_iter().map(|(name, sample)| (name.to_owned(), sample)).collect();
+        Raw::Pods { samples: Arc::new(samples), quality }
+    }
+
+    /// The sample of a signal that belongs to the whole workload.
+    pub(super) fn whole(&self, metric: &str, signal: &str) -> Result<Sample, Refusal> {
+        let sample = self.signals.workloads.get(signal).and_then(|workloads| workloads.get(self.workload));
+        match sample.filter(|sample| usable(sample)) {
+            Some(sample) => Ok(*sample),
+            None => Err(self.refusal(metric, sample.map(|sample| sample.at), "there is no usable sample")),
+        }
+    }
+
+    fn known(&self, signal: &str) -> Known<'_> {
+        let mut known = Known { samples: Vec::new(), expected: 0, ready: 0, live: 0 };
+        let samples = self.signals.pods.get(signal);
+        for (key, pod) in self.pods {
+            if self.live.standings.get(&key.name) != Some(&Standing::Counted) || pod.is_terminal() {
+                continue;
+            }
+            let ready = pod.is_ready();
+            known.expected += usize::from(ready);
+            let sample = samples.and_then(|samples| samples.get(*key)).filter(|sample| usable(sample));
+            if let Some(sample) = sample {
+                known.samples.push((&key.name, *sample));
+                known.ready += usize::from(ready);
+                known.live += usize::from(ready && sample.quality == Quality::Live);
+            }
+        }
+        known
+    }
+
+    fn refuse(&self, metric: &str, signal: &str, known: &Known<'_>) -> Refusal {
+        let stale = self.signals.pods.get(signal).and_then(|samples| {
+            self.pods.iter().filter_map(|(key, _)| samples.get(*key)).map(|sample| sample.at).max()
+        });
+        let needed = self.policy.min_coverage * 100.0;
+        let what = format!("{} of {} ready pods have a sample ({needed:.0} % are needed)", known.ready, known.expected);
+        self.refusal(metric, stale, &what)
+    }
+
+    /// Names metric, sources, age and cure: this text is what `kubectl describe hpa` shows.
+    fn refusal(&self, metric: &str, newest: Option<Timestamp>, what: &str) -> Refusal {
+        let failing: Vec<_> = self
+            .signals
+            .sources
+            .iter()
+            .filter_map(|(name, health)| Some(format!("{name} fails: {}", health.error.as_ref()?)))
+            .collect();
+        let reason = match (failing.is_empty(), newest) {
+            (false, _) => Reason::SourceDown,
+            (true, Some(_)) => Reason::Stale,
+            (true, None) => Reason::NoData,
+        };
+        let age = newest.map_or_else(
+            || "no sample was ever received".to_owned(),
+            |at| format!("the newest sample is {} s old", self.now.duration_since(at).as_secs()),
+        );
+        let sources = match failing.len() {
+            0 => "no source reports a failure; check that the pods' metrics endpoints expose it".to_owned(),
+            more if more > NAMED_SOURCES => {
+                format!("{}; and {} further sources", failing[..NAMED_SOURCES].join("; "), more - NAMED_SOURCES)
+            }
+            _ => failing.join("; "),
+        };
+        let message =
+            format!("{metric} of {} is unknown ({}): {what}; {age}; {sources}", self.workload, reason.as_str());
+        Refusal { reason, message }
+    }
+}
+
+fn usable(sample: &Sample) -> bool {
+    match sample.quality {
+        Quality::Live | Quality::LastKnownGood => true,
+        Quality::Hold | Quality::Unknown => false,
+    }
+}
+
+impl Known<'_> {
+    fn suffices(&self, min_coverage: f64) -> bool {
+        !self.samples.is_empty() && self.ready as f64 >= self.expected as f64 * min_coverage
+    }
+
+    /// Live as long as the live samples alone would suffice: one pod that is late does not stop a fleet.
+    fn quality(&self, policy: &Policy) -> Quality {
+        let any_live = self.samples.iter().any(|(_, sample)| sample.quality == Quality::Live);
+        let enough = self.live as f64 >= self.expected as f64 * policy.min_coverage;
+        if any_live && enough { Quality::Live } else { Quality::LastKnownGood }
+    }
+
+    fn oldest(&self) -> Option<Timestamp> {
+        self.samples.iter().map(|(_, sample)| sample.at).min()
+    }
+}
+
+/// Sample time of the oldest of some samples.
+pub(super) fn oldest(samples: &BTreeMap<String, Sample>) -> Option<Timestamp> {
+    samples.values().map(|sample| sample.at).min()
+}
+
+/// A value that belongs to each replica, for an HPA that divides by their number.
+pub(super) fn times(value: Milli, replicas: i32) -> Milli {
+    Milli(value.0.saturating_mul(i64::from(replicas.max(0)))).servable()
+}

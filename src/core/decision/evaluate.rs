@@ -1,0 +1,221 @@
+//! One evaluation of everything.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    BindingKey, Chosen, Live, Note, Raw, Reservation, Rules, Snapshot, Target,
+    arbitration::{Applicant, Division, divide},
+    binding::{Asked, AskedKind},
+    census::Census,
+    chosen, digest,
+    record::Demand,
+    reservation,
+};
+use crate::{
+    capacity::Template,
+    clamp::Stance,
+    cluster::View,
+    object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
+    policy::{Mode, Policy, Surplus},
+    selector::Selector,
+    signal::Signals,
+};
+
+mod conclude;
+mod measure;
+
+/// One HPA that refers to a metric of ours, on its way to a decision.
+struct Case<'v> {
+    hpa: &'v HorizontalPodAutoscaler,
+    key: &'v ObjectKey,
+    workload: WorkloadKey,
+    mode: Chosen<Mode>,
+    surplus: Chosen<Surplus>,
+    rules: Rules,
+    live: Live,
+    measured: Vec<Measurement>,
+    notes: Vec<Note>,
+}
+
+/// One metric of an HPA, measured.
+struct Measurement {
+    record: Demand,
+    /// Where it is ours: under which key it is asked for, its target, and its raw value.
+    served: Option<(BindingKey, Option<Target>, Raw)>,
+}
+
+/// Decides about every workload whose HPA refers to a metric that is served.
+#[must_use]
+pub fn decide(
+    view: &View,
+    signals: &Signals,
+    policy: &Policy,
+    previous: Option<&Snapshot>,
+    now: Timestamp,
+) -> Snapshot {
+    let hpas: Vec<_> = view.hpas.iter().filter(|(_, hpa)| refers_to_ours(hpa, policy)).collect();
+    let targets = hpas.iter().filter_map(|(_, hpa)| view.workloads.get_key_value(&hpa.workload()));
+    let census = Census::of(view, targets.collect::<BTreeMap<_, _>>().into_iter());
+    let surroundings = measure::Surroundings { view, signals, policy, census: &census, now };
+    let cases: Vec<_> = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa)).collect();
+    let fresh = is_fresh(view, policy, now);
+    let applicants = applicants(view, &cases, previous, now);
+    let division = divide(view, policy, &census, &applicants, fresh);
+    let mut snapshot = Snapshot {
+        at: now,
+        decisions: BTreeMap::new(),
+        reservations: reservations(&cases, &division, previous, policy, now),
+        free_gpus: division.free_gpus,
+        capacity_heard_at: view.capacity_heard_at,
+        sources: signals.sources.clone(),
+        digest: String::new(),
+        bindings: BTreeMap::new(),
+        samples: signals.pods.clone(),
+        labels: surroundings.labels(),
+        policy: policy.clone(),
+    };
+    for case in cases {
+        conclude::bind(&mut snapshot.bindings, &case, &division);
+        if case.mode.value != Mode::Off {
+            let decision = conclude::decision(case, &division, view, policy, &census, fresh, now);
+            snapshot.decisions.insert(decision.hpa.clone(), decision);
+        }
+    }
+    let digests: Vec<_> = snapshot.decisions.values().map(|decision| &decision.digest).collect();
+    snapshot.digest = digest::of(&digests);
+    snapshot
+}
+
+/// Whether an HPA has a metric of a name that is served, of a type that can be served.
+fn refers_to_ours(hpa: &HorizontalPodAutoscaler, policy: &Policy) -> bool {
+    hpa.spec.metrics.iter().filter_map(|spec| Asked::of(hpa, spec)).any(|asked| is_ours(&asked, policy))
+}
+
+fn is_ours(asked: &Asked<'_>, policy: &Policy) -> bool {
+    asked.kind != AskedKind::Foreign && policy.metric(&asked.metric.name).is_some()
+}
+
+fn is_fresh(view: &View, policy: &Policy, now: Timestamp) -> bool {
+    view.capacity_heard_at.is_some_and(|heard| now.duration_since(heard) <= policy.capacity_bound)
+}
+
+/// What each workload brings to the division; several HPAs of one workload speak with one voice.
+fn applicants<'v>(
+    view: &'v View,
+    cases: &[Case<'v>],
+    previous: Option<&Snapshot>,
+    now: Timestamp,
+) -> BTreeMap<&'v WorkloadKey, Applicant> {
+    let mut applicants: BTreeMap<&WorkloadKey, Applicant> = BTreeMap::new();
+    for case in cases {
+        let Some((key, target)) = view.workloads.get_key_value(&case.workload) else { continue };
+        let want = case.want();
+        if let Some(known) = applicants.get_mut(key) {
+            known.want = known.want.max(want);
+            known.floor = known.floor.max(case.rules.min_replicas);
+            continue;
+        }
+        let held = previous.and_then(|snapshot| snapshot.reservations.get(key)).map(Vec::as_slice);
+        let template = target.template.as_ref();
+        applicants.insert(
+            key,
+            Applicant {
+                template: template.map(|template| Template::of(template, &key.namespace, view)),
+                priority: template.map_or(0, |template| priority(view, template)),
+                floor: case.rules.min_replicas,
+                want,
+                reserved: reservation::level(held.unwrap_or_default(), now),
+                live: case.live.clone(),
+            },
+        );
+    }
+    applicants
+}
+
+fn priority(view: &View, template: &crate::object::PodTemplate) -> i32 {
+    let class = view.priority_classes.get(&template.spec.priority_class_name);
+    template.spec.priority.or_else(|| class.copied()).unwrap_or(0)
+}
+
+fn reservations(
+    cases: &[Case<'_>],
+    division: &Division<'_>,
+    previous: Option<&Snapshot>,
+    policy: &Policy,
+    now: Timestamp,
+) -> BTreeMap<WorkloadKey, Vec<Reservation>> {
+    let mut reservations = BTreeMap::new();
+    for case in cases {
+        let Some(allotment) = division.allotments.get(&case.workload) else { continue };
+        let held = previous.and_then(|snapshot| snapshot.reservations.get(&case.workload));
+        let promised = allotment.grant.min(case.rules.next_sync(case.live.current));
+        let held = held.map(Vec::as_slice).unwrap_or_default();
+        let renewed = reservation::renewed(held, promised, case.live.bound, policy.sync_period, now);
+        if !renewed.is_empty() {
+            reservations.insert(case.workload.clone(), renewed);
+        }
+    }
+    reservations
+}
+
+// === impl Case ===
+
+impl Case<'_> {
+    /// The largest proposal of the metrics that are known.
+    fn demand(&self) -> Option<i32> {
+        self.measured.iter().filter_map(|measurement| measurement.record.replicas).max()
+    }
+
+    /// What the HPA would ask for in the end; without any demand it stays where it is.
+    fn want(&self) -> i32 {
+        let most = self.rules.max_replicas.max(self.rules.min_replicas);
+        self.demand().unwrap_or(self.live.current).clamp(self.rules.min_replicas, most)
+    }
+
+    /// Whether a surplus of the workload is to go, with the reason.
+    fn stance(
+        &self,
+        grant: i32,
+        census: &Census<'_>,
+        fresh: bool,
+        known: bool,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> (Stance, String) {
+        let hold = |reason: &str| (Stance::Hold, reason.to_owned());
+        if self.live.current <= grant {
+            return hold("there is no surplus");
+        }
+        if !fresh || !known {
+            return hold("the surplus is held: capacity is not known");
+        }
+        let surplus = self.live.current - grant;
+        let oldest = census.pods(&self.workload).iter().filter_map(|(_, pod)| pod.unschedulable_since()).min();
+        match (self.surplus.value, oldest) {
+            (Surplus::Hold, _) => {
+                (Stance::Hold, format!("{surplus} replicas of surplus are held ({})", self.surplus.by))
+            }
+            (Surplus::ShedNow, _) => {
+                (Stance::Shed, format!("{surplus} replicas of surplus are shed at once ({})", self.surplus.by))
+            }
+            (Surplus::ShedAfterGrace, Some(since)) if now.duration_since(since) >= policy.shed_grace => {
+                let seconds = now.duration_since(since).as_secs();
+                (
+                    Stance::Shed,
+                    format!("{surplus} replicas of surplus are shed: a pod has been unschedulable for {seconds} s"),
+                )
+            }
+            (Surplus::ShedAfterGrace, _) => (
+                Stance::Hold,
+                format!("{surplus} replicas of surplus are held for the grace of {} s", policy.shed_grace.as_secs()),
+            ),
+        }
+    }
+}
+
+/// The selector of a workload's pods; empty where it is not known.
+fn pod_selector(target: Option<&ScaleTarget>) -> Selector {
+    target.map(|target| target.selector.clone()).unwrap_or_default()
+}

@@ -1,0 +1,206 @@
+//! From a measured HPA and its allotment to bindings and the record.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{Case, Measurement};
+use crate::{
+    capacity::{Class, Fits, LimitingFactor},
+    cluster::View,
+    decision::{
+        Binding, BindingKey, Decision, Note, Raw, Step, Subject, TargetKind,
+        arbitration::{Allotment, Division},
+        census::Census,
+        digest,
+    },
+    policy::Policy,
+};
+
+/// Adds what the HPA's requests are found by.
+pub(super) fn bind(bindings: &mut BTreeMap<BindingKey, Vec<Binding>>, case: &Case<'_>, division: &Division<'_>) {
+    let nodes = division.allotments.get(&case.workload).map_or(0, nodes_with_room);
+    let rules = Arc::new(case.rules.clone());
+    let carrier = case.measured.iter().position(carries);
+    for (index, measurement) in case.measured.iter().enumerate() {
+        let Some((key, target, raw)) = &measurement.served else { continue };
+        let binding = Binding {
+            hpa: case.key.clone(),
+            workload: case.workload.clone(),
+            api_version: case.hpa.spec.scale_target_ref.api_version.clone(),
+            rules: Arc::clone(&rules),
+            target: *target,
+            raw: completed(raw, case, nodes),
+            carries: carrier == Some(index),
+            carried: carrier.is_some_and(|carrier| carrier != index),
+        };
+        bindings.entry(key.clone()).or_default().push(binding);
+    }
+}
+
+/// Whether a metric can propose the cap exactly, whatever the state of the pods.
+fn carries(measurement: &Measurement) -> bool {
+    measurement.served.as_ref().is_some_and(|(key, target, raw)| {
+        let exact = target.is_some_and(|target| target.kind == TargetKind::AverageValue);
+        exact && !matches!(key.subject, Subject::Pods(_)) && matches!(raw, Raw::Whole { .. } | Raw::Each { .. })
+    })
+}
+
+/// What is only known when everything is measured and divided.
+fn completed(raw: &Raw, case: &Case<'_>, nodes: u32) -> Raw {
+    match raw {
+        Raw::NoVote { at, .. } => Raw::NoVote { at: *at, nodes },
+        Raw::Replicas { at, .. } => Raw::Replicas { count: case.demand().map(|_| case.want()), at: *at },
+        other => other.clone(),
+    }
+}
+
+/// The record of one HPA.
+pub(super) fn decision(
+    case: Case<'_>,
+    division: &Division<'_>,
+    view: &View,
+    policy: &Policy,
+    census: &Census<'_>,
+    fresh: bool,
+    now: Timestamp,
+) -> Decision {
+    let allotment = division.allotments.get(&case.workload);
+    let fits = allotment.map_or(Fits::unknown(), |allotment| allotment.alone.fits);
+    let grant = allotment.map_or(case.live.bound, |allotment| allotment.grant);
+    let known = fits.class != Class::Unknown;
+    let (stance, surplus) = case.stance(grant, census, fresh, known, policy, now);
+    let guard = case.rules.guard(&case.live, grant, stance);
+    let ceiling = case.live.bound.saturating_add(i32::try_from(fits.lo).unwrap_or(i32::MAX));
+    let limiting_factor = limiting_factor(&case, allotment, grant);
+    let mut notes = case.notes.clone();
+    notes.extend(bounds(&case, ceiling, known));
+    let mut decision = Decision {
+        hpa: case.key.clone(),
+        workload: case.workload.clone(),
+        mode: case.mode.clone(),
+        current: case.live.current,
+        reported: case.live.reported,
+        bound: case.live.bound,
+        pending: case.live.pending,
+        ready: case.live.ready,
+        min_replicas: case.rules.min_replicas,
+        max_replicas: case.rules.max_replicas,
+        demand: case.demand(),
+        fits,
+        ceiling,
+        grant,
+        stance,
+        cap: guard.cap(),
+        limiting_factor,
+        change: change(&case, limiting_factor, grant),
+        steps: steps(&case, allotment, fits, ceiling, grant, guard.cap(), surplus, view, now),
+        notes,
+        demands: case.measured.into_iter().map(|measurement| measurement.record).collect(),
+        digest: String::new(),
+    };
+    decision.digest = digest::of(&decision);
+    decision
+}
+
+fn limiting_factor(case: &Case<'_>, allotment: Option<&Allotment>, grant: i32) -> LimitingFactor {
+    let then = allotment.map_or(LimitingFactor::Unmodelled, |allotment| allotment.then);
+    match case.demand() {
+        None => LimitingFactor::StaleSignal,
+        Some(_) if then != LimitingFactor::None => then,
+        Some(demand) if demand > grant && grant >= case.rules.max_replicas => LimitingFactor::MaxReplicas,
+        Some(_) => LimitingFactor::None,
+    }
+}
+
+fn bounds(case: &Case<'_>, ceiling: i32, known: bool) -> Option<Note> {
+    let min = case.rules.min_replicas;
+    let message = format!(
+        "minReplicas {min} is above what fits ({ceiling}): the HPA enforces it all the same, and the rest stays Pending"
+    );
+    (known && min > ceiling).then(|| Note::new("MinReplicasAboveCeiling", message))
+}
+
+/// The smallest change that would lift the limit, where it is plain.
+fn change(case: &Case<'_>, factor: LimitingFactor, grant: i32) -> Option<String> {
+    let unmet = case.want().saturating_sub(grant).max(0);
+    let text = match factor {
+        LimitingFactor::None => return None,
+        LimitingFactor::MaxReplicas => format!("raise maxReplicas of HPA {}", case.key),
+        LimitingFactor::Gpu => format!("{unmet} more replicas need free GPUs on nodes that they may use"),
+        LimitingFactor::Fragmentation => {
+            "free GPUs are scattered: one node with enough of them together would do".to_owned()
+        }
+        LimitingFactor::Cpu | LimitingFactor::Memory | LimitingFactor::PodCount | LimitingFactor::OtherResource => {
+            format!("{unmet} more replicas need room on nodes that have free GPUs, or smaller requests")
+        }
+        LimitingFactor::Taint => {
+            "a matching toleration, or nodes that are ready, not cordoned and not tainted".to_owned()
+        }
+        LimitingFactor::Affinity | LimitingFactor::TopologySpread => {
+            "a wider node selector, affinity or spread".to_owned()
+        }
+        LimitingFactor::Quota => {
+            "a namespace without ResourceQuota and LimitRange: they are not modelled yet".to_owned()
+        }
+        LimitingFactor::Priority => "room that is not kept for pods of higher priority".to_owned(),
+        LimitingFactor::Unmodelled => "a pod template that uses only what is modelled".to_owned(),
+        LimitingFactor::NodeAutoscaler => "room from the node autoscaler".to_owned(),
+        LimitingFactor::StaleSignal => "sources that answer".to_owned(),
+        LimitingFactor::StaleCapacity => "a connection to the Kubernetes API that delivers nodes and pods".to_owned(),
+    };
+    Some(text)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the steps are the whole story, told in one place")]
+fn steps(
+    case: &Case<'_>,
+    allotment: Option<&Allotment>,
+    fits: Fits,
+    ceiling: i32,
+    grant: i32,
+    cap: i32,
+    surplus: String,
+    view: &View,
+    now: Timestamp,
+) -> Vec<Step> {
+    let step = |name, value, reason: String| Step { name, value, reason };
+    let live = &case.live;
+    let unmodelled = allotment.map(|allotment| &allotment.alone.unmodelled).filter(|reasons| !reasons.is_empty());
+    let fits_reason = match (fits.class, unmodelled) {
+        (Class::Exact, _) => "what the scheduler could place now".to_owned(),
+        (Class::Interval, _) => "at least this many could be placed now".to_owned(),
+        (Class::Unknown, Some(reasons)) => {
+            format!(
+                "not known: {}",
+                reasons.iter().map(|reason| reason.message.as_str()).collect::<Vec<_>>().join("; ")
+            )
+        }
+        (Class::Unknown, None) => match view.capacity_heard_at {
+            Some(at) => {
+                format!("not known: nodes or pods were last heard of {} s ago", now.duration_since(at).as_secs())
+            }
+            None => "not known: nodes and pods have not been listed yet".to_owned(),
+        },
+    };
+    let winner = case.measured.iter().filter(|m| m.record.replicas.is_some()).max_by_key(|m| m.record.replicas);
+    let demand_reason = winner.map_or_else(
+        || "no metric is known, so nothing changes".to_owned(),
+        |measurement| format!("the largest proposal, of {}", measurement.record.metric),
+    );
+    vec![
+        step("current", Some(live.current), "replicas that the workload is asked to have".to_owned()),
+        step("bound", Some(live.bound), format!("pods on a node; {} wait for one", live.pending)),
+        step("demand", case.demand(), demand_reason),
+        step("want", Some(case.want()), format!("within {} and {}", case.rules.min_replicas, case.rules.max_replicas)),
+        step("fits", (fits.class != Class::Unknown).then(|| i32::try_from(fits.lo).unwrap_or(i32::MAX)), fits_reason),
+        step("ceiling", Some(ceiling), "bound and what fits".to_owned()),
+        step("grant", Some(grant), "after pods that wait, promises, floors and equal shares".to_owned()),
+        step("cap", Some(cap), surplus),
+    ]
+}
+
+/// Nodes on which another replica would fit.
+fn nodes_with_room(allotment: &Allotment) -> u32 {
+    allotment.alone.groups.iter().filter(|group| group.fits > 0).map(|group| group.nodes).sum()
+}

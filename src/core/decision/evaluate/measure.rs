@@ -1,0 +1,257 @@
+//! Measuring one HPA: mode, pods, and what each of its metrics asks for.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{Case, Measurement, chosen, is_ours, pod_selector};
+use crate::{
+    answer::{Reason, Refusal},
+    clamp::{Guard, Stance, average_proposal, pods_proposal, ratio_proposal},
+    cluster::View,
+    decision::{
+        Chosen, Demand, Live, Note, Raw, Rules, Target, TargetKind,
+        binding::{Asked, AskedKind},
+        census::Census,
+        demand::{self, Measured},
+    },
+    object::{HorizontalPodAutoscaler, ObjectKey, hpa::MetricSpec, meta::StringMap},
+    policy::{MODE_ANNOTATION, MetricKind, Mode, Policy, Surplus},
+    quantity::Milli,
+    signal::{Quality, Signals},
+};
+
+/// What every HPA is measured in.
+pub(super) struct Surroundings<'v, 'c> {
+    pub(super) view: &'v View,
+    pub(super) signals: &'v Signals,
+    pub(super) policy: &'v Policy,
+    pub(super) census: &'c Census<'v>,
+    pub(super) now: Timestamp,
+}
+
+impl<'v> Surroundings<'v, '_> {
+    pub(super) fn case(&self, key: &'v ObjectKey, hpa: &'v HorizontalPodAutoscaler) -> Case<'v> {
+        let workload = hpa.workload();
+        let target = self.view.workloads.get(&workload);
+        let mode = Chosen::<Mode>::mode(hpa, self.view, self.policy);
+        let mut rules = Rules::of(hpa, mode.value, self.policy);
+        let foreign = foreign(hpa, self.policy);
+        rules.bypassed = !foreign.is_empty();
+        let pods = self.census.pods(&workload);
+        let (asked_for, reported) = target.map_or((0, 0), |target| (target.spec_replicas, target.status_replicas));
+        let live = Live::count(asked_for, reported, pods.iter().map(|(_, pod)| *pod));
+        let measured = Measured {
+            workload: &workload,
+            pods,
+            live: &live,
+            signals: self.signals,
+            policy: self.policy,
+            now: self.now,
+        };
+        let guard = rules.guard(&live, live.bound, Stance::Hold);
+        let metric = |spec| self.metric(hpa, spec, target.is_some(), &measured, &guard);
+        let measurements = hpa.spec.metrics.iter().map(metric).collect();
+        let notes = self.notes(hpa, &foreign, target.is_some());
+        let surplus = Chosen::<Surplus>::surplus(hpa, self.policy);
+        Case { hpa, key, workload, mode, surplus, rules, live, measured: measurements, notes }
+    }
+
+    /// Labels of all pods that have samples.
+    pub(super) fn labels(&self) -> BTreeMap<ObjectKey, StringMap> {
+        let measured = self.signals.pods.values().flat_map(BTreeMap::keys);
+        let labels = |key: &ObjectKey| Some((key.clone(), self.view.pods.get(key)?.metadata.labels.clone()));
+        measured.collect::<std::collections::BTreeSet<_>>().into_iter().filter_map(labels).collect()
+    }
+
+    fn notes(&self, hpa: &HorizontalPodAutoscaler, foreign: &[String], known: bool) -> Vec<Note> {
+        let mut notes = Vec::new();
+        if let Some(text) = chosen::unknown_mode(hpa, self.view) {
+            let text: String = text.chars().take(64).collect();
+            let message = format!("the annotation {MODE_ANNOTATION}={text:?} is ignored; use Enforce, Observe or Off");
+            notes.push(Note::new("UnknownMode", message));
+        }
+        if !foreign.is_empty() {
+            let message = format!(
+                "{} escape the cap, because an HPA takes its largest proposal: set maxReplicas to what fits, or drop them",
+                foreign.join(", ")
+            );
+            notes.push(Note::new("CapBypassed", message));
+        }
+        if !known {
+            let message = format!("the scale target {} is not known", hpa.workload());
+            notes.push(Note::new("TargetUnknown", message));
+        }
+        notes
+    }
+
+    fn metric(
+        &self,
+        hpa: &HorizontalPodAutoscaler,
+        spec: &MetricSpec,
+        known: bool,
+        measured: &Measured<'_>,
+        guard: &Guard,
+    ) -> Measurement {
+        let asked = Asked::of(hpa, spec).filter(|asked| is_ours(asked, self.policy));
+        let Some((asked, kind)) = asked
+            .and_then(|asked| Some((self.policy.metric(&asked.metric.name)?, asked)))
+            .map(|(metric, asked)| (asked, &metric.kind))
+        else {
+            return Measurement { record: unserved(spec), served: None };
+        };
+        let target = Target::of(asked.target);
+        let name = &asked.metric.name;
+        let mut imputed = 0;
+        let raw = match target {
+            _ if !known => {
+                refused(Reason::NotFound, format!("{name}: the scale target {} is not known", hpa.workload()))
+            }
+            None => refused(Reason::BadRequest, format!("{name} needs a target of type AverageValue or Value above 0")),
+            Some(target) => self.raw(hpa, &asked, kind, target, measured, &mut imputed),
+        };
+        let replicas = target.and_then(|target| proposal(guard, target, &raw, measured.live));
+        let record = record(spec, name, target, &raw, imputed, replicas);
+        let selector = pod_selector(self.view.workloads.get(measured.workload));
+        let key = asked.key(&hpa.metadata.namespace, &selector);
+        Measurement { record, served: key.map(|key| (key, target, raw)) }
+    }
+
+    fn raw(
+        &self,
+        hpa: &HorizontalPodAutoscaler,
+        asked: &Asked<'_>,
+        kind: &MetricKind,
+        target: Target,
+        measured: &Measured<'_>,
+        imputed: &mut u32,
+    ) -> Raw {
+        let name = &asked.metric.name;
+        let pods = asked.kind == AskedKind::Pods;
+        match kind {
+            MetricKind::PerPod { signal } if pods => measured.each(name, signal),
+            MetricKind::PerPod { signal } => {
+                let sum = measured.sum(name, signal);
+                *imputed = sum.imputed;
+                sum.raw
+            }
+            _ if pods => refused(
+                Reason::BadRequest,
+                format!("{name} belongs to the whole workload: use it as an External metric"),
+            ),
+            MetricKind::PerWorkload { signal } => match (measured.whole(name, signal), target.kind) {
+                (Err(refusal), _) => Raw::Refused(refusal),
+                (Ok(sample), TargetKind::Value) => {
+                    Raw::Whole { value: sample.value.servable(), at: sample.at, quality: sample.quality }
+                }
+                (Ok(sample), TargetKind::AverageValue) => {
+                    Raw::Each { value: sample.value.servable(), at: sample.at, quality: sample.quality }
+                }
+            },
+            MetricKind::CapacityGuard if has_company(hpa, self.policy) => Raw::NoVote { at: self.now, nodes: 0 },
+            MetricKind::CapacityGuard => refused(
+                Reason::NoData,
+                format!(
+                    "{name} is the only metric of HPA {}: room says nothing of demand; add a metric that does, e.g. inference_queue_length",
+                    hpa.metadata.key()
+                ),
+            ),
+            MetricKind::DesiredReplicas if target.kind == TargetKind::AverageValue => {
+                Raw::Replicas { count: None, at: self.now }
+            }
+            MetricKind::DesiredReplicas => {
+                refused(Reason::BadRequest, format!("{name} is a replica count: use a target of type AverageValue"))
+            }
+        }
+    }
+}
+
+fn refused(reason: Reason, message: String) -> Raw {
+    Raw::Refused(Refusal { reason, message })
+}
+
+/// Whether an HPA has a metric that carries demand beside the capacity guard.
+fn has_company(hpa: &HorizontalPodAutoscaler, policy: &Policy) -> bool {
+    hpa.spec.metrics.iter().any(|spec| match Asked::of(hpa, spec).and_then(|asked| policy.metric(&asked.metric.name)) {
+        Some(metric) => metric.kind != MetricKind::CapacityGuard,
+        None => true,
+    })
+}
+
+/// The metrics of an HPA that somebody else serves.
+fn foreign(hpa: &HorizontalPodAutoscaler, policy: &Policy) -> Vec<String> {
+    let foreign =
+        hpa.spec.metrics.iter().filter(|spec| !Asked::of(hpa, spec).is_some_and(|asked| is_ours(&asked, policy)));
+    foreign.map(|spec| format!("{} {}", spec.kind, name_of(spec))).collect()
+}
+
+fn name_of(spec: &MetricSpec) -> &str {
+    let object = spec.object.as_ref().map(|object| &object.metric.name);
+    let pods = spec.pods.as_ref().map(|pods| &pods.metric.name);
+    let external = spec.external.as_ref().map(|external| &external.metric.name);
+    let resource = spec.resource.as_ref().map(|resource| &resource.name);
+    let container = spec.container_resource.as_ref().map(|resource| &resource.name);
+    object.or(pods).or(external).or(resource).or(container).map_or("", String::as_str)
+}
+
+/// What the HPA would propose for a raw value.
+fn proposal(guard: &Guard, target: Target, raw: &Raw, live: &Live) -> Option<i32> {
+    let whole = |value: Milli| match target.kind {
+        TargetKind::AverageValue => average_proposal(guard, target.value, value),
+        TargetKind::Value => ratio_proposal(guard, target.value, value),
+    };
+    match raw {
+        Raw::Whole { value, .. } => Some(whole(*value)),
+        Raw::Each { value, .. } => Some(whole(demand::times(*value, live.reported))),
+        Raw::Pods { samples, .. } => {
+            let values = samples.iter().map(|(name, sample)| (name.as_str(), sample.value));
+            let (samples, missing) = live.samples(values);
+            pods_proposal(guard, target.value, &samples, missing, live.unready())
+        }
+        Raw::NoVote { .. } | Raw::Replicas { .. } | Raw::Refused(_) => None,
+    }
+}
+
+fn unserved(spec: &MetricSpec) -> Demand {
+    let reason = "not served by us: escapes the cap".to_owned();
+    let name = name_of(spec);
+    Demand { reason, ..record(spec, name, None, &refused(Reason::NotFound, String::new()), 0, None) }
+}
+
+fn record(
+    spec: &MetricSpec,
+    name: &str,
+    target: Option<Target>,
+    raw: &Raw,
+    imputed: u32,
+    replicas: Option<i32>,
+) -> Demand {
+    let (value, at, quality) = match raw {
+        Raw::Whole { value, at, quality } | Raw::Each { value, at, quality } => (Some(*value), Some(*at), *quality),
+        Raw::Pods { samples, quality } => {
+            let total = samples.values().fold(0_i64, |sum, sample| sum.saturating_add(sample.value.0));
+            (Some(Milli(total)), demand::oldest(samples), *quality)
+        }
+        Raw::NoVote { at, .. } | Raw::Replicas { at, .. } => (None, Some(*at), Quality::Live),
+        Raw::Refused(_) => (None, None, Quality::Unknown),
+    };
+    let reason = match (raw, imputed, replicas) {
+        (Raw::Refused(refusal), ..) => refusal.message.clone(),
+        (Raw::NoVote { .. }, ..) => "0, which is no vote: the other metrics carry demand and cap".to_owned(),
+        (Raw::Replicas { .. }, ..) => "follows the other metrics".to_owned(),
+        (_, 0, _) => "by the HPA's own rule".to_owned(),
+        (_, some, _) => format!("by the HPA's own rule; {some} ready pods without a sample count as the mean"),
+    };
+    Demand {
+        metric: name.to_owned(),
+        source: spec.kind.clone(),
+        target: target.map(|target| target.value),
+        raw: value,
+        at,
+        quality,
+        imputed,
+        replicas,
+        refused: if let Raw::Refused(refusal) = raw { Some(refusal.reason) } else { None },
+        reason,
+    }
+}

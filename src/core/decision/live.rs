@@ -1,0 +1,95 @@
+//! The newest watched state of one workload: what the clamp computes with at request time.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    clamp::{PodSample, Standing},
+    cluster::View,
+    object::{Pod, WorkloadKey},
+    quantity::Milli,
+};
+
+/// Scale and pods of a workload, now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// `scale.spec.replicas`.
+    pub current: i32,
+    /// `scale.status.replicas`.
+    pub reported: i32,
+    /// Pods that the selector matches and that have not ended, terminating ones included.
+    pub matching: i32,
+    /// Those of them that are assigned to a node.
+    pub assigned: i32,
+    /// Pods that are Running and Ready, terminating ones included.
+    pub ready: i32,
+    /// Pods assigned to a node, neither ended nor terminating.
+    pub bound: i32,
+    /// Pods without a node that are not terminating.
+    pub pending: i32,
+    /// How the HPA controller treats a sample of each pod, by name.
+    pub standings: Arc<BTreeMap<String, Standing>>,
+}
+
+// === impl Live ===
+
+impl Live {
+    /// The state of a workload in a view; none if the workload is not known.
+    #[must_use]
+    pub fn of(view: &View, workload: &WorkloadKey) -> Option<Self> {
+        let target = view.workloads.get(workload)?;
+        let pods = view.pods_of(workload).map(|(_, pod)| pod);
+        Some(Self::count(target.spec_replicas, target.status_replicas, pods))
+    }
+
+    /// Counts pods, those that have ended included.
+    pub fn count<'a>(current: i32, reported: i32, pods: impl Iterator<Item = &'a Pod>) -> Self {
+        let mut live = Self { current, reported, ..Self::default() };
+        let mut standings = BTreeMap::new();
+        for pod in pods {
+            live.add(pod);
+            standings.insert(pod.metadata.name.clone(), standing(pod));
+        }
+        live.standings = Arc::new(standings);
+        live
+    }
+
+    fn add(&mut self, pod: &Pod) {
+        if pod.is_terminal() {
+            return;
+        }
+        let assigned = !pod.spec.node_name.is_empty();
+        self.matching += 1;
+        self.assigned += i32::from(assigned);
+        self.ready += i32::from(pod.status.phase == "Running" && pod.is_ready());
+        self.bound += i32::from(pod.is_bound());
+        self.pending += i32::from(!assigned && !pod.is_terminating());
+    }
+
+    /// Pods that the controller takes for Pending.
+    #[must_use]
+    pub fn unready(&self) -> usize {
+        self.standings.values().filter(|standing| **standing == Standing::Pending).count()
+    }
+
+    /// The samples of pods by name with their standing, and how many counted pods have none.
+    pub fn samples<'a>(&self, values: impl Iterator<Item = (&'a str, Milli)>) -> (Vec<PodSample>, usize) {
+        let mut missing = self.standings.values().filter(|standing| **standing == Standing::Counted).count();
+        let samples = values.map(|(name, value)| {
+            let standing = self.standings.get(name).copied().unwrap_or(Standing::Unknown);
+            missing = missing.saturating_sub(usize::from(standing == Standing::Counted));
+            PodSample { value, standing }
+        });
+        (samples.collect(), missing)
+    }
+}
+
+/// How the controller treats a sample of the pod (`groupPods`, `replica_calculator.go` v1.36.3).
+fn standing(pod: &Pod) -> Standing {
+    if pod.is_terminating() || pod.status.phase == "Failed" {
+        Standing::Ignored
+    } else if pod.status.phase == "Pending" {
+        Standing::Pending
+    } else {
+        Standing::Counted
+    }
+}

@@ -1,0 +1,245 @@
+//! When each feed of the cluster view was last heard of, whether it has listed once, and what is wrong with it.
+//!
+//! Written by the feeds; read by readiness, by the status API, and by the evaluation, which lets nothing grow on a
+//! capacity that is stale or known to be incomplete. It must never decide anything itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Most names of undecodable objects that are kept for a feed; beyond it only the fact counts.
+const MAX_NAMES: usize = 100;
+
+/// A source of changes of the cluster view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Feed {
+    /// Nodes.
+    Nodes,
+    /// Pods that have not ended.
+    Pods,
+    /// HorizontalPodAutoscalers.
+    HorizontalPodAutoscalers,
+    /// Deployments.
+    Deployments,
+    /// StatefulSets.
+    StatefulSets,
+    /// ReplicaSets that no other workload controls.
+    ReplicaSets,
+    /// Namespaces.
+    Namespaces,
+    /// ResourceQuotas.
+    ResourceQuotas,
+    /// LimitRanges.
+    LimitRanges,
+    /// PriorityClasses.
+    PriorityClasses,
+    /// Whether there is a node autoscaler.
+    NodeAutoscaler,
+    /// Scale targets of any other kind, polled.
+    Scales,
+}
+
+/// Health of one feed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeedHealth {
+    /// Whether a complete list has been delivered once.
+    pub synced: bool,
+    /// When the API server last said anything on it; silence of a quiet watch ends with each re-established watch.
+    pub last_heard: Option<Timestamp>,
+    /// Why the last attempt failed; none while it works.
+    pub last_error: Option<String>,
+    /// Complete lists so far.
+    pub lists: u64,
+    /// Objects that do not decode, and so are missing in the view.
+    pub undecodable: BTreeSet<String>,
+}
+
+/// Health of all feeds, shared.
+#[derive(Debug, Default)]
+pub struct WatchHealth {
+    feeds: Mutex<BTreeMap<Feed, FeedHealth>>,
+}
+
+// === impl Feed ===
+
+impl Feed {
+    /// The feeds without which the view is not complete, so that the process is not ready.
+    pub const REQUIRED: [Self; 11] = [
+        Self::Nodes,
+        Self::Pods,
+        Self::HorizontalPodAutoscalers,
+        Self::Deployments,
+        Self::StatefulSets,
+        Self::ReplicaSets,
+        Self::Namespaces,
+        Self::ResourceQuotas,
+        Self::LimitRanges,
+        Self::PriorityClasses,
+        Self::NodeAutoscaler,
+    ];
+
+    /// The name in logs, metrics and health checks.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nodes => "nodes",
+            Self::Pods => "pods",
+            Self::HorizontalPodAutoscalers => "horizontalpodautoscalers",
+            Self::Deployments => "deployments",
+            Self::StatefulSets => "statefulsets",
+            Self::ReplicaSets => "replicasets",
+            Self::Namespaces => "namespaces",
+            Self::ResourceQuotas => "resourcequotas",
+            Self::LimitRanges => "limitranges",
+            Self::PriorityClasses => "priorityclasses",
+            Self::NodeAutoscaler => "nodeautoscaler",
+            Self::Scales => "scales",
+        }
+    }
+}
+
+// === impl WatchHealth ===
+
+impl WatchHealth {
+    /// Whether every required feed has delivered a complete list once. It never becomes false again: a source that
+    /// is lost later makes data stale, it does not make the process unready.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.missing().is_empty()
+    }
+
+    /// The required feeds that have not delivered a complete list yet, and why.
+    #[must_use]
+    pub fn missing(&self) -> Vec<(Feed, Option<String>)> {
+        let feeds = self.lock();
+        let unsynced = |feed: &Feed| feeds.get(feed).is_none_or(|health| !health.synced);
+        let why = |feed: Feed| feeds.get(&feed).and_then(|health| health.last_error.clone());
+        Feed::REQUIRED.into_iter().filter(unsynced).map(|feed| (feed, why(feed))).collect()
+    }
+
+    /// When the feed of nodes or pods that was heard of longest ago was last heard of; none before both have listed.
+    #[must_use]
+    pub fn capacity_heard_at(&self) -> Option<Timestamp> {
+        let feeds = self.lock();
+        let heard = |feed| feeds.get(&feed).filter(|health| health.synced)?.last_heard;
+        Some(heard(Feed::Nodes)?.min(heard(Feed::Pods)?))
+    }
+
+    /// Why capacity cannot be known although it is fresh: pods that hide what they use.
+    ///
+    /// A node that does not decode merely offers nothing, which is safe.
+    #[must_use]
+    pub fn capacity_problems(&self) -> Vec<String> {
+        let feeds = self.lock();
+        let names = feeds.get(&Feed::Pods).map(|health| health.undecodable.iter());
+        names
+            .into_iter()
+            .flatten()
+            .map(|name| format!("pod {name} cannot be read, so what it uses is unknown"))
+            .collect()
+    }
+
+    /// All feeds, for the status API.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<Feed, FeedHealth> {
+        self.lock().clone()
+    }
+
+    /// The API server said something.
+    pub(crate) fn heard(&self, feed: Feed, now: Timestamp) {
+        self.update(feed, |health| {
+            health.last_heard = Some(now);
+            health.last_error = None;
+        });
+    }
+
+    /// An attempt failed.
+    pub(crate) fn failed(&self, feed: Feed, error: String) {
+        self.update(feed, |health| health.last_error = Some(error));
+    }
+
+    /// A complete list was delivered, in which these objects did not decode.
+    pub(crate) fn listed(&self, feed: Feed, undecodable: impl IntoIterator<Item = String>) {
+        self.update(feed, |health| {
+            health.synced = true;
+            health.lists += 1;
+            health.undecodable = undecodable.into_iter().take(MAX_NAMES).collect();
+        });
+    }
+
+    /// An object decoded, did not decode, or is gone.
+    pub(crate) fn decoded(&self, feed: Feed, name: &str, decodes: bool) {
+        self.update(feed, |health| {
+            if decodes {
+                health.undecodable.remove(name);
+            } else if health.undecodable.len() < MAX_NAMES {
+                health.undecodable.insert(name.to_owned());
+            }
+        });
+    }
+
+    fn update(&self, feed: Feed, change: impl FnOnce(&mut FeedHealth)) {
+        change(self.lock().entry(feed).or_default());
+    }
+
+    /// A poisoned lock still holds whole values: each update is one assignment after the other, none can be torn.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Feed, FeedHealth>> {
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn it_is_ready_when_every_required_feed_has_listed_once_and_stays_so() {
+        let health = WatchHealth::default();
+        for feed in Feed::REQUIRED {
+            assert!(!health.ready(), "{feed:?}");
+            health.listed(feed, []);
+        }
+        assert!(health.ready());
+        health.failed(Feed::Pods, "gone".to_owned());
+        assert!(health.ready());
+    }
+
+    #[test]
+    fn a_feed_that_has_not_listed_says_why() {
+        let health = WatchHealth::default();
+        health.failed(Feed::Nodes, "403".to_owned());
+        assert_eq!(health.missing()[0], (Feed::Nodes, Some("403".to_owned())));
+    }
+
+    #[test]
+    fn capacity_is_as_old_as_the_older_of_nodes_and_pods() {
+        let health = WatchHealth::default();
+        health.heard(Feed::Nodes, at(10));
+        health.listed(Feed::Nodes, []);
+        assert_eq!(health.capacity_heard_at(), None);
+        health.heard(Feed::Pods, at(7));
+        assert_eq!(health.capacity_heard_at(), None);
+        health.listed(Feed::Pods, []);
+        assert_eq!(health.capacity_heard_at(), Some(at(7)));
+    }
+
+    #[test]
+    fn a_pod_that_does_not_decode_is_a_problem_until_it_does() {
+        let health = WatchHealth::default();
+        health.decoded(Feed::Pods, "ml/a", false);
+        health.decoded(Feed::Nodes, "n1", false);
+        assert_eq!(health.capacity_problems(), ["pod ml/a cannot be read, so what it uses is unknown"]);
+        health.decoded(Feed::Pods, "ml/a", true);
+        assert_eq!(health.capacity_problems(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,237 @@
+//! One watched kind: list, then watch, for ever.
+
+use std::time::Duration;
+
+use kube::{
+    api::{ListParams, WatchParams},
+    core::Request,
+};
+use plimsoll_core::cluster::Delta;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{info, warn};
+
+use super::{
+    Backoff, Context, Error, Quiet,
+    frame::{Identity, Line, Lines, MAX_PAGE, Page, Undecodable},
+    kind::Kind,
+};
+use crate::{
+    clock,
+    kubernetes::request::{self, Failure},
+};
+
+/// Events that were missed, or the word that the version is too old, come at once on a new watch. One that is quiet for
+/// so long is up to date; one that ends sooner without a word did not work.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long a watch may take to open. Its head comes at once, or after 3 s where the server's cache is behind; a
+/// connection that died in the pool says nothing at all, and must not cost much of the 10 s to recover.
+const OPEN: Duration = Duration::from_secs(8);
+
+/// The state of one feed.
+struct State<K> {
+    context: Context,
+    kind: K,
+    /// Where a watch goes on; none when a list is due.
+    version: Option<String>,
+    backoff: Backoff,
+    quiet: Quiet,
+}
+
+/// Why a step ended before its time.
+enum Stop {
+    /// Wait, then try again.
+    Failed(Failure),
+    /// Nobody reads the changes.
+    Closed(Error),
+}
+
+/// Feeds one kind into the view until nobody reads the changes any more.
+pub(super) async fn run<K: Kind>(context: Context, kind: K) -> Result<(), Error> {
+    let mut state = State { context, kind, version: None, backoff: Backoff::default(), quiet: Quiet::default() };
+    loop {
+        let step = match state.version.clone() {
+            None => state.list().await,
+            Some(version) => state.watch(&version).await,
+        };
+        match step {
+            Ok(()) => {}
+            Err(Stop::Closed(error)) => return Err(error),
+            Err(Stop::Failed(failure)) => state.wait(&failure).await,
+        }
+    }
+}
+
+// === impl State ===
+
+impl<K: Kind> State<K> {
+    /// Lists all objects and hands them over as one change.
+    async fn list(&mut self) -> Result<(), Stop> {
+        let (mut items, mut undecodable, mut next) = (Vec::new(), Vec::new(), None);
+        loop {
+            let page = self.page(next).await?;
+            self.heard();
+            for object in page.items {
+                match object.and_then(|object| self.kind.read(object)) {
+                    Ok(item) => items.extend(item),
+                    Err(bad) => undecodable.push(self.report(&bad)),
+                }
+            }
+            next = page.next;
+            if next.is_none() {
+                self.version = Some(page.version);
+                break;
+            }
+        }
+        self.send(Delta::Replaced(items)).await?;
+        self.context.health.listed(self.kind.feed(), undecodable);
+        Ok(())
+    }
+
+    async fn page(&self, next: Option<String>) -> Result<Page<K::Object>, Failure> {
+        let params = ListParams {
+            limit: Some(self.context.settings.page_size),
+            field_selector: self.kind.fields().map(str::to_owned),
+            continue_token: next,
+            ..ListParams::default()
+        };
+        let request =
+            Request::new(self.kind.path()).list(&params).map_err(|error| Failure::Request(error.to_string()))?;
+        let body = request::fetch(&self.context.client, request, MAX_PAGE, self.context.settings.call_timeout).await?;
+        let page = Page::parse(&body)?;
+        if page.version.is_empty() {
+            return Err(Failure::Unreadable("the list has no resourceVersion".to_owned()));
+        }
+        Ok(page)
+    }
+
+    /// Watches until the server ends it, as it was asked to, or something is wrong.
+    async fn watch(&mut self, version: &str) -> Result<(), Stop> {
+        let begin = Instant::now();
+        let patience = self.context.settings.watch_timeout + self.context.settings.watch_grace;
+        let mut lines = self.open(version).await?;
+        let settled = Instant::now() + SETTLE.min(self.context.settings.watch_timeout / 2);
+        // Cancel safe: a line that is not complete stays in the buffer.
+        let mut line = match timeout_at(settled, lines.next()).await {
+            Ok(Ok(None)) => return Err(Failure::Unreachable("the watch was closed at once".to_owned()).into()),
+            Ok(line) => line?,
+            Err(_) => {
+                self.heard();
+                next(&mut lines, begin, patience).await?
+            }
+        };
+        while let Some(event) = line {
+            self.take(&event).await?;
+            self.heard();
+            self.backoff.reset();
+            line = next(&mut lines, begin, patience).await?;
+        }
+        self.heard();
+        self.backoff.reset();
+        Ok(())
+    }
+
+    async fn open(&self, version: &str) -> Result<Lines, Failure> {
+        let settings = &self.context.settings;
+        let seconds = u32::try_from(settings.watch_timeout.as_secs()).unwrap_or(u32::MAX).clamp(1, 290);
+        let params = WatchParams {
+            timeout: Some(seconds),
+            field_selector: self.kind.fields().map(str::to_owned),
+            bookmarks: true,
+            ..WatchParams::default()
+        };
+        let request = Request::new(self.kind.path())
+            .watch(&params, version)
+            .map_err(|error| Failure::Request(error.to_string()))?;
+        let response = request::open(&self.context.client, request, OPEN.min(settings.call_timeout)).await?;
+        Ok(Lines::new(response.into_body()))
+    }
+
+    /// Puts one event into the view. The version moves on only after the change was handed over.
+    async fn take(&mut self, line: &[u8]) -> Result<(), Stop> {
+        let identity = match Line::<K::Object>::parse(line) {
+            Ok(Line::Applied(identity, object)) => {
+                self.applied(&identity, object).await?;
+                identity
+            }
+            Ok(Line::Deleted(identity)) => {
+                self.context.health.decoded(self.kind.feed(), &identity.path(), true);
+                self.delete(&identity).await?;
+                identity
+            }
+            Ok(Line::Bookmark(identity)) => identity,
+            Ok(Line::Error(failure)) => return Err(failure.into()),
+            Err(failure) => {
+                self.version = None;
+                return Err(failure.into());
+            }
+        };
+        if !identity.resource_version.is_empty() {
+            self.version = Some(identity.resource_version);
+        }
+        Ok(())
+    }
+
+    async fn applied(&mut self, identity: &Identity, object: Result<K::Object, Undecodable>) -> Result<(), Stop> {
+        let item = object.and_then(|object| self.kind.read(object));
+        if let Err(bad) = &item {
+            self.report(bad);
+        }
+        self.context.health.decoded(self.kind.feed(), &identity.path(), item.is_ok());
+        match item {
+            Ok(Some(item)) => self.send(Delta::Applied(item)).await,
+            Ok(None) | Err(_) => self.delete(identity).await,
+        }
+    }
+
+    async fn delete(&mut self, identity: &Identity) -> Result<(), Stop> {
+        let key = self.kind.key(identity.namespace.clone(), identity.name.clone());
+        self.send(Delta::Deleted(key)).await
+    }
+
+    async fn send(&mut self, delta: Delta<K::Item, K::Key>) -> Result<(), Stop> {
+        let change = self.kind.change(delta);
+        self.context.send(change).await.map_err(Stop::Closed)
+    }
+
+    fn report(&self, bad: &Undecodable) -> String {
+        let name = bad.identity.path();
+        warn!(feed = self.kind.feed().name(), name, reason = bad.reason, "an object cannot be read and is left out");
+        name
+    }
+
+    fn heard(&mut self) {
+        self.context.health.heard(self.kind.feed(), clock::now());
+        if self.quiet.recovered() {
+            info!(feed = self.kind.feed().name(), "heard of again");
+        }
+    }
+
+    async fn wait(&mut self, failure: &Failure) {
+        // 410: the version is too old. 504: it may be too new, after etcd was restored from a backup.
+        if failure.is(410) || failure.is(504) {
+            self.version = None;
+        }
+        let feed = self.kind.feed();
+        let wait = self.backoff.next(failure);
+        self.context.health.failed(feed, failure.to_string());
+        if failure.is(410) {
+            info!(feed = feed.name(), "the version has expired, listing again");
+        } else if self.quiet.speak(failure) {
+            warn!(feed = feed.name(), %failure, retry_in = ?wait, "watching failed");
+        }
+        sleep(wait).await;
+    }
+}
+
+/// The next line of a watch, which was opened at `begin` and is dead if it lives longer than `patience`.
+async fn next(lines: &mut Lines, begin: Instant, patience: Duration) -> Result<Option<Vec<u8>>, Failure> {
+    timeout_at(begin + patience, lines.next()).await.map_err(|_| Failure::Silent(patience))?
+}
+
+// === impl Stop ===
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}

@@ -1,0 +1,245 @@
+//! The watched kinds: where each is served, how it is read, and which change it makes.
+
+mod apps;
+
+use plimsoll_core::{
+    cluster::{Change, Delta, Namespace},
+    object::{HorizontalPodAutoscaler, Node, ObjectKey, ObjectMeta, Pod, meta::StringMap},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::frame::Undecodable;
+use crate::kubernetes::{health::Feed, scale::Targets};
+
+pub(super) use apps::Apps;
+
+/// The whole object once more, written by `kubectl apply`: read by nobody here.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A watched kind.
+pub(super) trait Kind: Send + Sync + 'static {
+    /// The read part of the object on the wire.
+    type Object: DeserializeOwned + Send;
+    /// What the view keeps of it.
+    type Item: Send;
+    /// By what the view finds it.
+    type Key: Send;
+
+    fn feed(&self) -> Feed;
+    /// Path of the list over all namespaces.
+    fn path(&self) -> String;
+    /// Field selector, where not all objects are wanted.
+    fn fields(&self) -> Option<&'static str> {
+        None
+    }
+    fn key(&self, namespace: String, name: String) -> Self::Key;
+    /// None for an object that the view does not keep; an error for one that cannot be understood.
+    fn read(&self, object: Self::Object) -> Result<Option<Self::Item>, Undecodable>;
+    fn change(&mut self, delta: Delta<Self::Item, Self::Key>) -> Change;
+}
+
+/// Nodes.
+pub(super) struct Nodes;
+/// Pods that have not ended: those that have hold nothing.
+pub(super) struct Pods;
+/// HorizontalPodAutoscalers; what they scale is handed to the poller of scale subresources.
+pub(super) struct Hpas {
+    pub(super) targets: Targets,
+}
+/// Namespaces.
+pub(super) struct Namespaces;
+/// A kind of which only the names count.
+pub(super) struct Named {
+    pub(super) feed: Feed,
+}
+/// PriorityClasses.
+pub(super) struct PriorityClasses;
+
+/// An object of which only the metadata is read.
+#[derive(Debug, Deserialize)]
+pub(super) struct MetadataOnly {
+    metadata: ObjectMeta,
+}
+
+/// The read part of a PriorityClass.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PriorityClass {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    value: i32,
+    #[serde(default)]
+    global_default: bool,
+}
+
+// === kinds ===
+
+impl Kind for Nodes {
+    type Object = Node;
+    type Item = Node;
+    type Key = String;
+
+    fn feed(&self) -> Feed {
+        Feed::Nodes
+    }
+
+    fn path(&self) -> String {
+        "/api/v1/nodes".to_owned()
+    }
+
+    fn key(&self, _: String, name: String) -> String {
+        name
+    }
+
+    fn read(&self, mut node: Node) -> Result<Option<Node>, Undecodable> {
+        trim(&mut node.metadata.annotations);
+        Ok(Some(node))
+    }
+
+    fn change(&mut self, delta: Delta<Node, String>) -> Change {
+        Change::Node(delta)
+    }
+}
+
+impl Kind for Pods {
+    type Object = Pod;
+    type Item = Pod;
+    type Key = ObjectKey;
+
+    fn feed(&self) -> Feed {
+        Feed::Pods
+    }
+
+    fn path(&self) -> String {
+        "/api/v1/pods".to_owned()
+    }
+
+    fn fields(&self) -> Option<&'static str> {
+        Some("status.phase!=Succeeded,status.phase!=Failed")
+    }
+
+    fn key(&self, namespace: String, name: String) -> ObjectKey {
+        ObjectKey { namespace, name }
+    }
+
+    fn read(&self, mut pod: Pod) -> Result<Option<Pod>, Undecodable> {
+        trim(&mut pod.metadata.annotations);
+        Ok(Some(pod))
+    }
+
+    fn change(&mut self, delta: Delta<Pod, ObjectKey>) -> Change {
+        Change::Pod(delta)
+    }
+}
+
+impl Kind for Hpas {
+    type Object = HorizontalPodAutoscaler;
+    type Item = HorizontalPodAutoscaler;
+    type Key = ObjectKey;
+
+    fn feed(&self) -> Feed {
+        Feed::HorizontalPodAutoscalers
+    }
+
+    fn path(&self) -> String {
+        "/apis/autoscaling/v2/horizontalpodautoscalers".to_owned()
+    }
+
+    fn key(&self, namespace: String, name: String) -> ObjectKey {
+        ObjectKey { namespace, name }
+    }
+
+    fn read(&self, mut hpa: HorizontalPodAutoscaler) -> Result<Option<HorizontalPodAutoscaler>, Undecodable> {
+        trim(&mut hpa.metadata.annotations);
+        Ok(Some(hpa))
+    }
+
+    fn change(&mut self, delta: Delta<HorizontalPodAutoscaler, ObjectKey>) -> Change {
+        self.targets.observe(&delta);
+        Change::Hpa(delta)
+    }
+}
+
+impl Kind for Namespaces {
+    type Object = MetadataOnly;
+    type Item = (String, Namespace);
+    type Key = String;
+
+    fn feed(&self) -> Feed {
+        Feed::Namespaces
+    }
+
+    fn path(&self) -> String {
+        "/api/v1/namespaces".to_owned()
+    }
+
+    fn key(&self, _: String, name: String) -> String {
+        name
+    }
+
+    fn read(&self, object: MetadataOnly) -> Result<Option<Self::Item>, Undecodable> {
+        let ObjectMeta { name, labels, mut annotations, .. } = object.metadata;
+        trim(&mut annotations);
+        Ok(Some((name, Namespace { labels, annotations, ..Namespace::default() })))
+    }
+
+    fn change(&mut self, delta: Delta<Self::Item, String>) -> Change {
+        Change::Namespace(delta)
+    }
+}
+
+impl Kind for Named {
+    type Object = MetadataOnly;
+    type Item = ObjectKey;
+    type Key = ObjectKey;
+
+    fn feed(&self) -> Feed {
+        self.feed
+    }
+
+    fn path(&self) -> String {
+        format!("/api/v1/{}", self.feed.name())
+    }
+
+    fn key(&self, namespace: String, name: String) -> ObjectKey {
+        ObjectKey { namespace, name }
+    }
+
+    fn read(&self, object: MetadataOnly) -> Result<Option<ObjectKey>, Undecodable> {
+        Ok(Some(object.metadata.key()))
+    }
+
+    fn change(&mut self, delta: Delta<ObjectKey, ObjectKey>) -> Change {
+        if self.feed == Feed::LimitRanges { Change::LimitRange(delta) } else { Change::ResourceQuota(delta) }
+    }
+}
+
+impl Kind for PriorityClasses {
+    type Object = PriorityClass;
+    type Item = (String, i32, bool);
+    type Key = String;
+
+    fn feed(&self) -> Feed {
+        Feed::PriorityClasses
+    }
+
+    fn path(&self) -> String {
+        "/apis/scheduling.k8s.io/v1/priorityclasses".to_owned()
+    }
+
+    fn key(&self, _: String, name: String) -> String {
+        name
+    }
+
+    fn read(&self, class: PriorityClass) -> Result<Option<Self::Item>, Undecodable> {
+        Ok(Some((class.metadata.name, class.value, class.global_default)))
+    }
+
+    fn change(&mut self, delta: Delta<Self::Item, String>) -> Change {
+        Change::PriorityClass(delta)
+    }
+}
+
+fn trim(annotations: &mut StringMap) {
+    annotations.remove(LAST_APPLIED);
+}

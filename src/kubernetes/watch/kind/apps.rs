@@ -1,0 +1,135 @@
+//! The kinds of the group `apps` that have a pod template: Deployments, StatefulSets, ReplicaSets.
+
+use plimsoll_core::{
+    cluster::{Change, Delta},
+    object::{ObjectMeta, PodTemplate, ScaleTarget, WorkloadKey},
+    selector::{LabelSelector, Selector},
+};
+use serde::Deserialize;
+
+use super::{
+    super::frame::{Identity, Undecodable},
+    Kind, trim,
+};
+use crate::kubernetes::health::Feed;
+
+/// A kind of the group `apps` that has a pod template.
+pub(in crate::kubernetes::watch) struct Apps {
+    pub(in crate::kubernetes::watch) feed: Feed,
+    pub(in crate::kubernetes::watch) kind: &'static str,
+}
+/// The read part of a Deployment, StatefulSet or ReplicaSet.
+#[derive(Debug, Deserialize)]
+pub(in crate::kubernetes::watch) struct AppsObject {
+    metadata: ObjectMeta,
+    spec: AppsSpec,
+    #[serde(default)]
+    status: AppsStatus,
+}
+
+#[derive(Debug, Deserialize)]
+struct AppsSpec {
+    /// Absent means 1.
+    replicas: Option<i32>,
+    #[serde(default)]
+    selector: LabelSelector,
+    template: Option<PodTemplate>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct AppsStatus {
+    #[serde(default)]
+    replicas: i32,
+}
+
+// === impl Apps ===
+
+impl Kind for Apps {
+    type Object = AppsObject;
+    type Item = (WorkloadKey, ScaleTarget);
+    type Key = WorkloadKey;
+
+    fn feed(&self) -> Feed {
+        self.feed
+    }
+
+    fn path(&self) -> String {
+        format!("/apis/apps/v1/{}", self.feed.name())
+    }
+
+    fn key(&self, namespace: String, name: String) -> WorkloadKey {
+        WorkloadKey { namespace, group: "apps".to_owned(), kind: self.kind.to_owned(), name }
+    }
+
+    /// A ReplicaSet that belongs to another workload is scaled by that one; there are ten of them per Deployment.
+    fn read(&self, object: AppsObject) -> Result<Option<Self::Item>, Undecodable> {
+        let AppsObject { metadata, spec, status } = object;
+        if self.feed == Feed::ReplicaSets && metadata.controller().is_some() {
+            return Ok(None);
+        }
+        let ObjectMeta { namespace, name, mut annotations, .. } = metadata;
+        let selector = Selector::try_from(&spec.selector).map_err(|error| {
+            let identity =
+                Identity { namespace: namespace.clone(), name: name.clone(), resource_version: String::new() };
+            Undecodable { identity, reason: error.to_string() }
+        })?;
+        trim(&mut annotations);
+        let target = ScaleTarget {
+            spec_replicas: spec.replicas.unwrap_or(1),
+            status_replicas: status.replicas,
+            selector,
+            template: spec.template,
+            annotations,
+        };
+        Ok(Some((self.key(namespace, name), target)))
+    }
+
+    fn change(&mut self, delta: Delta<Self::Item, WorkloadKey>) -> Change {
+        Change::Workload { group: "apps".to_owned(), kind: self.kind.to_owned(), delta }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{super::LAST_APPLIED, *};
+
+    fn read(kind: &Apps, object: Value) -> Option<(WorkloadKey, ScaleTarget)> {
+        kind.read(serde_json::from_value(object).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_deployment_is_read_as_its_scale_and_template() {
+        let kind = Apps { feed: Feed::Deployments, kind: "Deployment" };
+        let object = json!({
+            "metadata": {"namespace": "ml", "name": "llm", "annotations": {LAST_APPLIED: "{}", "a": "b"}},
+            "spec": {"replicas": 5, "selector": {"matchLabels": {"app": "llm"}}, "template": {"spec": {"nodeName": ""}}},
+            "status": {"replicas": 6}
+        });
+        let (key, target) = read(&kind, object).unwrap();
+        assert_eq!(key.to_string(), "ml/deployment/llm");
+        assert_eq!((target.spec_replicas, target.status_replicas), (5, 6));
+        assert_eq!(target.selector.to_string(), "app=llm");
+        assert_eq!(target.annotations.keys().collect::<Vec<_>>(), ["a"]);
+        assert!(target.template.is_some());
+    }
+
+    #[test]
+    fn a_replica_set_that_belongs_to_a_deployment_is_left_out() {
+        let kind = Apps { feed: Feed::ReplicaSets, kind: "ReplicaSet" };
+        let mut object = json!({"metadata": {"namespace": "ml", "name": "llm-1"}, "spec": {"replicas": 0}});
+        assert_eq!(read(&kind, object.clone()).unwrap().1.spec_replicas, 0);
+        object["metadata"]["ownerReferences"] = json!([{"kind": "Deployment", "name": "llm", "controller": true}]);
+        assert_eq!(read(&kind, object), None);
+    }
+
+    #[test]
+    fn a_selector_that_cannot_be_understood_is_an_error() {
+        let kind = Apps { feed: Feed::Deployments, kind: "Deployment" };
+        let selector = json!({"matchExpressions": [{"key": "a", "operator": "Like"}]});
+        let object = json!({"metadata": {"name": "llm"}, "spec": {"selector": selector}});
+        let bad = kind.read(serde_json::from_value(object).unwrap()).unwrap_err();
+        assert!(bad.identity.path() == "llm" && bad.reason.contains("Like"), "{bad:?}");
+    }
+}

@@ -1,0 +1,103 @@
+//! What people hear of decisions: a log line and a Kubernetes Event when something changes, silence when nothing does.
+
+use plimsoll_core::{
+    cluster::View,
+    decision::{Decision, Snapshot},
+    object::ObjectKey,
+    policy::Mode,
+};
+
+use crate::kubernetes::events::{Event, Publisher, Regarding};
+
+/// Something about one HPA that holds or does not.
+struct Finding {
+    reason: &'static str,
+    warning: bool,
+    note: String,
+}
+
+/// Announces every finding that did not hold in the previous snapshot.
+pub(super) fn changes(previous: Option<&Snapshot>, snapshot: &Snapshot, view: &View, events: &Publisher) {
+    for (key, decision) in &snapshot.decisions {
+        let before = previous.and_then(|previous| previous.decisions.get(key));
+        let known: Vec<_> = before.map(findings).unwrap_or_default();
+        for finding in findings(decision) {
+            if known.iter().all(|known| known.reason != finding.reason) {
+                announce(key, finding, view, events);
+            }
+        }
+        log_change(before, decision);
+    }
+}
+
+fn findings(decision: &Decision) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(demand) = decision.demand.filter(|demand| *demand > decision.cap) {
+        let would = if decision.mode.value == Mode::Observe { "would be " } else { "" };
+        findings.push(Finding {
+            reason: "CapacityClamped",
+            warning: false,
+            note: format!(
+                "demand for {demand} replicas {would}capped at {}: {} bound, {} fit, limited by {}",
+                decision.cap,
+                decision.bound,
+                decision.fits.lo,
+                label(decision.limiting_factor)
+            ),
+        });
+    }
+    let refused = decision.demands.iter().filter(|demand| demand.refused.is_some());
+    findings.extend(refused.map(|demand| Finding {
+        reason: "SignalUnknown",
+        warning: true,
+        note: format!("{}: {}", demand.metric, demand.reason),
+    }));
+    let notes = decision.notes.iter();
+    findings.extend(notes.map(|note| Finding { reason: note.code, warning: true, note: note.message.clone() }));
+    findings
+}
+
+fn announce(hpa: &ObjectKey, finding: Finding, view: &View, events: &Publisher) {
+    tracing::info!(%hpa, reason = finding.reason, note = %finding.note, "announced");
+    let uid = view.hpas.get(hpa).map(|hpa| hpa.metadata.uid.clone()).unwrap_or_default();
+    events.publish(Event {
+        regarding: Regarding {
+            api_version: "autoscaling/v2".to_owned(),
+            kind: "HorizontalPodAutoscaler".to_owned(),
+            namespace: hpa.namespace.clone(),
+            name: hpa.name.clone(),
+            uid,
+        },
+        warning: finding.warning,
+        reason: finding.reason,
+        action: "Evaluate",
+        note: finding.note,
+    });
+}
+
+/// One line per change of what is decided, not of what is measured.
+fn log_change(before: Option<&Decision>, now: &Decision) {
+    let essence = |decision: &Decision| (decision.mode.value, decision.grant, decision.cap, decision.limiting_factor);
+    if before.is_some_and(|before| essence(before) == essence(now)) {
+        return;
+    }
+    tracing::info!(
+        hpa = %now.hpa,
+        workload = %now.workload,
+        mode = ?now.mode.value,
+        demand = now.demand,
+        current = now.current,
+        bound = now.bound,
+        ceiling = now.ceiling,
+        grant = now.grant,
+        cap = now.cap,
+        limiting_factor = %label(now.limiting_factor),
+        digest = now.digest,
+        "decision"
+    );
+}
+
+/// The name of a closed enum's variant as the status API writes it.
+fn label(value: impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}

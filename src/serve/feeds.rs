@@ -1,0 +1,66 @@
+//! Keeps the sources running on the newest configuration: a change of it ends one run and begins the next.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Configuration, SourceSettings},
+    source::{self, SourceEvent, Target, prometheus::Needs},
+};
+
+/// What the sources are fed with, and where their results go.
+#[derive(Clone, Debug)]
+pub(super) struct Feeds {
+    /// What is scraped.
+    pub(super) targets: watch::Receiver<Arc<Vec<Target>>>,
+    /// What Prometheus is asked for.
+    pub(super) needs: watch::Receiver<Arc<Needs>>,
+    /// Where results go.
+    pub(super) results: mpsc::Sender<SourceEvent>,
+}
+
+/// Runs the sources until shutdown.
+pub(super) async fn run(
+    feeds: Feeds,
+    mut configuration: watch::Receiver<Arc<Configuration>>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    while !shutdown.is_cancelled() {
+        let settings = configuration.borrow_and_update().sources.clone();
+        let run = shutdown.child_token();
+        let sources = both(feeds.clone(), settings.clone(), run.clone());
+        let mut sources = std::pin::pin!(sources);
+        let changed = changed(&mut configuration, &settings);
+        // Cancel safe: the run is not dropped but told to end, and then awaited; `changed` loses no news.
+        let ended = tokio::select! {
+            ended = &mut sources => Some(ended),
+            () = changed => None,
+        };
+        run.cancel();
+        match ended {
+            Some(ended) => ended?,
+            None => sources.await?,
+        }
+    }
+    Ok(())
+}
+
+async fn both(feeds: Feeds, settings: SourceSettings, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let scrape = source::scrape::run(feeds.targets, settings.scrape, feeds.results.clone(), shutdown.clone());
+    let prometheus = source::prometheus::run(settings.prometheus, feeds.needs, feeds.results, shutdown);
+    let (scrape, prometheus) = tokio::join!(scrape, prometheus);
+    scrape?;
+    Ok(prometheus?)
+}
+
+/// Ends when the sources' settings differ from the given ones; never if the configuration is final.
+async fn changed(configuration: &mut watch::Receiver<Arc<Configuration>>, settings: &SourceSettings) {
+    while configuration.changed().await.is_ok() {
+        if configuration.borrow_and_update().sources != *settings {
+            return;
+        }
+    }
+    std::future::pending().await
+}

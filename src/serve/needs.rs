@@ -1,0 +1,61 @@
+//! Which namespaces need which signal: those with an HPA that refers to a metric made of it.
+
+use plimsoll_core::{
+    cluster::View,
+    object::hpa::MetricSpec,
+    policy::{MetricKind, Policy},
+};
+
+use crate::source::prometheus::Needs;
+
+/// The needs of all HPAs.
+pub(super) fn of(view: &View, policy: &Policy) -> Needs {
+    let mut needs = Needs::new();
+    for hpa in view.hpas.values() {
+        for name in hpa.spec.metrics.iter().filter_map(metric_name) {
+            let signal = policy.metric(name).and_then(|metric| match &metric.kind {
+                MetricKind::PerPod { signal } | MetricKind::PerWorkload { signal } => Some(signal),
+                MetricKind::CapacityGuard | MetricKind::DesiredReplicas => None,
+            });
+            if let Some(signal) = signal {
+                needs.entry(signal.clone()).or_default().insert(hpa.metadata.namespace.clone());
+            }
+        }
+    }
+    needs
+}
+
+fn metric_name(metric: &MetricSpec) -> Option<&str> {
+    let identifier = match metric.kind.as_str() {
+        "External" => &metric.external.as_ref()?.metric,
+        "Pods" => &metric.pods.as_ref()?.metric,
+        "Object" => &metric.object.as_ref()?.metric,
+        _ => return None,
+    };
+    Some(&identifier.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_core::{object::HorizontalPodAutoscaler, signal};
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_needs_the_signals_of_its_own_hpas_only() {
+        let hpa: HorizontalPodAutoscaler = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "chat", "namespace": "inference"},
+            "spec": {"metrics": [
+                {"type": "Pods", "pods": {"metric": {"name": "inference_queue_length"}}},
+                {"type": "External", "external": {"metric": {"name": "gpu_nodes_available"}}},
+                {"type": "Resource", "resource": {"name": "cpu"}},
+            ]},
+        }))
+        .unwrap();
+        let mut view = View::default();
+        view.hpas.insert(hpa.metadata.key(), hpa);
+        let needs = of(&view, &Policy::default());
+        assert_eq!(needs.len(), 1);
+        assert!(needs[signal::QUEUE_LENGTH].contains("inference"));
+    }
+}

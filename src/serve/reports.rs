@@ -1,0 +1,124 @@
+//! What the status API tells, read off the newest snapshot.
+
+use std::{fmt, sync::Arc};
+
+use plimsoll_core::{decision::Decision, object::ObjectKey, signal::Sample};
+use prometheus_client::{encoding::text, registry::Registry};
+use serde_json::{Value, json};
+
+use super::shared::Shared;
+use crate::{
+    kubernetes::WatchHealth,
+    status::{Filter, Reports},
+};
+
+/// The status API's view of the process.
+#[derive(Debug)]
+pub(super) struct Status {
+    /// The newest of everything.
+    pub(super) shared: Arc<Shared>,
+    /// Health of the watches.
+    pub(super) watches: Arc<WatchHealth>,
+    /// Our own metrics.
+    pub(super) registry: Arc<Registry>,
+}
+
+// === impl Status ===
+
+impl Status {
+    fn decisions_of(&self, filter: &Filter, show: impl Fn(&Decision) -> Value) -> Value {
+        let snapshot = self.shared.snapshot();
+        let decisions = snapshot.iter().flat_map(|snapshot| snapshot.decisions.values());
+        decisions.filter(|decision| filter.admits(&decision.hpa.namespace)).map(show).collect()
+    }
+}
+
+impl Reports for Status {
+    fn workloads(&self, filter: &Filter) -> Value {
+        self.decisions_of(filter, |decision| {
+            json!({
+                "workload": decision.workload, "hpa": decision.hpa, "mode": decision.mode,
+                "current": decision.current, "bound": decision.bound, "pending": decision.pending,
+                "ready": decision.ready, "demand": decision.demand, "ceiling": decision.ceiling,
+                "grant": decision.grant, "limitingFactor": decision.limiting_factor,
+            })
+        })
+    }
+
+    fn decisions(&self, filter: &Filter) -> Value {
+        self.decisions_of(filter, |decision| {
+            json!({
+                "hpa": decision.hpa, "workload": decision.workload, "mode": decision.mode, "demand": decision.demand,
+                "cap": decision.cap, "stance": decision.stance, "limitingFactor": decision.limiting_factor,
+                "change": decision.change, "notes": decision.notes, "digest": decision.digest,
+            })
+        })
+    }
+
+    fn decision(&self, namespace: &str, name: &str) -> Option<Value> {
+        let snapshot = self.shared.snapshot()?;
+        let hpa = snapshot.decisions.get(&ObjectKey::new(namespace, name));
+        let by_workload = || {
+            let of = |decision: &&Decision| decision.workload.namespace == namespace && decision.workload.name == name;
+            snapshot.decisions.values().find(of)
+        };
+        serde_json::to_value(hpa.or_else(by_workload)?).ok()
+    }
+
+    fn capacity(&self) -> Value {
+        let snapshot = self.shared.snapshot();
+        let Some(snapshot) = snapshot else { return json!({ "evaluated": false, "watches": self.watches.snapshot() }) };
+        let workloads: Value = snapshot
+            .decisions
+            .values()
+            .map(|decision| {
+                json!({
+                    "workload": decision.workload, "bound": decision.bound, "fits": decision.fits,
+                    "ceiling": decision.ceiling, "limitingFactor": decision.limiting_factor, "change": decision.change,
+                })
+            })
+            .collect();
+        json!({
+            "evaluated": true, "at": snapshot.at, "heardAt": snapshot.capacity_heard_at,
+            "freeGpus": snapshot.free_gpus, "reservations": reservations(&snapshot.reservations),
+            "workloads": workloads, "watches": self.watches.snapshot(),
+        })
+    }
+
+    fn signals(&self, filter: &Filter) -> Value {
+        let signals = self.shared.signals();
+        let show =
+            |sample: &Sample| json!({ "value": sample.value.quantity(), "at": sample.at, "quality": sample.quality });
+        let mut rows = Vec::new();
+        for (signal, pods) in &signals.pods {
+            for (pod, sample) in pods.iter().filter(|(pod, _)| filter.admits(&pod.namespace)) {
+                rows.push(json!({ "signal": signal, "pod": pod, "sample": show(sample) }));
+            }
+        }
+        for (signal, workloads) in &signals.workloads {
+            for (workload, sample) in workloads.iter().filter(|(workload, _)| filter.admits(&workload.namespace)) {
+                rows.push(json!({ "signal": signal, "workload": workload, "sample": show(sample) }));
+            }
+        }
+        rows.into()
+    }
+
+    fn sources(&self, _filter: &Filter) -> Value {
+        let signals = self.shared.signals();
+        signals.sources.iter().map(|(name, health)| json!({ "source": name, "health": health })).collect()
+    }
+
+    fn health(&self) -> Result<(), String> {
+        super::health::alive(&self.shared)
+    }
+
+    fn metrics(&self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+fn reservations<K: fmt::Display, V: serde::Serialize>(reservations: &std::collections::BTreeMap<K, V>) -> Value {
+    reservations.iter().map(|(workload, held)| json!({ "workload": workload.to_string(), "held": held })).collect()
+}

@@ -1,0 +1,156 @@
+//! One bounded HTTP exchange: size and time are limited whatever the other side does.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use http::StatusCode;
+use reqwest::{Certificate, Client, RequestBuilder, redirect};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::failure;
+
+/// Bodies up to this are read without asking: this many bytes per concurrent scrape are always affordable.
+const SMALL_BODY: usize = 256 * 1024;
+/// Larger bodies that are held at a time: with 8 MiB each they take 64 MiB at most.
+const LARGE_BODIES: usize = 8;
+/// Longest idle connection that is kept for the next scrape.
+const IDLE: Duration = Duration::from_secs(60);
+/// Largest file of certificates.
+const MAX_CA_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Makes bounded exchanges.
+#[derive(Clone, Debug)]
+pub(super) struct Fetcher {
+    client: Client,
+    timeout: Duration,
+    body_bytes: usize,
+    large: Arc<Semaphore>,
+}
+
+/// A body.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    /// Its share of the memory for large bodies, given back when it is dropped.
+    share: Option<OwnedSemaphorePermit>,
+}
+
+/// How an exchange ended.
+#[derive(Debug)]
+pub(super) enum Exchange {
+    /// With a body.
+    Answered(Body),
+    /// With a status other than 200.
+    Status(StatusCode, String),
+    /// With an answer that cannot be used.
+    Unusable(String),
+    /// Not in time.
+    Slow(String),
+    /// Without a connection.
+    Unreachable(String),
+}
+
+/// Whom an `https` server is verified with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trust<'a> {
+    /// The authorities in a PEM file.
+    File(&'a Path),
+    /// The system's.
+    System,
+    /// Nobody: no `https` server is trusted.
+    Nobody,
+}
+
+// === impl Fetcher ===
+
+impl Fetcher {
+    /// A fetcher with its own pool of connections. Follows no redirect and no proxy of the environment.
+    pub(super) fn new(trust: Trust<'_>, timeout: Duration, body_bytes: usize) -> Result<Self, String> {
+        let builder = Client::builder()
+            .user_agent(concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(2);
+        let builder = match trust {
+            Trust::File(path) => builder.tls_certs_only(authorities(path)?),
+            Trust::Nobody => builder.tls_certs_only([]),
+            Trust::System => builder,
+        };
+        let client = builder.build().map_err(|error| format!("no HTTP client: {}", error.without_url()))?;
+        Ok(Self { client, timeout, body_bytes, large: Arc::new(Semaphore::new(LARGE_BODIES)) })
+    }
+
+    /// The client, to build a request with.
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends a request and reads the answer's body; an answer other than 200 is a failure.
+    pub(super) async fn fetch(&self, request: RequestBuilder) -> Result<Body, String> {
+        match self.exchange(request).await {
+            Exchange::Answered(body) => Ok(body),
+            Exchange::Status(_, reason)
+            | Exchange::Unusable(reason)
+            | Exchange::Slow(reason)
+            | Exchange::Unreachable(reason) => Err(reason),
+        }
+    }
+
+    /// As [`Fetcher::fetch`], with the ways to fail told apart.
+    pub(super) async fn exchange(&self, request: RequestBuilder) -> Exchange {
+        match timeout(self.timeout, self.unhurried(request)).await {
+            Ok(Ok(body)) => Exchange::Answered(body),
+            Ok(Err(failed)) => failed,
+            Err(_) => Exchange::Slow(failure::timed_out(self.timeout)),
+        }
+    }
+
+    async fn unhurried(&self, request: RequestBuilder) -> Result<Body, Exchange> {
+        let mut response = request.send().await.map_err(|error| failed(&error.without_url()))?;
+        if response.status() != StatusCode::OK {
+            return Err(Exchange::Status(response.status(), failure::status(response.status())));
+        }
+        let mut body = Body { bytes: Vec::new(), share: None };
+        // Chunks come decompressed, a few KiB at a time, so a bomb is cut off at the bound.
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error.without_url()))? {
+            let bytes = body.bytes.len() + chunk.len();
+            if bytes > self.body_bytes {
+                return Err(Exchange::Unusable(failure::too_large(self.body_bytes)));
+            }
+            if body.share.is_none() && bytes > SMALL_BODY {
+                body.share = self.large.clone().acquire_owned().await.ok();
+            }
+            body.bytes.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+fn failed(error: &reqwest::Error) -> Exchange {
+    let reason = failure::client(error);
+    if error.is_connect() { Exchange::Unreachable(reason) } else { Exchange::Unusable(reason) }
+}
+
+// === impl Body ===
+
+impl Body {
+    /// Whether reading it would hold up other tasks.
+    pub(super) const fn is_large(&self) -> bool {
+        self.bytes.len() > SMALL_BODY
+    }
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
+    let shown = path.display();
+    let size = std::fs::metadata(path).map_err(|error| format!("caFile {shown} cannot be read: {error}"))?.len();
+    if size > MAX_CA_BYTES {
+        return Err(format!("caFile {shown} is larger than {MAX_CA_BYTES} bytes"));
+    }
+    let pem = std::fs::read(path).map_err(|error| format!("caFile {shown} cannot be read: {error}"))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|_| format!("caFile {shown} is not PEM"))?;
+    if found.is_empty() { Err(format!("caFile {shown} holds no certificate")) } else { Ok(found) }
+}

@@ -1,0 +1,230 @@
+//! What is scraped: a pure function of the cluster view and the settings.
+//!
+//! A pod is asked at its own `status.podIP` and nowhere else. Exporters are chosen by the administrator's selectors;
+//! workloads are those that an HPA scales. A pod that should be scraped but cannot be is told with the reason.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
+
+use plimsoll_core::{
+    cluster::View,
+    object::{HorizontalPodAutoscaler, ObjectKey, Pod, WorkloadKey},
+    profile,
+};
+use reqwest::Url;
+
+use super::{SourceName, Target};
+use crate::config::{
+    SourceSettings, address,
+    sources::{Dcgm, Pods, WorkloadScrape},
+    value::{HttpPath, Scheme},
+};
+
+/// Port of the DCGM exporter where nothing names one.
+const DCGM_PORT: u16 = 9400;
+
+/// What there is to scrape.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Discovery {
+    /// What is scraped, sorted by source.
+    pub targets: Vec<Target>,
+    /// What should be, but cannot be: source and reason.
+    pub refused: BTreeMap<SourceName, String>,
+}
+
+/// Where a pod serves its metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Endpoint {
+    port: u16,
+    path: HttpPath,
+    scheme: Scheme,
+}
+
+/// Finds all targets.
+#[must_use]
+pub fn targets(view: &View, settings: &SourceSettings) -> Discovery {
+    let mut found = BTreeMap::new();
+    let mut refused = BTreeMap::new();
+    let loopback = settings.scrape.allow_loopback;
+    let mut keep = |source: SourceName, target: Result<Target, String>| match target {
+        Ok(target) => drop(found.insert(source, target)),
+        Err(reason) => drop(refused.insert(source, reason)),
+    };
+    for url in &settings.dcgm.urls {
+        let source = SourceName::from(format!("url/{url}"));
+        let subject = profile::Target::Exporter { pod: None, node: None };
+        keep(source.clone(), Ok(Target { source, url: url.url().clone(), subject, ready: true }));
+    }
+    for (key, pod) in exporters(view, &settings.dcgm) {
+        let node = (!pod.spec.node_name.is_empty()).then(|| pod.spec.node_name.clone());
+        let subject = profile::Target::Exporter { pod: Some(key.clone()), node };
+        let source = SourceName::from(format!("exporter/{key}"));
+        keep(source.clone(), target(source, pod, subject, &exporter_endpoint(pod, &settings.dcgm), loopback));
+    }
+    let workloads = scaled(view);
+    for (key, pod, workload) in workload_pods(view, &workloads) {
+        let source = SourceName::from(format!("pod/{key}"));
+        match endpoint(pod, workload, &settings.pods) {
+            Ok(None) => {}
+            Ok(Some(endpoint)) => {
+                let subject = profile::Target::Pod(key.clone());
+                keep(source.clone(), target(source, pod, subject, &endpoint, loopback));
+            }
+            Err(reason) => keep(source, Err(reason)),
+        }
+    }
+    bounded(found, refused, settings.scrape.limits.targets)
+}
+
+fn bounded(found: BTreeMap<SourceName, Target>, mut refused: BTreeMap<SourceName, String>, most: usize) -> Discovery {
+    let mut targets: Vec<_> = found.into_values().collect();
+    if targets.len() > most {
+        let beyond = targets.split_off(most);
+        let reason = format!("there are more than {most} targets (scrape.limits.targets)");
+        refused.extend(beyond.into_iter().map(|target| (target.source, reason.clone())));
+    }
+    Discovery { targets, refused }
+}
+
+// === pods ===
+
+/// Pods that can answer: running and not on their way out.
+fn is_up(pod: &Pod) -> bool {
+    pod.status.phase == "Running" && !pod.is_terminating()
+}
+
+fn exporters<'a>(view: &'a View, dcgm: &'a Dcgm) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> {
+    let chosen = |key: &ObjectKey| dcgm.namespaces.is_empty() || dcgm.namespaces.contains(&key.namespace);
+    view.pods
+        .iter()
+        .filter(move |(key, pod)| dcgm.discover && is_up(pod) && chosen(key))
+        .filter(|(_, pod)| dcgm.selectors.iter().any(|selector| selector.selector().matches(&pod.metadata.labels)))
+}
+
+/// The workloads that an HPA scales.
+fn scaled(view: &View) -> BTreeSet<WorkloadKey> {
+    view.hpas.values().map(HorizontalPodAutoscaler::workload).collect()
+}
+
+/// The pods of workloads; a pod of several counts for the first.
+fn workload_pods<'a>(
+    view: &'a View,
+    workloads: &'a BTreeSet<WorkloadKey>,
+) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod, &'a WorkloadKey)> {
+    let mut seen = BTreeSet::new();
+    workloads
+        .iter()
+        .flat_map(|workload| view.pods_of(workload).map(move |(key, pod)| (key, pod, workload)))
+        .filter(move |(key, pod, _)| is_up(pod) && seen.insert(*key))
+}
+
+fn target(
+    source: SourceName,
+    pod: &Pod,
+    subject: profile::Target,
+    endpoint: &Endpoint,
+    allow_loopback: bool,
+) -> Result<Target, String> {
+    let text = pod.status.pod_ip.as_str();
+    if text.is_empty() {
+        return Err("the pod has no address yet".to_owned());
+    }
+    let address: IpAddr = text.parse().map_err(|_| format!("the pod's address {text:?} is none"))?;
+    address::pod_allowed(address, allow_loopback).map_err(|reason| format!("the pod's address {address} {reason}"))?;
+    let host = SocketAddr::new(address, endpoint.port);
+    // A pod on the node's network must not lead us to another service of that node.
+    if pod.spec.host_network && !declared_ports(pod).any(|(_, port)| port == endpoint.port) {
+        return Err(format!("port {} is none of the pod's own, and the pod is on the node's network", endpoint.port));
+    }
+    let url = Url::parse(&format!("{}://{host}{}", endpoint.scheme.as_str(), endpoint.path.as_str()))
+        .map_err(|error| format!("there is no URL for {host}: {error}"))?;
+    Ok(Target { source, url, subject, ready: pod.is_ready() })
+}
+
+// === endpoints ===
+
+/// Names and numbers of the TCP ports that the pod's containers declare.
+fn declared_ports(pod: &Pod) -> impl Iterator<Item = (&str, u16)> {
+    let sidecars = pod.spec.init_containers.iter().filter(|init| init.restart_policy.as_deref() == Some("Always"));
+    let ports = pod.spec.containers.iter().chain(sidecars).flat_map(|container| &container.ports);
+    ports
+        .filter(|port| matches!(port.protocol.as_str(), "" | "TCP") && port.container_port > 0)
+        .map(|port| (port.name.as_str(), port.container_port))
+}
+
+fn named_port(pod: &Pod, name: &str) -> Option<u16> {
+    declared_ports(pod).find(|(found, _)| *found == name).map(|(_, port)| port)
+}
+
+fn exporter_endpoint(pod: &Pod, dcgm: &Dcgm) -> Endpoint {
+    let port = dcgm.port.or_else(|| named_port(pod, &dcgm.port_name)).unwrap_or(DCGM_PORT);
+    Endpoint { port, path: dcgm.path.clone(), scheme: dcgm.scheme }
+}
+
+/// Where a workload's pod serves metrics: by configuration, else by annotation, else by a named port; none where it
+/// is exempt.
+fn endpoint(pod: &Pod, workload: &WorkloadKey, pods: &Pods) -> Result<Option<Endpoint>, String> {
+    if let Some(entry) = pods.workloads.iter().find(|entry| names(entry, workload)) {
+        let port = entry.port.filter(|_| entry.scrape);
+        return Ok(port.map(|port| Endpoint { port, path: entry.path.clone(), scheme: entry.scheme }));
+    }
+    let annotation =
+        |name: &str| pod.metadata.annotations.get(&format!("prometheus.io/{name}")).map(|text| text.trim());
+    match annotation("scrape").filter(|_| pods.annotations) {
+        Some("false") => return Ok(None),
+        Some("true") => return annotated(pod, pods, annotation).map(Some),
+        Some(other) => {
+            return Err(format!("annotation prometheus.io/scrape is {other:?}, expected \"true\" or \"false\""));
+        }
+        None => {}
+    }
+    let port = port_by_name(pod, pods).ok_or_else(|| no_port(pods))?;
+    Ok(Some(Endpoint { port, path: HttpPath::default(), scheme: Scheme::default() }))
+}
+
+fn names(entry: &WorkloadScrape, workload: &WorkloadKey) -> bool {
+    entry.namespace == workload.namespace
+        && entry.name == workload.name
+        && entry.kind.as_ref().is_none_or(|kind| *kind == workload.kind)
+}
+
+fn annotated<'a>(pod: &Pod, pods: &Pods, annotation: impl Fn(&str) -> Option<&'a str>) -> Result<Endpoint, String> {
+    let port = match annotation("port") {
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| format!("annotation prometheus.io/port is {text:?}, expected 1 to 65535"))?,
+        None => port_by_name(pod, pods).or_else(|| only_port(pod)).ok_or_else(|| no_port(pods))?,
+    };
+    let path = annotation("path").map(HttpPath::new).transpose();
+    let scheme = match annotation("scheme") {
+        None | Some("http") => Scheme::Http,
+        Some("https") => Scheme::Https,
+        Some(other) => return Err(format!("annotation prometheus.io/scheme is {other:?}, expected http or https")),
+    };
+    let path = path.map_err(|reason| format!("annotation prometheus.io/path: {reason}"))?.unwrap_or_default();
+    Ok(Endpoint { port, path, scheme })
+}
+
+fn port_by_name(pod: &Pod, pods: &Pods) -> Option<u16> {
+    pods.port_names.iter().find_map(|name| named_port(pod, name))
+}
+
+fn only_port(pod: &Pod) -> Option<u16> {
+    let mut ports = declared_ports(pod);
+    let (_, port) = ports.next()?;
+    ports.next().is_none().then_some(port)
+}
+
+fn no_port(pods: &Pods) -> String {
+    let names = pods.port_names.join(" or ");
+    format!(
+        "no metrics port is known: annotate the pods with prometheus.io/scrape and prometheus.io/port, name a container port {names}, or add the workload to pods.workloads"
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,15 @@
+//! The metrics APIs: the router as a value, and the whole server over TLS beside a kube-apiserver that is not one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod answers;
+mod authentication;
+mod authorization;
+mod certificates;
+mod client;
+mod connections;
+mod discovery;
+mod health;
+mod kube_apiserver;
+mod rotation;
+mod routes;
+mod world;
