@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use plimsoll_e2e::{
     World,
     standin::Load,
@@ -37,8 +37,7 @@ pub(crate) async fn up_and_down(world: &World<'_>, inference: &Inference, report
     world.standin.set_load(Load::for_replicas(7));
     world.wait_replicas(7, SCALING).await?;
     world.wait_pods("7 Ready pods", |pods| pods.ready == 7).await?;
-    // The sum over the pods, not their average: an HPA divides an External value by the replicas.
-    wait_sum(world, "dcgm_gpu_utilization", 490.0).await?;
+    wait_utilisation(world, 490.0).await?;
 
     world.standin.set_load(Load::for_replicas(3));
     world.wait_replicas(3, SCALING).await?;
@@ -49,13 +48,16 @@ pub(crate) async fn up_and_down(world: &World<'_>, inference: &Inference, report
     world.ensure(most == 7, &format!("it went up to {most} for a load that needs 7")).await
 }
 
-/// Waits until the External metric's values add up to `sum`.
-async fn wait_sum(world: &World<'_>, metric: &str, sum: f64) -> Result<()> {
-    wait::until(&format!("{metric} to add up to {sum}"), SCALING, async || {
-        let list = world.wait_served(metric).await?;
-        let items = list["items"].as_array().context("a list has items")?;
-        let served: f64 = items.iter().filter_map(value_of).sum();
-        Ok(if (served - sum).abs() < 0.01 { Ok(()) } else { Err(list) })
+/// The values of a list, added up.
+fn sum(list: &Value) -> f64 {
+    list["items"].as_array().map_or(0.0, |items| items.iter().filter_map(value_of).sum())
+}
+
+/// The sum over the pods, not their average: an HPA divides an External value by the replicas.
+async fn wait_utilisation(world: &World<'_>, percents: f64) -> Result<()> {
+    wait::until(&format!("dcgm_gpu_utilization to be {percents}"), SCALING, async || {
+        let list = world.external("dcgm_gpu_utilization").await?;
+        Ok(if (sum(&list) - percents).abs() < 0.5 { Ok(()) } else { Err(list) })
     })
     .await
 }
@@ -80,7 +82,7 @@ pub(crate) async fn a_capacity_guard_beside_them_changes_nothing(cluster: &Clust
     let began = world.trajectory.mark();
 
     // Served raw, 14 free GPUs would propose 28 replicas at once, and 50 soon.
-    let guard = world.wait_served("gpu_nodes_available").await?;
+    let guard = world.external("gpu_nodes_available").await?;
     world.ensure(guard["items"][0]["value"] == "0", &format!("the guard has a vote: {guard}")).await?;
     report.line(format!("gpu_nodes_available is served as {}", guard["items"][0]));
 
@@ -110,7 +112,12 @@ pub(crate) async fn a_spike_of_forty_times_is_served_and_left_again(cluster: &Cl
     world.wait_pods("47 Ready pods", |pods| pods.ready == 47).await?;
     let up = world.trajectory.since(spike);
     // The whole load has arrived: from here on the HPA recommends 47 by itself.
-    wait_sum(&world, "inference_queue_length", 468.0).await?;
+    world.wait_settled(47).await?;
+    wait::until("468 waiting requests to be served", SCALING, async || {
+        let list = world.of_pods("inference_queue_length").await?;
+        Ok(if (sum(&list) - 468.0).abs() < 0.5 { Ok(()) } else { Err(list) })
+    })
+    .await?;
     wait::stays("47 replicas under the spike", Duration::from_secs(4), || match world.trajectory.replicas() {
         47 => Ok(()),
         other => Err(other),
@@ -169,9 +176,11 @@ async fn behaving<'a>(cluster: &'a Cluster, name: &str, replicas: u32, behavior:
     world.add_nodes(3, 8).await?;
     world.standin.set_load(Load::for_replicas(replicas));
     world.deploy(&Inference::new(name, replicas), replicas as usize).await?;
-    wait_sum(&world, "dcgm_gpu_utilization", 70.0 * f64::from(replicas)).await?;
     world.autoscale(&Autoscaler::queue_and_utilisation(1, 50).behavior(behavior)).await?;
     world.wait_metrics(SCALING).await?;
+    wait_utilisation(&world, 70.0 * f64::from(replicas)).await?;
+    let now = world.trajectory.replicas();
+    world.ensure(now == i32::try_from(replicas)?, &format!("not at rest: {now} replicas")).await?;
     Ok(world)
 }
 
