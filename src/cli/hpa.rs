@@ -42,20 +42,20 @@ enum Command {
 struct Flags {
     /// Period of evaluations. One evaluation does not depend on it; it is accepted so that a controller's flags can
     /// be given unchanged.
-    #[arg(long, default_value = "15s")]
-    horizontal_pod_autoscaler_sync_period: GoDuration,
+    #[arg(long = "horizontal-pod-autoscaler-sync-period", default_value = "15s")]
+    sync_period: GoDuration,
     /// Nothing shrinks below a recommendation of this past.
-    #[arg(long, default_value = "5m")]
-    horizontal_pod_autoscaler_downscale_stabilization: GoDuration,
+    #[arg(long = "horizontal-pod-autoscaler-downscale-stabilization", default_value = "5m")]
+    downscale_stabilization: GoDuration,
     /// How far from 1 the ratio of value to target must be for a change.
-    #[arg(long, default_value_t = 0.1)]
-    horizontal_pod_autoscaler_tolerance: f64,
+    #[arg(long = "horizontal-pod-autoscaler-tolerance", default_value_t = 0.1)]
+    tolerance: f64,
     /// After its start, the time in which a pod's CPU may be left aside.
-    #[arg(long, default_value = "5m")]
-    horizontal_pod_autoscaler_cpu_initialization_period: GoDuration,
+    #[arg(long = "horizontal-pod-autoscaler-cpu-initialization-period", default_value = "5m")]
+    cpu_initialization_period: GoDuration,
     /// After its start, the time in which a change of readiness counts as the first one.
-    #[arg(long, default_value = "30s")]
-    horizontal_pod_autoscaler_initial_readiness_delay: GoDuration,
+    #[arg(long = "horizontal-pod-autoscaler-initial-readiness-delay", default_value = "30s")]
+    initial_readiness_delay: GoDuration,
 }
 
 /// One line of input.
@@ -95,11 +95,65 @@ impl Line {
 impl Flags {
     fn config(&self) -> ControllerConfig {
         ControllerConfig {
-            sync_period: self.horizontal_pod_autoscaler_sync_period,
-            downscale_stabilization: self.horizontal_pod_autoscaler_downscale_stabilization,
-            cpu_initialization_period: self.horizontal_pod_autoscaler_cpu_initialization_period,
-            initial_readiness_delay: self.horizontal_pod_autoscaler_initial_readiness_delay,
-            tolerance: self.horizontal_pod_autoscaler_tolerance,
+            sync_period: self.sync_period,
+            downscale_stabilization: self.downscale_stabilization,
+            cpu_initialization_period: self.cpu_initialization_period,
+            initial_readiness_delay: self.initial_readiness_delay,
+            tolerance: self.tolerance,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Named cases with what the real controller answered, as `tests/e2e/tests/hpa_oracle.rs` verifies.
+    const RECORDED: &str = include_str!("../../tests/e2e/cases/hpa.jsonl");
+
+    /// Error texts are free.
+    fn without_texts(mut answer: Value) -> Value {
+        let proposals = answer["proposals"].as_array_mut().unwrap();
+        for proposal in proposals.iter_mut().filter(|proposal| proposal.get("error").is_some()) {
+            proposal["error"] = "any".into();
+        }
+        if !answer["error"].is_null() {
+            answer["error"] = "any".into();
+        }
+        answer
+    }
+
+    #[test]
+    fn recorded_answers_of_the_real_controller_are_given_again() {
+        for line in RECORDED.lines() {
+            let mut recorded: Value = serde_json::from_str(line).unwrap();
+            let case: Line = serde_json::from_value(recorded["in"].take()).unwrap();
+            let answer = serde_json::to_value(case.answer(&ControllerConfig::default())).unwrap();
+            assert_eq!(without_texts(answer), recorded["out"], "{}", recorded["name"]);
+        }
+    }
+
+    #[test]
+    fn flags_default_to_those_of_the_controller() {
+        #[derive(clap::Parser)]
+        struct Wrapper {
+            #[command(flatten)]
+            flags: Flags,
+        }
+        let defaults = <Wrapper as clap::Parser>::try_parse_from(["hpa"]).unwrap().flags.config();
+        assert_eq!(defaults, ControllerConfig::default());
+        let set = ["hpa", "--horizontal-pod-autoscaler-sync-period=2s", "--horizontal-pod-autoscaler-tolerance", "0"];
+        let config = <Wrapper as clap::Parser>::try_parse_from(set).unwrap().flags.config();
+        assert_eq!((config.sync_period, config.tolerance), (GoDuration::from_secs(2), 0.0));
+    }
+
+    #[test]
+    fn everything_but_the_hpa_may_be_absent_or_null() {
+        for text in [r#"{"hpa":{}}"#, r#"{"hpa":{},"scale":null,"pods":null,"values":null,"now":null,"state":null}"#] {
+            let line: Line = serde_json::from_str(text).unwrap();
+            assert!(line.answer(&ControllerConfig::default()).error.is_some());
         }
     }
 }

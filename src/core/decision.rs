@@ -51,8 +51,10 @@ pub struct Snapshot {
     /// When the evaluation was made.
     pub at: Timestamp,
     /// The record of each HPA that refers to a metric of ours and is not switched off, by HPA.
+    #[serde(serialize_with = "by_name")]
     pub decisions: BTreeMap<ObjectKey, Decision>,
     /// What is promised and not bound yet, by workload.
+    #[serde(serialize_with = "by_name")]
     pub reservations: BTreeMap<WorkloadKey, Vec<Reservation>>,
     /// GPUs that are free on nodes that are ready and not cordoned.
     pub free_gpus: i64,
@@ -74,6 +76,14 @@ pub struct Snapshot {
     /// The policy of the evaluation.
     #[serde(skip)]
     pub policy: Policy,
+}
+
+/// Writes a map under the printed form of its keys, which JSON needs to be texts.
+fn by_name<K: std::fmt::Display, V: Serialize, S: serde::Serializer>(
+    map: &BTreeMap<K, V>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(map.iter().map(|(key, value)| (key.to_string(), value)))
 }
 
 #[cfg(test)]

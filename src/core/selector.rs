@@ -332,12 +332,15 @@ impl<'a> Parser<'a> {
 /// `validation.IsQualifiedName`: an optional DNS prefix, a slash, and a name of at most 63 characters.
 fn is_qualified_name(key: &str) -> bool {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let prefix_ok = prefix.is_none_or(|prefix| {
-        !prefix.is_empty()
-            && prefix.len() <= 253
-            && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
-    });
+    let prefix_ok = prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(is_dns_label));
     prefix_ok && !name.is_empty() && is_label_value(name)
+}
+
+/// One part of `validation.IsDNS1123Subdomain`: lower case, alphanumeric at both ends.
+fn is_dns_label(label: &str) -> bool {
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let ends = [label.bytes().next(), label.bytes().last()];
+    ends.into_iter().all(|end| end.is_some_and(lower)) && label.bytes().all(|b| lower(b) || b == b'-')
 }
 
 /// `validation.IsValidLabelValue`: at most 63 characters, alphanumeric at both ends.
@@ -388,7 +391,10 @@ mod tests {
 
     #[test]
     fn malformed_selectors_are_refused_with_a_reason() {
-        for text in ["a=b=c", "a in b", "a in (", "=b", "a=b,", "a b", "a>x", "-a=b", "a in ()x", "a==b c"] {
+        for text in [
+            "a=b=c", "a in b", "a in (", "=b", "a=b,", "a b", "a>x", "-a=b", "a in ()x", "a==b c", "-a/b=c", "a-/b",
+            "a..b/c", "A/b",
+        ] {
             assert!(text.parse::<Selector>().is_err(), "{text}");
         }
     }

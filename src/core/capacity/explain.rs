@@ -13,12 +13,13 @@ use super::{
 const SAMPLE: usize = 5;
 
 /// What stops the next replica on one node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop<'a> {
     Filtered(&'a Verdict),
     Reserved,
-    /// Columns that are short once everything that fits is placed.
-    Short(Vec<usize>),
+    /// Requests that are short once everything that fits is placed: bit n for the nth of the demand, the last bit for
+    /// all that are beyond.
+    Short(u64),
     /// Resources that no node offers.
     Missing,
 }
@@ -41,7 +42,7 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let demand = inventory.shape().demand(template);
     let sites: Vec<_> = inventory.rows().map(|row| visit(inventory, template, &demand, row)).collect();
     let lo = sites.iter().map(|site| site.fits).fold(0, u32::saturating_add);
-    let judge = Judge { inventory, demand: &demand };
+    let judge = Judge::new(inventory, &demand);
     let free_gpus = judge.free_gpus(&sites);
     let request = judge.requested_gpus();
     let stranded_gpus = if request == 0 { 0 } else { free_gpus - request.saturating_mul(i64::from(lo)) };
@@ -59,18 +60,19 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
 /// tolerated.
 fn most(inventory: &Inventory<'_>, template: &Template, demand: &Demand, lo: u32) -> u32 {
     let evicted = template.preempts.then(|| inventory.after_preemption(template)).flatten();
-    let unready = demand.verdicts.contains(&Verdict::NotReady { tolerated: true });
+    let unready = demand.judged.verdicts.contains(&Verdict::NotReady { tolerated: true });
     if evicted.is_none() && !unready {
         return lo;
     }
     let room = evicted.as_ref().unwrap_or(inventory);
-    let usable =
-        |row: &usize| matches!(demand.verdicts.get(*row), Some(Verdict::Open | Verdict::NotReady { tolerated: true }));
+    let usable = |row: &usize| {
+        matches!(demand.judged.verdicts.get(*row), Some(Verdict::Open | Verdict::NotReady { tolerated: true }))
+    };
     room.rows().filter(usable).map(|row| room.count(row, template, demand)).fold(0, u32::saturating_add).max(lo)
 }
 
 fn visit<'a>(inventory: &Inventory<'_>, template: &Template, demand: &'a Demand, row: usize) -> Site<'a> {
-    match demand.verdicts.get(row) {
+    match demand.judged.verdicts.get(row) {
         Some(Verdict::Open) => {}
         Some(verdict) => return Site { row, fits: 0, stop: Stop::Filtered(verdict) },
         None => return Site { row, fits: 0, stop: Stop::Missing },
@@ -87,24 +89,37 @@ fn visit<'a>(inventory: &Inventory<'_>, template: &Template, demand: &'a Demand,
     Site { row, fits, stop }
 }
 
-fn short(free: &[i64], demand: &Demand, fits: u32) -> Vec<usize> {
-    let lacks = |(column, amount): &&(usize, i64)| {
+fn short(free: &[i64], demand: &Demand, fits: u32) -> u64 {
+    let lacks = |(column, amount): &(usize, i64)| {
         let left = free.get(*column).copied().unwrap_or(0) - amount.saturating_mul(i64::from(fits));
         left < *amount
     };
-    demand.requests.iter().filter(lacks).map(|(column, _)| *column).collect()
+    let short = demand.requests.iter().enumerate().filter(|(_, request)| lacks(request));
+    short.fold(0, |bits, (index, _)| bits | bit(index))
+}
+
+fn bit(index: usize) -> u64 {
+    1 << index.min(63)
 }
 
 /// What the explanation needs to know of the nodes.
 struct Judge<'a, 'v> {
     inventory: &'a Inventory<'v>,
     demand: &'a Demand,
+    /// Requests of the demand that are GPUs.
+    gpu_bits: u64,
 }
 
-impl Judge<'_, '_> {
+impl<'a, 'v> Judge<'a, 'v> {
+    fn new(inventory: &'a Inventory<'v>, demand: &'a Demand) -> Self {
+        let gpus = demand.requests.iter().enumerate();
+        let gpus = gpus.filter(|(_, (column, _))| inventory.shape().gpus.contains(column));
+        let gpu_bits = gpus.fold(0, |bits, (index, _)| bits | bit(index));
+        Self { inventory, demand, gpu_bits }
+    }
+
     fn is_gpu(&self, column: usize) -> bool {
-        let shape = self.inventory.shape();
-        shape.columns.get(column).is_some_and(|name| shape.policy.is_gpu(name))
+        self.inventory.shape().gpus.contains(&column)
     }
 
     fn requested_gpus(&self) -> i64 {
@@ -170,9 +185,16 @@ impl Judge<'_, '_> {
 
     /// The factor that stops most of the nodes; on a tie the one that is declared first.
     fn most_frequent<'s>(&self, sites: impl Iterator<Item = &'s Site<'s>>) -> Option<LimitingFactor> {
-        let mut counts: BTreeMap<LimitingFactor, usize> = BTreeMap::new();
+        let mut stops: Vec<(Stop<'s>, usize)> = Vec::new();
         for site in sites {
-            *counts.entry(self.factor(&site.stop)).or_default() += 1;
+            match stops.iter_mut().find(|(stop, _)| *stop == site.stop) {
+                Some((_, count)) => *count += 1,
+                None => stops.push((site.stop, 1)),
+            }
+        }
+        let mut counts: BTreeMap<LimitingFactor, usize> = BTreeMap::new();
+        for (stop, count) in stops {
+            *counts.entry(self.factor(&stop)).or_default() += count;
         }
         counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(factor, _)| factor)
     }
@@ -182,8 +204,9 @@ impl Judge<'_, '_> {
             Stop::Filtered(Verdict::Unselected) => LimitingFactor::Affinity,
             Stop::Filtered(_) => LimitingFactor::Taint,
             Stop::Reserved => LimitingFactor::Priority,
-            Stop::Short(columns) => {
-                let factors = columns.iter().map(|column| self.resource_factor(self.column(*column)));
+            Stop::Short(bits) if bits & self.gpu_bits != 0 => LimitingFactor::Gpu,
+            Stop::Short(bits) => {
+                let factors = self.short_names(*bits).map(|name| self.resource_factor(name));
                 factors.min().unwrap_or(LimitingFactor::PodCount)
             }
             Stop::Missing => {
@@ -203,27 +226,37 @@ impl Judge<'_, '_> {
         }
     }
 
-    fn column(&self, column: usize) -> &str {
-        self.inventory.shape().columns.get(column).copied().unwrap_or_default()
+    fn short_names(&self, bits: u64) -> impl Iterator<Item = &str> {
+        let short = self.demand.requests.iter().enumerate().filter(move |(index, _)| bits & bit(*index) != 0);
+        short.filter_map(|(_, (column, _))| self.inventory.shape().columns.get(*column).copied())
     }
 
     fn groups(&self, sites: &[Site<'_>]) -> Vec<NodeGroupReport> {
-        let mut groups: BTreeMap<&Stop<'_>, NodeGroupReport> = BTreeMap::new();
+        // Few: one per taint and per set of short resources.
+        let mut groups: Vec<(Stop<'_>, NodeGroupReport)> = Vec::new();
         for site in sites {
-            let group = groups.entry(&site.stop).or_insert_with(|| NodeGroupReport {
-                limiting_factor: self.factor(&site.stop),
-                reason: self.describe(&site.stop),
-                ..NodeGroupReport::default()
+            let known = groups.iter().position(|(stop, _)| *stop == site.stop).unwrap_or_else(|| {
+                groups.push((site.stop, self.group(&site.stop)));
+                groups.len() - 1
             });
+            let group = &mut groups[known].1;
             group.nodes += 1;
             group.fits = group.fits.saturating_add(site.fits);
             if group.names.len() < SAMPLE {
                 group.names.extend(self.inventory.node_name(site.row).map(str::to_owned));
             }
         }
-        let mut groups: Vec<_> = groups.into_values().collect();
-        groups.sort_by_key(|group| std::cmp::Reverse((group.fits, group.nodes)));
+        let mut groups: Vec<_> = groups.into_iter().map(|(_, group)| group).collect();
+        groups.sort_by(|a, b| (b.fits, b.nodes).cmp(&(a.fits, a.nodes)).then_with(|| a.reason.cmp(&b.reason)));
         groups
+    }
+
+    fn group(&self, stop: &Stop<'_>) -> NodeGroupReport {
+        NodeGroupReport {
+            limiting_factor: self.factor(stop),
+            reason: self.describe(stop),
+            ..NodeGroupReport::default()
+        }
     }
 
     fn describe(&self, stop: &Stop<'_>) -> String {
@@ -234,8 +267,8 @@ impl Judge<'_, '_> {
             Stop::Filtered(Verdict::Unselected) => "node selector or required node affinity does not match".to_owned(),
             Stop::Filtered(Verdict::NotReady { .. }) => "not ready".to_owned(),
             Stop::Reserved => "room is kept for nominated pods of at least this priority".to_owned(),
-            Stop::Short(columns) => {
-                let names: Vec<_> = columns.iter().map(|column| self.column(*column)).collect();
+            Stop::Short(bits) => {
+                let names: Vec<_> = self.short_names(*bits).collect();
                 format!("not enough {} for one more", names.join(", "))
             }
             Stop::Missing => format!("no node offers {}", self.demand.missing.join(", ")),

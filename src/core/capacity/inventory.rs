@@ -40,6 +40,8 @@ pub(super) struct Shape<'v> {
     pub(super) nodes: Vec<&'v Node>,
     pub(super) columns: Vec<&'v str>,
     column_of: HashMap<&'v str, usize>,
+    /// Columns that are GPUs by policy.
+    pub(super) gpus: Vec<usize>,
     /// What empty nodes offer, in the layout of the free rows.
     allocatable: Vec<i64>,
     nominated: Vec<Nominated<'v>>,
@@ -47,7 +49,16 @@ pub(super) struct Shape<'v> {
     /// What bound pods of each priority take of a node (by row).
     taken: BTreeMap<(i32, usize), Vec<i64>>,
     /// Verdicts on all nodes by filter key: many templates share their filters.
-    verdicts: Mutex<HashMap<Arc<str>, Arc<[Verdict]>>>,
+    verdicts: Mutex<HashMap<Arc<str>, Arc<Judged>>>,
+}
+
+/// Verdicts on all nodes.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// By row.
+    pub(super) verdicts: Vec<Verdict>,
+    /// Rows that are open.
+    open: Vec<usize>,
 }
 
 /// A pod that preemption has promised a node.
@@ -67,7 +78,7 @@ pub(super) struct Demand {
     pub(super) requests: Vec<(usize, i64)>,
     /// Requested resources that no node offers.
     pub(super) missing: Vec<String>,
-    pub(super) verdicts: Arc<[Verdict]>,
+    pub(super) judged: Arc<Judged>,
 }
 
 // === impl Inventory ===
@@ -123,8 +134,7 @@ impl<'v> Inventory<'v> {
             return None;
         }
         let demand = self.shape.demand(template);
-        let candidates = self.rows().filter(|row| demand.verdicts.get(*row) == Some(&Verdict::Open));
-        let fitting = candidates.filter_map(|row| {
+        let fitting = demand.judged.open.iter().filter_map(|&row| {
             let count = self.count(row, template, &demand);
             (count > 0).then(|| (self.free_gpus(row, &demand), count, row))
         });
@@ -207,9 +217,9 @@ impl<'v> Inventory<'v> {
     }
 
     pub(super) fn gpus_in(&self, row: usize, wanted: impl Fn(usize) -> bool) -> i64 {
-        let columns = self.shape.columns.iter().enumerate().zip(self.row(row));
-        let gpus = columns.filter(|((column, name), _)| self.shape.policy.is_gpu(name) && wanted(*column));
-        gpus.map(|(_, free)| *free).fold(0, i64::saturating_add)
+        let free = self.row(row);
+        let gpus = self.shape.gpus.iter().filter(|column| wanted(**column));
+        gpus.filter_map(|column| free.get(*column)).fold(0, |sum, free| sum.saturating_add(*free))
     }
 
     fn free_gpus(&self, row: usize, demand: &Demand) -> i64 {
@@ -258,9 +268,11 @@ impl<'v> Shape<'v> {
         let scalar: BTreeSet<_> = offered.filter(|name| requests::is_checked(name)).collect();
         let columns: Vec<_> = std::iter::once(PODS).chain(scalar).take(MAX_RESOURCES).collect();
         let column_of = columns.iter().enumerate().map(|(column, name)| (*name, column)).collect();
+        let gpus = (0..).zip(&columns).filter(|(_, name)| policy.is_gpu(name)).map(|(column, _)| column).collect();
         Self {
             view,
             policy,
+            gpus,
             allocatable: allocatable(&nodes, &columns),
             nodes,
             columns,
@@ -311,7 +323,7 @@ impl<'v> Shape<'v> {
     }
 
     pub(super) fn demand(&self, template: &Template) -> Demand {
-        let mut demand = Demand { requests: Vec::new(), missing: Vec::new(), verdicts: self.verdicts(template) };
+        let mut demand = Demand { requests: Vec::new(), missing: Vec::new(), judged: self.judge(template) };
         for (name, amount) in &template.requests {
             match self.column_of.get(name.as_str()) {
                 Some(column) => demand.requests.push((*column, *amount)),
@@ -321,14 +333,16 @@ impl<'v> Shape<'v> {
         demand
     }
 
-    fn verdicts(&self, template: &Template) -> Arc<[Verdict]> {
+    fn judge(&self, template: &Template) -> Arc<Judged> {
         let mut known = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(verdicts) = known.get(&template.filter_key) {
-            return Arc::clone(verdicts);
+        if let Some(judged) = known.get(&template.filter_key) {
+            return Arc::clone(judged);
         }
-        let verdicts: Arc<[Verdict]> = self.nodes.iter().map(|node| template.filter.judge(node)).collect();
-        known.insert(Arc::clone(&template.filter_key), Arc::clone(&verdicts));
-        verdicts
+        let verdicts: Vec<_> = self.nodes.iter().map(|node| template.filter.judge(node)).collect();
+        let open = (0..).zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Open).map(|(row, _)| row).collect();
+        let judged = Arc::new(Judged { verdicts, open });
+        known.insert(Arc::clone(&template.filter_key), Arc::clone(&judged));
+        judged
     }
 }
 

@@ -37,13 +37,12 @@ pub(super) fn is_checked(resource: &str) -> bool {
     matches!(resource, "cpu" | "memory" | "ephemeral-storage")
         || resource.starts_with("hugepages-")
         || resource.starts_with("attachable-volumes-")
-        || resource.contains("kubernetes.io/")
-        || (resource.contains('/') && !resource.starts_with("requests."))
+        || (resource.contains('/') && (!resource.starts_with("requests.") || resource.contains("kubernetes.io/")))
 }
 
 fn scaled<'a>(amounts: &Amounts<'a>) -> Vec<(&'a str, i64)> {
-    let checked = amounts.0.iter().filter(|(name, _)| is_checked(name));
-    checked.map(|(name, amount)| (*name, scale(name, *amount))).filter(|(_, amount)| *amount > 0).collect()
+    let some = amounts.0.iter().filter(|(name, amount)| *amount > Quantity::ZERO && is_checked(name));
+    some.map(|(name, amount)| (*name, scale(name, *amount))).collect()
 }
 
 fn pod_requests<'a>(spec: &'a PodSpec, status: Option<&'a PodStatus>) -> Amounts<'a> {
@@ -85,14 +84,15 @@ fn of_containers<'a>(spec: &'a PodSpec, status: Option<&'a PodStatus>) -> Amount
     let mut running = Amounts::default();
     for container in &spec.containers {
         let statuses = status.map(|status| (status, status.container_statuses.as_slice()));
-        running.add(of_container(container, statuses).0);
+        add_container(&mut running, container, statuses);
     }
     let mut sidecars = Amounts::default();
     let mut starting = Amounts::default();
     for container in &spec.init_containers {
         let is_sidecar = container.restart_policy.as_deref() == Some("Always");
         let statuses = status.filter(|_| is_sidecar).map(|status| (status, status.init_container_statuses.as_slice()));
-        let requests = of_container(container, statuses);
+        let mut requests = Amounts::default();
+        add_container(&mut requests, container, statuses);
         if is_sidecar {
             running.add(requests.0.iter().copied());
             sidecars.add(requests.0);
@@ -107,22 +107,22 @@ fn of_containers<'a>(spec: &'a PodSpec, status: Option<&'a PodStatus>) -> Amount
     running
 }
 
-/// Requests of a container, absent ones defaulted to limits, raised to what a resize has granted.
-fn of_container<'a>(container: &'a Container, statuses: Option<(&'a PodStatus, &'a [ContainerStatus])>) -> Amounts<'a> {
+/// Adds the requests of a container, absent ones defaulted to limits, raised to what a resize has granted.
+fn add_container<'a>(
+    sum: &mut Amounts<'a>,
+    container: &'a Container,
+    statuses: Option<(&'a PodStatus, &'a [ContainerStatus])>,
+) {
+    let Resources { requests, limits, .. } = &container.resources;
     if let Some((pod, statuses)) = statuses
         && let Some(status) = statuses.iter().find(|status| status.name == container.name)
         && let Some(actuated) = &status.resources
     {
-        return effective(&container.resources.requests, &actuated.requests, &status.allocated_resources, pod);
+        sum.add(effective(requests, &actuated.requests, &status.allocated_resources, pod).0);
+    } else {
+        sum.add(requests.iter().map(borrowed));
+        sum.add(limits.iter().map(borrowed).filter(|(name, _)| !requests.contains_key(*name)));
     }
-    let mut requests = Amounts::default();
-    requests.0.extend(container.resources.requests.iter().map(borrowed));
-    for (name, amount) in container.resources.limits.iter().map(borrowed) {
-        if !container.resources.requests.contains_key(name) {
-            requests.0.push((name, amount));
-        }
-    }
-    requests
 }
 
 /// `determineEffectiveRequests`: a resize that the node has declared infeasible does not count as wanted.

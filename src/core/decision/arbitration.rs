@@ -82,15 +82,10 @@ pub(super) fn divide<'v>(
         applicants.iter().map(|(key, applicant)| Share::new(key, applicant, alone(applicant), policy)).collect();
     let mut table = Table { scratch: inventory.clone(), placements: 0 };
     table.seat_pending(view, census, &mut shares);
-    let mut order: Vec<_> = (0..shares.len()).collect();
-    order.sort_by_key(|index| shares.get(*index).map(|share| Reverse(share.applicant.priority)));
-    for level in [Share::asked, Share::reserved, Share::floor] {
-        for index in &order {
-            if let Some(share) = shares.get_mut(*index) {
-                table.raise(share, level(share));
-            }
-        }
-    }
+    table.raise_all(&mut shares, Share::asked, |share| Reverse((share.applicant.priority, 0)));
+    // What was promised fitted together: the largest first, so that it does again.
+    table.raise_all(&mut shares, Share::reserved, |share| Reverse((0, share.gpus)));
+    table.raise_all(&mut shares, Share::floor, |share| Reverse((share.applicant.priority, share.gpus)));
     table.divide_the_rest(&mut shares);
     let allotments = shares.into_iter().map(|share| (share.key, table.allot(share))).collect();
     Division { allotments, free_gpus }
@@ -157,8 +152,18 @@ impl Table<'_> {
         true
     }
 
-    fn raise(&mut self, share: &mut Share<'_, '_>, level: i32) {
-        while share.grant < level && self.give(share) {}
+    /// Raises every share to its level, in an order.
+    fn raise_all<'v, 'a, O: Ord>(
+        &mut self,
+        shares: &mut [Share<'v, 'a>],
+        level: impl Fn(&Share<'v, 'a>) -> i32,
+        order: impl Fn(&Share<'v, 'a>) -> O,
+    ) {
+        let mut ordered: Vec<_> = shares.iter_mut().collect();
+        ordered.sort_by_key(|share| order(share));
+        for share in ordered {
+            while share.grant < level(share) && self.give(share) {}
+        }
     }
 
     /// Places the pods that wait for a node as the scheduler would: by priority, then by age.

@@ -1,1 +1,8 @@
-//! tests
+//! Whole evaluations and the answers that follow from them.
+
+mod accident;
+mod answers;
+mod properties;
+mod scene;
+mod sharing;
+mod trust;

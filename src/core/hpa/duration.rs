@@ -152,6 +152,8 @@ impl Serialize for GoDuration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -174,6 +176,19 @@ mod tests {
     fn a_number_without_a_unit_is_refused() {
         for text in ["", "5", "s", ".s", "1x", "1 s", "-", "1.2.3s", "9999999999999h", "1s5"] {
             assert!(text.parse::<GoDuration>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_duration_prints_so_that_it_reads_back(nanos in (i64::MIN + 1)..i64::MAX) {
+            let duration = GoDuration { nanos };
+            prop_assert_eq!(duration.to_string().parse::<GoDuration>(), Ok(duration));
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".{0,20}") {
+            let _ = text.parse::<GoDuration>();
         }
     }
 }

@@ -317,3 +317,6 @@ impl Default for ControllerConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

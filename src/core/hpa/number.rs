@@ -39,7 +39,7 @@ const MAX_DIGITS: usize = 18;
 /// `MilliValue()` of a quantity that is known to parse, with the overflow of apimachinery v0.36.3.
 ///
 /// What fits is rounded away from zero. What does not wraps or becomes 0, depending on the digits and the suffix:
-/// `9300000000000000` is -9146744073709551616 thousandths, `1e20` is 0.
+/// `9300000000000000` is -9146744073709551616 thousandths, `1e20` is 0. Which bits wrap is followed up to 1e29 units.
 #[must_use]
 pub fn milli_value(text: &str) -> Milli {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -143,7 +143,10 @@ const fn low_i64(x: i128) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::quantity::Quantity;
 
     #[test]
     fn a_value_in_range_is_rounded_away_from_zero_to_milli() {
@@ -204,5 +207,25 @@ mod tests {
     fn a_wide_integer_keeps_its_low_bits() {
         assert_eq!(low_i32(i64::from(i32::MAX) + 1), i32::MIN);
         assert_eq!(low_i32(-1), -1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_positive_quantity_of_common_size_is_rounded_up_to_milli(
+            whole in 0_i64..1_000_000_000,
+            decimals in "[0-9]{0,5}",
+            suffix in prop::sample::select(vec!["", "n", "u", "m", "k", "Ki", "Mi", "e3", "e-3"]),
+        ) {
+            let text = format!("{whole}.{decimals}{suffix}");
+            let quantity: Quantity = text.parse().unwrap();
+            prop_assert_eq!(milli_value(&text), quantity.milli(), "{}", text);
+        }
+
+        #[test]
+        fn no_quantity_makes_the_conversion_panic(text in "[-+]?[0-9]{0,30}\\.?[0-9]{0,30}([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,3})?") {
+            if text.parse::<Quantity>().is_ok() {
+                let _ = milli_value(&text);
+            }
+        }
     }
 }

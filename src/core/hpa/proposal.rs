@@ -254,6 +254,8 @@ fn count_i64(count: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const T: Tolerances = Tolerances::both(0.1);
@@ -382,5 +384,53 @@ mod tests {
         };
         // (100 + 1000) of 2000 is 55 %; of a target of 80 % that is 0.6875 over two pods.
         assert_eq!(utilization(&known, 80, 4, T), Some(2));
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_makes_the_arithmetic_panic(
+            total: i64, target: i64, replicas: i32, percent: i32, tolerance: f64,
+            count in 0_usize..9, unready in 0_usize..9, missing in 0_usize..9,
+        ) {
+            let tolerances = Tolerances::both(tolerance);
+            let samples = PodSamples { total: Milli(total), count, ready: count, unready, missing };
+            let known = UtilizationSamples {
+                samples, usage: Milli(total), requests: Milli(target), missing_fallback: Milli(target),
+                missing_requests: Milli(target), unready_requests: Milli(total),
+            };
+            // A debug build panics where an operation overflows that is not meant to wrap.
+            let _ = (
+                pods_average_value(&samples, Milli(target), replicas, tolerances),
+                utilization(&known, percent, replicas, tolerances),
+                external_average_value(Milli(total), Milli(target), replicas, tolerances),
+                object_average_value(Milli(total), Milli(target), replicas, tolerances),
+                external_value(Milli(total), Milli(target), replicas, count, tolerances),
+                sum_for_value(&[Milli(total), Milli(target)]),
+            );
+            prop_assert!(sum_for_average(&[Milli(total), Milli(target)]).0 >= 0);
+        }
+
+        #[test]
+        fn a_value_that_meets_the_target_changes_nothing(
+            target in 1_i64..1_000_000_000, replicas in 1_i32..1000, ready in 0_usize..1000,
+        ) {
+            let sum = Milli(target * i64::from(replicas));
+            prop_assert_eq!(external_average_value(sum, Milli(target), replicas, T), replicas);
+            prop_assert_eq!(external_value(Milli(target), Milli(target), replicas, ready, T), replicas);
+        }
+
+        #[test]
+        fn missing_pods_never_make_a_proposal_bolder(
+            value in 0_i64..100_000, count in 1_usize..20, missing in 0_usize..20,
+        ) {
+            let target = Milli(10_000);
+            let total = Milli(value * i64::try_from(count).unwrap());
+            let known = PodSamples { total, count, ready: count, unready: 0, missing };
+            let current = i32::try_from(count + missing).unwrap();
+            let damped = pods_average_value(&known, target, current, T).unwrap();
+            // As if every pod used the mean of those that have a sample.
+            let mean = value as f64 / 10_000.0 * f64::from(current);
+            prop_assert!(f64::from((damped - current).abs()) <= (mean - f64::from(current)).abs().ceil());
+        }
     }
 }

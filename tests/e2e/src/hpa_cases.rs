@@ -1,4 +1,4 @@
-//! Cases for the HPA arithmetic: random ones by seed, in the input shape of `plimsoll hpa evaluate`.
+//! Cases for the HPA arithmetic: random ones by seed and a table of named ones, in the input shape of `plimsoll hpa evaluate`.
 //!
 //! A seed always gives the same case. Times are whole seconds that often meet a window's edge exactly, and values
 //! lie around the edges of tolerances, since that is where a port goes wrong. Cases that the API server would refuse
@@ -10,11 +10,25 @@ mod rng;
 mod scaling;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use rng::Rng;
 
-/// When every case takes place.
+/// A case with a name, and what the real controller answered when it was recorded.
+#[derive(Debug, Deserialize)]
+pub struct Tabled {
+    /// What the case shows.
+    pub name: String,
+    /// The case.
+    #[serde(rename = "in")]
+    pub case: Value,
+    /// The answer; error texts are replaced by `any`.
+    #[serde(rename = "out")]
+    pub answer: Value,
+}
+
+/// When every random case takes place.
 const NOW: i64 = 1_770_000_000;
 
 /// The case of a seed.
@@ -39,6 +53,11 @@ pub fn random(seed: u64) -> Value {
         case.insert("state".into(), scaling::state(rng, now));
     }
     Value::Object(case)
+}
+
+/// The cases of `cases/hpa.jsonl`.
+pub fn table() -> Result<Vec<Tabled>, serde_json::Error> {
+    include_str!("../cases/hpa.jsonl").lines().map(serde_json::from_str).collect()
 }
 
 /// So many seconds before a moment.

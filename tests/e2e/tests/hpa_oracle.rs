@@ -189,3 +189,15 @@ fn random_evaluations_with_other_flags_equal_those_of_the_real_controller() {
     // Other seeds than the ones above.
     Peers::new(&flags).compare_random(1_000_000_000, count() / 4);
 }
+
+#[test]
+fn the_table_holds_the_answers_of_the_real_controller() {
+    let table = hpa_cases::table().unwrap();
+    let cases: Vec<_> = table.iter().map(|tabled| tabled.case.clone()).collect();
+    let peers = Peers::new(&[]);
+    peers.compare(&cases);
+    let (_, real) = peers.answers(&cases);
+    for (tabled, real) in table.iter().zip(real) {
+        assert_eq!(comparable(tabled.answer.clone()), real, "{}", tabled.name);
+    }
+}

@@ -1,0 +1,117 @@
+//! What holds for every fleet.
+
+use proptest::prelude::*;
+
+use super::scene::{Scene, average, deployment, external_of, key};
+use crate::{
+    capacity::{Inventory, Template},
+    decision::Decision,
+};
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// Nodes by GPUs; workloads by GPUs of a replica, replicas asked for, of those bound, and queue of each pod.
+fn fleets() -> impl Strategy<Value = Scene> {
+    let nodes = prop::collection::vec(0_u32..9, 1..6);
+    let workloads = prop::collection::vec((1_u32..5, 0_i32..5, 0_usize..3, 0_i64..60, 1_i32..4), 1..5);
+    (nodes, workloads).prop_map(|(nodes, workloads)| {
+        let scene =
+            nodes.iter().enumerate().fold(Scene::new(), |scene, (index, gpus)| scene.node(&format!("n{index}"), *gpus));
+        workloads.iter().zip(NAMES).fold(scene, |scene, ((gpus, waiting, bound, queue, min), name)| {
+            populated(scene, name, *gpus, *waiting, *bound, *queue, *min)
+        })
+    })
+}
+
+fn populated(scene: Scene, name: &str, gpus: u32, waiting: i32, bound: usize, queue: i64, min: i32) -> Scene {
+    let mut scene = scene.workload(name, 0, gpus);
+    let template = Template::of(scene.view.workloads[&deployment(name)].template.as_ref().unwrap(), "ml", &scene.view);
+    let mut placed = 0;
+    for index in 0..bound {
+        let view = scene.view.clone();
+        let mut inventory = Inventory::of(&view, &scene.policy);
+        let Some(row) = inventory.place(&template) else { break };
+        let node = inventory.node_name(row).unwrap().to_owned();
+        scene = scene.running(name, index, &node, Some(queue));
+        placed += 1;
+    }
+    let current = placed + waiting;
+    let target = scene.view.workloads.get_mut(&deployment(name)).unwrap();
+    (target.spec_replicas, target.status_replicas) = (current, current);
+    let mut scene = scene.hpa(name, 20, &[external_of("inference_queue_length", name, &average("10"))]);
+    scene.view.hpas.get_mut(&key(name)).unwrap().spec.min_replicas = Some(min);
+    (0..waiting).fold(scene, |scene, index| {
+        scene.unschedulable(name, 100 + usize::try_from(index).unwrap(), i64::from(index) * 100)
+    })
+}
+
+fn gpus_of(scene: &Scene, decision: &Decision) -> i64 {
+    let template = scene.view.workloads[&decision.workload].template.as_ref().unwrap();
+    Template::of(template, "ml", &scene.view).gpus(|name| name == "nvidia.com/gpu")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn grants_are_within_ceilings_and_never_below_what_is_bound(scene in fleets()) {
+        for decision in scene.decide().decisions.values() {
+            prop_assert!(decision.bound <= decision.grant && decision.grant <= decision.ceiling);
+        }
+    }
+
+    #[test]
+    fn all_grants_together_can_be_placed(scene in fleets()) {
+        let snapshot = scene.decide();
+        let mut inventory = Inventory::of(&scene.view, &scene.policy);
+        let mut owed: Vec<_> = snapshot.decisions.values().filter_map(|decision| {
+            let template = scene.view.workloads[&decision.workload].template.as_ref()?;
+            let template = Template::of(template, "ml", &scene.view);
+            Some((template.gpus(|name| name == "nvidia.com/gpu"), decision.grant - decision.bound, template))
+        }).collect();
+        let total: i64 = owed.iter().map(|(gpus, count, _)| gpus * i64::from(*count)).sum();
+        prop_assert!(total <= snapshot.free_gpus, "{total} of {} free GPUs promised", snapshot.free_gpus);
+        // Largest first packs whatever can be packed on nodes of one resource up to sizes that divide each other.
+        owed.sort_by_key(|(gpus, ..)| std::cmp::Reverse(*gpus));
+        if owed.iter().all(|(gpus, ..)| [1, 2, 4].contains(gpus)) {
+            for (_, count, template) in owed {
+                for _ in 0..count {
+                    prop_assert!(inventory.place(&template).is_some());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_input_makes_the_same_bytes(scene in fleets()) {
+        let (first, second) = (scene.decide(), scene.clone().decide());
+        prop_assert_eq!(serde_json::to_string(&first).unwrap(), serde_json::to_string(&second).unwrap());
+        prop_assert!(first.digest.len() == 64 && first.digest == second.digest);
+    }
+
+    #[test]
+    fn a_node_more_takes_no_gpu_from_the_fleet(scene in fleets(), gpus in 0_u32..9) {
+        let promised = |scene: &Scene| -> i64 {
+            let sum = |decision: &Decision| gpus_of(scene, decision) * i64::from(decision.grant);
+            scene.decide().decisions.values().map(sum).sum()
+        };
+        let before = promised(&scene);
+        let largest = 4;
+        prop_assert!(promised(&scene.node("z", gpus)) >= before - largest, "packing may cost at most one replica");
+    }
+
+    #[test]
+    fn what_was_promised_is_still_granted_at_the_next_tick(scene in fleets()) {
+        // Largest first packs whatever can be packed if the sizes divide each other; other sizes may fragment.
+        let sizes = |scene: &Scene| scene.decide().decisions.values().all(|decision| {
+            [1, 2, 4].contains(&gpus_of(scene, decision))
+        });
+        prop_assume!(sizes(&scene));
+        let first = scene.decide();
+        let second = scene.clone().later(5).after(Some(&first));
+        for (key, decision) in &second.decisions {
+            let promised = first.reservations.get(&decision.workload).and_then(|held| held.first()).map_or(0, |held| held.replicas);
+            prop_assert!(decision.grant >= promised, "{key}: {} of {promised} promised", decision.grant);
+        }
+    }
+}

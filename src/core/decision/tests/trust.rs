@@ -1,0 +1,116 @@
+//! What may not be trusted: old capacity, missing samples, node autoscalers, metrics of others.
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::scene::{Scene, average, external, key, pods, textbook};
+use crate::{
+    answer::Reason,
+    capacity::LimitingFactor,
+    policy::Mode,
+    quantity::Milli,
+    signal::{Quality, SourceHealth},
+};
+
+fn scene() -> Scene {
+    textbook(&[external("inference_queue_length", &average("10"))])
+}
+
+#[test]
+fn nothing_grows_on_stale_capacity() {
+    let mut scene = scene();
+    scene.view.capacity_heard_at = Some(scene.now - SignedDuration::from_secs(61));
+    let snapshot = scene.decide();
+    let decision = &snapshot.decisions[&key("llm")];
+    assert_eq!((decision.grant, decision.cap), (5, 5));
+    assert_eq!(decision.limiting_factor, LimitingFactor::StaleCapacity);
+    assert_eq!(scene.ask(&snapshot, "inference_queue_length", "").unwrap().value, Milli(50_000));
+    scene.view.capacity_heard_at = None;
+    assert_eq!(scene.decide().decisions[&key("llm")].grant, 5);
+}
+
+#[test]
+fn nothing_grows_when_evaluation_has_stopped() {
+    let scene = scene();
+    let snapshot = scene.decide();
+    let late = scene.clone().later(30);
+    let answer = late.ask(&snapshot, "inference_queue_length", "").unwrap();
+    assert_eq!((answer.value, answer.labels["quality"].as_str()), (Milli(50_000), "lastKnownGood"));
+    let refusal = scene.later(121).ask(&snapshot, "inference_queue_length", "").unwrap_err();
+    assert_eq!(refusal.reason, Reason::Stale);
+}
+
+#[test]
+fn the_last_known_good_value_does_not_raise_replicas() {
+    let scene = scene().quality(Quality::LastKnownGood);
+    let snapshot = scene.decide();
+    assert_eq!(scene.ask(&snapshot, "inference_queue_length", "").unwrap().value, Milli(50_000));
+    let pods = textbook(&[pods("inference_queue_length", &average("10"))]).quality(Quality::LastKnownGood);
+    let served = pods.ask_pods(&pods.decide(), "inference_queue_length", "app=llm").unwrap();
+    assert!(served.iter().all(|pod| pod.value == Milli(10_000)));
+}
+
+#[test]
+fn a_missing_sample_counts_as_the_mean_and_too_many_are_an_error() {
+    let mut scene = scene();
+    scene.signals.pods.get_mut("queueLength").unwrap().remove(&key("llm-0"));
+    let snapshot = scene.decide();
+    let demand = &snapshot.decisions[&key("llm")].demands[0];
+    assert_eq!((demand.raw, demand.imputed), (Some(Milli(150_000)), 1));
+    scene.signals.pods.get_mut("queueLength").unwrap().remove(&key("llm-1"));
+    let health = SourceHealth { error: Some("connection refused".to_owned()), ..SourceHealth::default() };
+    scene.signals.sources.insert("pods".to_owned(), health);
+    let snapshot = scene.decide();
+    let refusal = scene.ask(&snapshot, "inference_queue_length", "").unwrap_err();
+    assert_eq!(refusal.reason, Reason::SourceDown);
+    for part in ["inference_queue_length", "3 of 5 ready pods", "pods fails: connection refused"] {
+        assert!(refusal.message.contains(part), "{refusal}");
+    }
+    let decision = &snapshot.decisions[&key("llm")];
+    assert_eq!((decision.demand, decision.limiting_factor), (None, LimitingFactor::StaleSignal));
+}
+
+#[test]
+fn without_any_sample_there_is_no_value_and_never_a_zero() {
+    let mut scene = scene();
+    scene.signals.pods.clear();
+    let refusal = scene.ask(&scene.decide(), "inference_queue_length", "").unwrap_err();
+    assert_eq!(refusal.reason, Reason::NoData);
+    let pods = Scene { signals: scene.signals.clone(), ..textbook(&[pods("inference_queue_length", &average("10"))]) };
+    assert!(pods.ask_pods(&pods.decide(), "inference_queue_length", "app=llm").is_err());
+}
+
+#[test]
+fn where_a_node_autoscaler_works_the_default_is_to_observe() {
+    let mut scene = scene();
+    scene.view.node_autoscaler = Some("ConfigMap kube-system/cluster-autoscaler-status".to_owned());
+    let mode = scene.decide().decisions[&key("llm")].mode.clone();
+    assert!(mode.value == Mode::Observe && mode.by.contains("cluster-autoscaler-status"), "{mode:?}");
+    let told = scene.annotated("llm", "plimsoll.dev/mode", "Enforce").decide();
+    assert_eq!(told.decisions[&key("llm")].mode.value, Mode::Enforce);
+}
+
+#[test]
+fn metrics_of_others_are_said_to_escape_the_cap() {
+    let cpu = json!({ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 70 } } });
+    let scene = textbook(&[external("inference_queue_length", &average("10")), cpu]);
+    let snapshot = scene.decide();
+    let notes = &snapshot.decisions[&key("llm")].notes;
+    assert!(notes.iter().any(|note| note.code == "CapBypassed" && note.message.contains("Resource cpu")), "{notes:?}");
+}
+
+#[test]
+fn a_minimum_above_what_fits_is_said() {
+    let mut scene = scene();
+    scene.view.hpas.get_mut(&key("llm")).unwrap().spec.min_replicas = Some(9);
+    let snapshot = scene.decide();
+    assert_eq!(snapshot.decisions[&key("llm")].notes[0].code, "MinReplicasAboveCeiling");
+}
+
+#[test]
+fn a_template_that_is_not_modelled_is_frozen_at_what_is_bound() {
+    let mut scene = scene();
+    scene.view.namespaces.get_mut("ml").unwrap().resource_quotas.push("team".to_owned());
+    let decision = &scene.decide().decisions[&key("llm")];
+    assert_eq!((decision.grant, decision.cap), (5, 5));
+}
