@@ -8,6 +8,8 @@ use crate::{api::args, config, serve, status, telemetry};
 
 /// Arguments of `plimsoll serve`.
 #[derive(Debug, clap::Args)]
+// clap names a group after its type, and the flattened ones below are called `Args` too.
+#[group(id = "serve")]
 pub struct Args {
     /// Configuration file (YAML). A change of it is in force within seconds; a bad one is refused with its line.
     #[arg(long, env = "PLIMSOLL_CONFIG")]

@@ -63,6 +63,8 @@ impl Adapter {
             file("config", config),
             format!("--status-port={status_port}"),
             "--log-format=json".into(),
+            // No endpoints have to leave a Service here.
+            "--shutdown-delay-duration=0".into(),
         ];
         let process = Process::spawn("plimsoll", &tools::plimsoll()?, &arguments, &plane.logs(), Ending::Term)?;
         let mut adapter = Self { process, port, status_port, authority: plane.pki.cluster.certificate().to_owned() };
@@ -74,18 +76,18 @@ impl Adapter {
     }
 
     async fn wait_ready(&mut self) -> Result<()> {
-        let client = self.client(None)?;
+        let (client, url) = (self.client(None)?, self.url("/readyz"));
         let ready = wait::until("the adapter's /readyz", START, async || {
-            let answer = client.get(self.url("/readyz")).send().await?;
+            let answer = client.get(&url).send().await?;
             let status = answer.status();
             let text = answer.text().await?;
             Ok(if status.is_success() { Ok(()) } else { Err((status, text)) })
         });
-        if let Err(error) = ready.await {
-            self.process.check()?;
-            return Err(error.context(self.process.tail(30)));
-        }
-        Ok(())
+        let result = tokio::select! { // either arm may be dropped: both only look
+            result = ready => result,
+            error = self.process.ended() => return Err(error),
+        };
+        result.with_context(|| self.process.tail(30))
     }
 
     async fn wait_available(&self, plane: &ControlPlane) -> Result<()> {

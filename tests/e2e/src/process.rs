@@ -10,9 +10,10 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
 /// `$0` is the signal that asks the child to end; after 5 s of it, KILL. The status of the child is passed on.
 const WATCHDOG: &str = r#"
@@ -78,6 +79,16 @@ impl Process {
             bail!("{} ended ({status}):\n{}", self.name, self.tail(20));
         }
         Ok(())
+    }
+
+    /// Resolves when it has ended, which nobody asked it to.
+    pub async fn ended(&mut self) -> Error {
+        loop {
+            if let Err(error) = self.check() {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// The last lines of its log.

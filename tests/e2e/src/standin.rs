@@ -138,6 +138,12 @@ impl StandIn {
         self.load().queue * lock(&self.shared.fleet).part()
     }
 
+    /// How many replicas share the load, once all Ready ones do; none while load is moving.
+    #[must_use]
+    pub fn settled(&self) -> Option<usize> {
+        lock(&self.shared.fleet).settled()
+    }
+
     /// The addresses that answer now, for a Prometheus that is told its targets.
     #[must_use]
     pub fn targets(&self) -> Vec<Target> {

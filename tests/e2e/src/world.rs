@@ -126,10 +126,20 @@ impl<'a> World<'a> {
         merge::<Node>(&Api::all(self.client()), node, &json!({"metadata": {"labels": {key: null}}})).await
     }
 
-    /// Creates the Deployment and waits until as many of its pods are Ready.
+    /// Creates the Deployment and waits until `ready` of its pods are Ready and share the load.
     pub async fn deploy(&self, inference: &Inference, ready: usize) -> Result<()> {
         create::<Deployment>(&Api::namespaced(self.client(), &self.name), &inference.deployment()?).await?;
-        self.wait_pods(&format!("{ready} Ready pods"), |pods| pods.ready == ready).await
+        self.wait_pods(&format!("{ready} Ready pods"), |pods| pods.ready == ready).await?;
+        self.wait_settled(ready).await
+    }
+
+    /// Waits until `replicas` replicas share the whole load.
+    pub async fn wait_settled(&self, replicas: usize) -> Result<()> {
+        wait::until(&format!("{}: {replicas} replicas to share the load", self.name), SOON, async || {
+            let settled = self.standin.settled();
+            Ok(if settled == Some(replicas) { Ok(()) } else { Err(settled) })
+        })
+        .await
     }
 
     /// Waits until the pods are as `holds` wants them.
@@ -157,12 +167,6 @@ impl<'a> World<'a> {
     /// Creates the HPA.
     pub async fn autoscale(&self, autoscaler: &Autoscaler) -> Result<()> {
         create(&self.hpas(), &autoscaler.hpa()?).await
-    }
-
-    /// Ends autoscaling: the Deployment stays as it is.
-    pub async fn stop_autoscaling(&self) -> Result<()> {
-        self.hpas().delete(WORKLOAD, &DeleteParams::default()).await.context("deleting the HPA")?;
-        Ok(())
     }
 
     /// Sets the annotation `plimsoll.dev/mode` of the HPA.
@@ -193,11 +197,20 @@ impl<'a> World<'a> {
         .await
     }
 
-    /// Waits until an External metric of this namespace is served without an error.
-    pub async fn wait_served(&self, metric: &str) -> Result<Value> {
-        let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{}/{metric}", self.name);
+    /// An External metric of this namespace, as soon as it is served without an error.
+    pub async fn external(&self, metric: &str) -> Result<Value> {
+        self.served(&format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{}/{metric}", self.name)).await
+    }
+
+    /// A metric of each of the workload's pods.
+    pub async fn of_pods(&self, metric: &str) -> Result<Value> {
+        let pods = format!("/apis/custom.metrics.k8s.io/v1beta2/namespaces/{}/pods/*/{metric}", self.name);
+        self.served(&format!("{pods}?labelSelector=app%3D{WORKLOAD}")).await
+    }
+
+    async fn served(&self, path: &str) -> Result<Value> {
         wait::until(&format!("{path} to be served"), SOON, async || {
-            let request = http::Request::get(&path).body(Vec::new())?;
+            let request = http::Request::get(path).body(Vec::new())?;
             let list: Value = self.plane.client.request(request).await?;
             Ok::<Result<Value, ()>, _>(Ok(list))
         })

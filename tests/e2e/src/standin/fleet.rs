@@ -107,6 +107,13 @@ impl Fleet {
         1.0 / most.max(1) as f64
     }
 
+    /// How many replicas serve, if load has had the time to reach every Ready one.
+    pub(super) fn settled(&self) -> Option<usize> {
+        let count = self.members.values().filter(|member| member.serves()).count();
+        let steady = self.ready.back().is_some_and(|(since, ready)| *ready == count && since.elapsed() >= HANDOVER);
+        steady.then_some(count)
+    }
+
     pub(super) fn targets(&self) -> Vec<Target> {
         self.members.values().filter_map(|member| member.target.clone()).collect()
     }

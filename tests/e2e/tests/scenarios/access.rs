@@ -29,7 +29,7 @@ pub(crate) async fn forged_and_unentitled_requests_are_refused(cluster: &Cluster
     world.deploy(&Inference::new("access", 2), 2).await?;
     world.autoscale(&Autoscaler::queue_and_utilisation(2, 8)).await?;
     world.wait_metrics(SOON).await?;
-    let path = "/apis/external.metrics.k8s.io/v1beta1/namespaces/access/inference_queue_length";
+    let path = "/apis/external.metrics.k8s.io/v1beta1/namespaces/access/dcgm_gpu_utilization";
 
     for attempt in attempts(cluster)? {
         let status = send(cluster, &attempt, path).await?;

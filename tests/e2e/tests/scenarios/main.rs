@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     let scenarios = vec![
         scenario!(accident::observed_it_happens_and_enforced_it_is_healed),
         scenario!(accident::enforced_from_the_start_it_never_happens),
-        scenario!(textbook::behaviour_policies_are_respected),
+        scenario!(textbook::a_policy_for_shrinking_is_respected),
+        scenario!(textbook::a_policy_for_growth_is_respected),
         scenario!(textbook::a_spike_of_forty_times_is_served_and_left_again),
         scenario!(textbook::two_metrics_scale_up_and_down_with_load),
         scenario!(textbook::a_capacity_guard_beside_them_changes_nothing),

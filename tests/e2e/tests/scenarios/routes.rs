@@ -63,7 +63,7 @@ fn routes(namespace: &str) -> Vec<(String, Answer)> {
         routes.push((format!("/apis/{version}"), Answer::Kind("APIResourceList")));
         routes.push((format!("/openapi/v3/apis/{version}"), Answer::OpenApi));
     }
-    for metric in ["inference_queue_length", "dcgm_gpu_utilization", "gpu_nodes_available"] {
+    for metric in ["dcgm_gpu_utilization", "gpu_nodes_available"] {
         let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{metric}");
         routes.push((path, Answer::Items("ExternalMetricValueList")));
     }
@@ -81,7 +81,7 @@ async fn refuses(cluster: &Cluster, world: &World<'_>) -> Result<()> {
     let base = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{}", world.namespace());
     for (path, expected) in [
         (format!("{base}/no_such_metric"), "NotFound"),
-        (format!("{base}/inference_queue_length?labelSelector=a%20b%20c"), "BadRequest"),
+        (format!("{base}/dcgm_gpu_utilization?labelSelector=a%20b%20c"), "BadRequest"),
     ] {
         let answer = cluster.plane.kubectl(&["get", "--raw", &path]).await;
         let error = answer.err().with_context(|| format!("{path} was answered"))?.to_string();

@@ -30,8 +30,8 @@ pub(crate) async fn killed_sources_move_nothing_and_are_named(cluster: &Cluster,
         let condition = world.condition("ScalingActive").await?;
         let message = condition.as_ref().and_then(|condition| condition.message.clone()).unwrap_or_default();
         let inactive = condition.as_ref().is_some_and(|condition| condition.status == "False");
-        // A person can act on it: which metric, which workload, since when.
-        let ours = message.contains("silent/llm") && (message.contains("ago") || message.contains("old"));
+        // A person can act on it: which metric of which workload, and what its sources say.
+        let ours = message.contains("silent/deployment/llm is unknown") && message.contains("connection refused");
         Ok(if inactive && ours { Ok(message) } else { Err(condition) })
     })
     .await?;

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use plimsoll_e2e::{
     World,
     standin::Load,
     suite::{Cluster, Report},
     trajectory::{Mark, Step},
+    wait,
     workload::{Autoscaler, Inference},
 };
 use serde_json::{Value, json};
@@ -36,8 +37,7 @@ pub(crate) async fn up_and_down(world: &World<'_>, inference: &Inference, report
     world.standin.set_load(Load::for_replicas(7));
     world.wait_replicas(7, SCALING).await?;
     world.wait_pods("7 Ready pods", |pods| pods.ready == 7).await?;
-    // The sum over the pods, not their average: an HPA divides an External value by the replicas.
-    wait_sum(world, "dcgm_gpu_utilization", 490.0).await?;
+    wait_utilisation(world, 490.0).await?;
 
     world.standin.set_load(Load::for_replicas(3));
     world.wait_replicas(3, SCALING).await?;
@@ -48,13 +48,16 @@ pub(crate) async fn up_and_down(world: &World<'_>, inference: &Inference, report
     world.ensure(most == 7, &format!("it went up to {most} for a load that needs 7")).await
 }
 
-/// Waits until the External metric's values add up to `sum`.
-async fn wait_sum(world: &World<'_>, metric: &str, sum: f64) -> Result<()> {
-    plimsoll_e2e::wait::until(&format!("{metric} to add up to {sum}"), SCALING, async || {
-        let list = world.wait_served(metric).await?;
-        let items = list["items"].as_array().context("a list has items")?;
-        let served: f64 = items.iter().filter_map(value_of).sum();
-        Ok(if (served - sum).abs() < 0.01 { Ok(()) } else { Err(list) })
+/// The values of a list, added up.
+fn sum(list: &Value) -> f64 {
+    list["items"].as_array().map_or(0.0, |items| items.iter().filter_map(value_of).sum())
+}
+
+/// The sum over the pods, not their average: an HPA divides an External value by the replicas.
+async fn wait_utilisation(world: &World<'_>, percents: f64) -> Result<()> {
+    wait::until(&format!("dcgm_gpu_utilization to be {percents}"), SCALING, async || {
+        let list = world.external("dcgm_gpu_utilization").await?;
+        Ok(if (sum(&list) - percents).abs() < 0.5 { Ok(()) } else { Err(list) })
     })
     .await
 }
@@ -79,7 +82,7 @@ pub(crate) async fn a_capacity_guard_beside_them_changes_nothing(cluster: &Clust
     let began = world.trajectory.mark();
 
     // Served raw, 14 free GPUs would propose 28 replicas at once, and 50 soon.
-    let guard = world.wait_served("gpu_nodes_available").await?;
+    let guard = world.external("gpu_nodes_available").await?;
     world.ensure(guard["items"][0]["value"] == "0", &format!("the guard has a vote: {guard}")).await?;
     report.line(format!("gpu_nodes_available is served as {}", guard["items"][0]));
 
@@ -108,6 +111,18 @@ pub(crate) async fn a_spike_of_forty_times_is_served_and_left_again(cluster: &Cl
     world.wait_replicas(47, SCALING).await?;
     world.wait_pods("47 Ready pods", |pods| pods.ready == 47).await?;
     let up = world.trajectory.since(spike);
+    // The whole load has arrived: from here on the HPA recommends 47 by itself.
+    world.wait_settled(47).await?;
+    wait::until("468 waiting requests to be served", SCALING, async || {
+        let list = world.of_pods("inference_queue_length").await?;
+        Ok(if (sum(&list) - 468.0).abs() < 0.5 { Ok(()) } else { Err(list) })
+    })
+    .await?;
+    wait::stays("47 replicas under the spike", Duration::from_secs(4), || match world.trajectory.replicas() {
+        47 => Ok(()),
+        other => Err(other),
+    })
+    .await?;
     report.line(format!("up: {}; all Ready after {:.1} s", world.trajectory.path(spike), up.as_secs_f64()));
     let most = world.trajectory.most_replicas(spike);
     world.ensure(most == 47, &format!("it went up to {most}")).await?;
@@ -123,34 +138,50 @@ pub(crate) async fn a_spike_of_forty_times_is_served_and_left_again(cluster: &Cl
     world.remove().await
 }
 
-pub(crate) async fn behaviour_policies_are_respected(cluster: &Cluster, report: &Report) -> Result<()> {
-    let world = World::create(&cluster.plane, "behaviour").await?;
-    world.add_nodes(3, 8).await?;
-    world.standin.set_load(Load::for_replicas(2));
-    world.deploy(&Inference::new("behaviour", 2), 2).await?;
-    let percent = |value, period| json!({"type": "Percent", "value": value, "periodSeconds": period});
+fn percent(value: u32, period: u32) -> Value {
+    json!({"type": "Percent", "value": value, "periodSeconds": period})
+}
+
+pub(crate) async fn a_policy_for_growth_is_respected(cluster: &Cluster, report: &Report) -> Result<()> {
     let behavior = json!({
         "scaleUp": {"policies": [percent(100, 15), {"type": "Pods", "value": 4, "periodSeconds": 15}]},
-        // Longer than load takes to reach new replicas, so that the dip in between scales nothing down.
-        "scaleDown": {"stabilizationWindowSeconds": 5, "policies": [percent(50, 60)]},
+        "scaleDown": {"stabilizationWindowSeconds": 10},
     });
-    world.autoscale(&Autoscaler::queue_and_utilisation(1, 50).behavior(behavior)).await?;
-    world.wait_metrics(SCALING).await?;
-
+    let world = behaving(cluster, "growth", 2, behavior).await?;
     let began = world.trajectory.mark();
     world.standin.set_load(Load::for_replicas(20));
-    world.wait_replicas(20, SCALING).await?;
-    let risen = world.trajectory.mark();
+    world.wait_replicas(20, 2 * SCALING).await?;
+    report.line(world.trajectory.path(began));
+    // 2 s less than the period: the controller's clock and ours note a change at different moments.
+    let fast = breach(&world, began, Duration::from_secs(13), |base, now| now <= (2 * base).max(base + 4));
+    world.ensure(fast.is_none(), &format!("faster than 100 % or 4 pods in 15 s: {fast:?}")).await?;
+    world.remove().await
+}
+
+pub(crate) async fn a_policy_for_shrinking_is_respected(cluster: &Cluster, report: &Report) -> Result<()> {
+    let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 0, "policies": [percent(50, 60)]}});
+    let world = behaving(cluster, "shrinking", 20, behavior).await?;
+    let began = world.trajectory.mark();
     world.standin.set_load(Load::for_replicas(2));
     world.wait_replicas(5, 2 * SCALING).await?;
     report.line(world.trajectory.path(began));
-
-    // 2 s less than the period: the controller's clock and ours note a change at different moments.
-    let rise = breach(&world, began, Duration::from_secs(13), |base, now| now <= (2 * base).max(base + 4));
-    world.ensure(rise.is_none(), &format!("faster up than 100 % or 4 pods in 15 s: {rise:?}")).await?;
-    let fall = breach(&world, risen, Duration::from_secs(58), |base, now| now >= base / 2);
-    world.ensure(fall.is_none(), &format!("faster down than 50 % in 60 s: {fall:?}")).await?;
+    let fast = breach(&world, began, Duration::from_secs(58), |base, now| now >= base / 2);
+    world.ensure(fast.is_none(), &format!("faster than 50 % in 60 s: {fast:?}")).await?;
     world.remove().await
+}
+
+/// A world with room for 24 replicas, at rest with `replicas`.
+async fn behaving<'a>(cluster: &'a Cluster, name: &str, replicas: u32, behavior: Value) -> Result<World<'a>> {
+    let world = World::create(&cluster.plane, name).await?;
+    world.add_nodes(3, 8).await?;
+    world.standin.set_load(Load::for_replicas(replicas));
+    world.deploy(&Inference::new(name, replicas), replicas as usize).await?;
+    world.autoscale(&Autoscaler::queue_and_utilisation(1, 50).behavior(behavior)).await?;
+    world.wait_metrics(SCALING).await?;
+    wait_utilisation(&world, 70.0 * f64::from(replicas)).await?;
+    let now = world.trajectory.replicas();
+    world.ensure(now == i32::try_from(replicas)?, &format!("not at rest: {now} replicas")).await?;
+    Ok(world)
 }
 
 /// The first step since `mark` that `allowed` refuses, given what was in force `period` before it.
