@@ -22,6 +22,8 @@ pub struct Placer<'v> {
     inventory: Inventory<'v>,
     known: HashMap<Key, usize>,
     shapes: Vec<Shape>,
+    /// Answers since the last placement, by shape, priority and whether it preempts.
+    answers: HashMap<(usize, Option<i32>, bool), Answer>,
 }
 
 #[derive(Debug)]
@@ -41,13 +43,16 @@ impl<'v> Placer<'v> {
     /// A scratch copy of an inventory.
     #[must_use]
     pub fn new(inventory: Inventory<'v>) -> Self {
-        Self { inventory, known: HashMap::new(), shapes: Vec::new() }
+        Self { inventory, known: HashMap::new(), shapes: Vec::new(), answers: HashMap::new() }
     }
 
     /// How many further replicas fit after what was placed.
-    #[must_use]
-    pub fn fits(&self, template: &Template) -> Answer {
-        self.inventory.fits(template)
+    pub fn fits(&mut self, template: &Template) -> Answer {
+        if self.inventory.has_nominated() || !self.is_modelled(template) {
+            return self.inventory.fits(template);
+        }
+        let key = (self.shape(template), template.priority, template.preempts);
+        self.answers.entry(key).or_insert_with(|| self.inventory.fits(template)).clone()
     }
 
     /// Whether everything that decides about the template is modelled.
@@ -58,6 +63,7 @@ impl<'v> Placer<'v> {
 
     /// Places one replica where [`Inventory::place`] would, as far as what is modelled decides.
     pub fn place(&mut self, template: &Template) -> Option<usize> {
+        self.answers.clear();
         if self.inventory.has_nominated() {
             return self.inventory.place(template);
         }

@@ -73,14 +73,10 @@ pub(super) fn divide<'v>(
 ) -> Division<'v> {
     let inventory = Inventory::of(view, policy);
     let free_gpus = inventory.total_free_gpus();
-    let alone = |applicant: &Applicant| match &applicant.template {
-        Some(template) if fresh => inventory.fits(template),
-        Some(_) => Answer { limiting_factor: LimitingFactor::StaleCapacity, ..Answer::default() },
-        None => Answer { limiting_factor: LimitingFactor::Unmodelled, ..Answer::default() },
-    };
-    let mut shares: Vec<_> =
-        applicants.iter().map(|(key, applicant)| Share::new(key, applicant, alone(applicant), policy)).collect();
     let mut table = Table { scratch: Placer::new(inventory), placements: 0 };
+    let share =
+        |(key, applicant): (&&'v WorkloadKey, _)| Share::new(key, applicant, table.alone(applicant, fresh), policy);
+    let mut shares: Vec<_> = applicants.iter().map(share).collect();
     table.seat_pending(view, census, &mut shares);
     table.raise_all(&mut shares, Share::asked, |share| Reverse((share.applicant.priority, 0)));
     // What was promised fitted together: the largest first, so that it does again.
@@ -139,6 +135,15 @@ struct Table<'v> {
 }
 
 impl Table<'_> {
+    /// What would fit, were the workload alone; asked before anything is placed.
+    fn alone(&mut self, applicant: &Applicant, fresh: bool) -> Answer {
+        match &applicant.template {
+            Some(template) if fresh => self.scratch.fits(template),
+            Some(_) => Answer { limiting_factor: LimitingFactor::StaleCapacity, ..Answer::default() },
+            None => Answer { limiting_factor: LimitingFactor::Unmodelled, ..Answer::default() },
+        }
+    }
+
     /// Gives one replica, if the ceiling allows it and it can be placed.
     fn give(&mut self, share: &mut Share<'_, '_>) -> bool {
         let Some(template) = share.applicant.template.as_ref().filter(|_| share.grant < share.ceiling) else {
@@ -210,7 +215,7 @@ impl Table<'_> {
         }
     }
 
-    fn allot(&self, share: Share<'_, '_>) -> Allotment {
+    fn allot(&mut self, share: Share<'_, '_>) -> Allotment {
         let unmet = share.grant < share.applicant.want;
         let others = share.grant < share.ceiling && share.alone.fits.class != Class::Unknown;
         let then = match &share.applicant.template {
