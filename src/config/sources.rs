@@ -61,6 +61,10 @@ pub struct Limits {
     pub targets: usize,
 }
 
+/// Where exporters are installed by NVIDIA's operator, by the exporter's own chart, and by hand.
+const ADMINISTRATORS: [&str; 6] =
+    ["gpu-operator", "nvidia-gpu-operator", "dcgm-exporter", "nvidia-dcgm", "monitoring", "kube-system"];
+
 /// `dcgm`: where DCGM exporters are.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -69,7 +73,8 @@ pub struct Dcgm {
     pub discover: bool,
     /// Pods that one of these selects are exporters.
     pub selectors: Vec<LabelSelectorText>,
-    /// Namespaces that are searched; none means all.
+    /// Namespaces whose exporters are believed; `*` means all. An exporter speaks of the pods of others, so where
+    /// tenants may label their own pods, it must not be one of theirs.
     pub namespaces: Vec<String>,
     /// Port; without it the port named `portName` is taken, then 9400.
     pub port: Option<u16>,
@@ -158,6 +163,16 @@ pub struct PrometheusQuery {
     pub namespace_label: String,
 }
 
+// === impl Dcgm ===
+
+impl Dcgm {
+    /// Whether an exporter in that namespace is believed.
+    #[must_use]
+    pub fn trusts(&self, namespace: &str) -> bool {
+        self.namespaces.iter().any(|trusted| trusted == "*" || trusted == namespace)
+    }
+}
+
 // === defaults ===
 
 impl Default for Scrape {
@@ -187,7 +202,7 @@ impl Default for Dcgm {
         Self {
             discover: true,
             selectors: selectors.iter().filter_map(|text| LabelSelectorText::new(text).ok()).collect(),
-            namespaces: Vec::new(),
+            namespaces: ADMINISTRATORS.map(str::to_owned).to_vec(),
             port: None,
             port_name: "metrics".to_owned(),
             path: HttpPath::default(),

@@ -29,8 +29,8 @@ pub struct View {
     pub namespaces: BTreeMap<String, Namespace>,
     /// Value of each PriorityClass; the entry under the empty name is the global default, if there is one.
     pub priority_classes: BTreeMap<String, i32>,
-    /// Extended resources that a DeviceClass stands for, so that devices may satisfy them beyond node allocatable.
-    pub device_class_resources: BTreeSet<String>,
+    /// DeviceClasses by name.
+    pub device_classes: BTreeMap<String, DeviceClass>,
     /// Names of the PriorityClasses that claim to be the global default; the lowest value of them is it.
     pub global_default_classes: BTreeSet<String>,
     /// Evidence of a node autoscaler, e.g. `ConfigMap kube-system/cluster-autoscaler-status`.
@@ -52,9 +52,24 @@ pub struct Namespace {
     pub limit_ranges: Vec<String>,
 }
 
+/// What is read of a DeviceClass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceClass {
+    /// Name.
+    pub name: String,
+    /// The extended resource that it stands for, so that devices may satisfy it beyond node allocatable.
+    pub extended_resource_name: Option<String>,
+}
+
 // === impl View ===
 
 impl View {
+    /// Whether a DeviceClass stands for an extended resource.
+    #[must_use]
+    pub fn is_device_class_resource(&self, resource: &str) -> bool {
+        self.device_classes.values().any(|class| class.extended_resource_name.as_deref() == Some(resource))
+    }
+
     /// The pods of a workload: those in its namespace that its selector matches.
     ///
     /// A workload whose selector is empty has none: an empty scale selector means that nothing is known.
@@ -94,6 +109,8 @@ pub enum Change {
     LimitRange(Delta<ObjectKey, ObjectKey>),
     /// PriorityClasses: name and value, and whether it is the global default.
     PriorityClass(Delta<(String, i32, bool), String>),
+    /// DeviceClasses.
+    DeviceClass(Delta<DeviceClass, String>),
     /// Evidence of a node autoscaler, or none.
     NodeAutoscaler(Option<String>),
 }

@@ -38,6 +38,8 @@ pub enum Feed {
     LimitRanges,
     /// PriorityClasses.
     PriorityClasses,
+    /// DeviceClasses; not required, since a cluster may not have the kind.
+    DeviceClasses,
     /// Whether there is a node autoscaler.
     NodeAutoscaler,
     /// Scale targets of any other kind, polled.
@@ -98,6 +100,7 @@ impl Feed {
             Self::ResourceQuotas => "resourcequotas",
             Self::LimitRanges => "limitranges",
             Self::PriorityClasses => "priorityclasses",
+            Self::DeviceClasses => "deviceclasses",
             Self::NodeAutoscaler => "nodeautoscaler",
             Self::Scales => "scales",
         }

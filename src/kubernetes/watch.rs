@@ -118,6 +118,7 @@ fn start(context: &Context) -> JoinSet<Result<(), Error>> {
     watch(&mut feeds, context, kind::Named { feed: Feed::ResourceQuotas });
     watch(&mut feeds, context, kind::Named { feed: Feed::LimitRanges });
     watch(&mut feeds, context, kind::PriorityClasses);
+    watch(&mut feeds, context, kind::DeviceClasses);
     feeds.spawn(autoscaler::run(context.clone()));
     feeds.spawn(scale::run(context.clone(), polled));
     feeds

@@ -61,6 +61,10 @@ pub fn targets(view: &View, settings: &SourceSettings) -> Discovery {
         let node = (!pod.spec.node_name.is_empty()).then(|| pod.spec.node_name.clone());
         let subject = profile::Target::Exporter { pod: Some(key.clone()), node };
         let source = SourceName::from(format!("exporter/{key}"));
+        if !settings.dcgm.trusts(&key.namespace) {
+            keep(source, Err(format!("namespace {:?} is not in dcgm.namespaces", key.namespace)));
+            continue;
+        }
         keep(source.clone(), target(source, pod, subject, &exporter_endpoint(pod, &settings.dcgm), loopback));
     }
     let workloads = scaled(view);
@@ -96,10 +100,9 @@ fn is_up(pod: &Pod) -> bool {
 }
 
 fn exporters<'a>(view: &'a View, dcgm: &'a Dcgm) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> {
-    let chosen = |key: &ObjectKey| dcgm.namespaces.is_empty() || dcgm.namespaces.contains(&key.namespace);
     view.pods
         .iter()
-        .filter(move |(key, pod)| dcgm.discover && is_up(pod) && chosen(key))
+        .filter(|(_, pod)| dcgm.discover && is_up(pod))
         .filter(|(_, pod)| dcgm.selectors.iter().any(|selector| selector.selector().matches(&pod.metadata.labels)))
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
-    cluster::{Namespace, View},
+    cluster::{DeviceClass, Namespace, View},
     object::{Node, Pod, meta::StringMap},
 };
 use serde::de::DeserializeOwned;
@@ -81,7 +81,9 @@ impl Objects {
             }
             ("" | "scheduling.k8s.io", "PriorityClass") => self.priority_class(source, &object)?,
             ("" | "resource.k8s.io", "DeviceClass") => {
-                self.view.device_class_resources.extend(text(&object, "/spec/extendedResourceName"));
+                let name = name(source, kind, &object)?;
+                let extended_resource_name = text(&object, "/spec/extendedResourceName");
+                self.view.device_classes.insert(name.clone(), DeviceClass { name, extended_resource_name });
             }
             (_, "") => bail!("{source}: an object has no kind; give lists as `kubectl get … -o json` prints them"),
             _ => *self.ignored.entry(kind.to_owned()).or_default() += 1,

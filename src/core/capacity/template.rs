@@ -174,7 +174,7 @@ fn of_devices(spec: &PodSpec, view: &View) -> Vec<Reason> {
         reasons.push(Reason::new("resourceClaims", message, LimitingFactor::Unmodelled));
     }
     for (name, _) in requests::of_spec(spec) {
-        if view.device_class_resources.contains(name) || name.starts_with("deviceclass.resource.kubernetes.io/") {
+        if view.is_device_class_resource(name) || name.starts_with("deviceclass.resource.kubernetes.io/") {
             let message = format!("a DeviceClass stands for {name}, so devices may satisfy it beyond node allocatable");
             reasons.push(Reason::new("deviceClass", message, LimitingFactor::Gpu));
         }

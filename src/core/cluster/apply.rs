@@ -50,6 +50,7 @@ impl View {
             Change::ResourceQuota(delta) => self.apply_names(delta, |namespace| &mut namespace.resource_quotas),
             Change::LimitRange(delta) => self.apply_names(delta, |namespace| &mut namespace.limit_ranges),
             Change::PriorityClass(delta) => self.apply_priority_class(delta),
+            Change::DeviceClass(delta) => apply(&mut self.device_classes, delta, |class| class.name.clone(), compare),
             Change::NodeAutoscaler(evidence) => {
                 Effect::changed(mem::replace(&mut self.node_autoscaler, evidence.clone()) != evidence)
             }

@@ -163,6 +163,9 @@ fn exporters_are_found_by_label_with_their_node_and_by_url() {
     let subject =
         profile::Target::Exporter { pod: Some(ObjectKey::new("gpu", "dcgm-x")), node: Some("node-1".to_owned()) };
     assert_eq!(found.targets[0].subject, subject);
+    let reason = r#"namespace "tenant" is not in dcgm.namespaces"#.to_owned();
+    assert_eq!(found.refused, BTreeMap::from([(SourceName::from("exporter/tenant/dcgm-z"), reason)]));
+    assert_eq!(targets(&view, &settings(r#"dcgm: {namespaces: ["*"]}"#)).targets.len(), 3);
     assert!(targets(&view, &settings("dcgm: {discover: false}")).targets.is_empty());
 }
 

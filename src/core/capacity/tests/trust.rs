@@ -1,13 +1,11 @@
 //! When an answer must not claim to be exact.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
     capacity::{Class, Fits, LimitingFactor},
-    cluster::Namespace,
+    cluster::{DeviceClass, Namespace},
 };
 
 fn codes(view: &View, more: Value) -> Vec<&'static str> {
@@ -75,7 +73,9 @@ fn a_quota_or_limit_range_in_the_namespace_is_unknown_there_only() {
 #[test]
 fn a_resource_that_a_device_class_stands_for_is_unknown() {
     let mut view = mk_view([mk_node("a", 8)], []);
-    view.device_class_resources = BTreeSet::from(["nvidia.com/gpu".to_owned()]);
+    let extended_resource_name = Some("nvidia.com/gpu".to_owned());
+    let class = DeviceClass { name: "gpu.nvidia.com".to_owned(), extended_resource_name };
+    view.device_classes.insert(class.name.clone(), class);
     assert_eq!(codes(&view, json!({})), ["deviceClass"]);
 }
 
