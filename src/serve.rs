@@ -109,7 +109,7 @@ fn load(path: Option<&PathBuf>) -> anyhow::Result<Configuration> {
 /// The watches, the sources and the loop between them.
 fn evaluation(tasks: &mut Tasks, parts: &Parts, registry: &mut Registry) {
     let shutdown = tasks.shutdown();
-    let (changed, changes) = mpsc::channel(CHANGES);
+    let (noticed, changes) = mpsc::channel(CHANGES);
     let (told, sources) = mpsc::channel(RESULTS);
     let (targets, scraped) = watch::channel(Arc::default());
     let (needs, queried) = watch::channel(Arc::default());
@@ -122,7 +122,7 @@ fn evaluation(tasks: &mut Tasks, parts: &Parts, registry: &mut Registry) {
 
     let settings = kubernetes::watch::Settings::default();
     let watches = Arc::clone(&parts.watches);
-    let watch = kubernetes::watch::run(parts.client.clone(), settings, changed, watches, shutdown.clone());
+    let watch = kubernetes::watch::run(parts.client.clone(), settings, noticed, watches, shutdown.clone());
     tasks.critical("watches", watch);
 
     let feeds = feeds::Feeds { targets: scraped, needs: queried, results: told };

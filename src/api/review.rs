@@ -24,6 +24,9 @@ const CAPACITY: u64 = 8_192;
 /// Reviews in flight at once; kube-apiserver's own queue for us is not longer.
 const IN_FLIGHT: usize = 64;
 
+/// Requests that may wait for a review at once: an invented token per request must not fill the memory.
+const WAITING: usize = 4_096;
+
 /// Digest of a question.
 pub(crate) type Key = [u8; 32];
 
@@ -102,6 +105,10 @@ impl<V: Clone + Send + Sync + 'static> Reviews<V> {
                 self.refresh(key, Arc::clone(&entry), ask());
             }
             return Ok(entry.value.clone());
+        }
+        if self.tasks.len() >= WAITING {
+            self.metrics.review(self.kind, "shed");
+            return Err(Error::Failed("too many requests wait for reviews".to_owned()));
         }
         let this = self.clone();
         let answer = self.tasks.spawn(async move {

@@ -13,7 +13,7 @@ use super::{
     Configuration, Error,
     duration::GoDuration,
     file,
-    promql::{self, Query},
+    promql::Query,
     sources::{Limits, PrometheusQuery, PrometheusServer, SourceSettings},
     suggest::nearest,
 };
@@ -167,14 +167,12 @@ fn queries(queries: Vec<Spanned<file::Query>>) -> Checked<Vec<PrometheusQuery>> 
         if !seen.insert(query.signal.clone()) {
             return Err((at, format!("signal {:?} has two queries on one server", query.signal)));
         }
-        if !promql::is_label_name(&query.labels.pod) {
-            return Err((at, format!("labels.pod: {:?} is not a label name", query.labels.pod)));
-        }
+        let file::Labels { pod, namespace } = query.labels;
         checked.push(PrometheusQuery {
             signal: query.signal,
-            query: Query::new(&query.text, &query.labels.namespace).map_err(|error| (at, error.to_string()))?,
-            pod_label: query.labels.pod,
-            namespace_label: query.labels.namespace,
+            query: Query::new(&query.text, &namespace, &pod).map_err(|error| (at, error.to_string()))?,
+            pod_label: pod,
+            namespace_label: namespace,
         });
     }
     Ok(checked)

@@ -5,6 +5,8 @@
 //! (so text is bounded before it is parsed), and its own visitor skips the parameter of an aggregation (so the walk
 //! is written out here). What is printed is parsed again and compared before it may be used.
 
+use std::collections::BTreeSet;
+
 use promql_parser::{
     label::{MatchOp, Matcher},
     parser::{Expr, VectorSelector, parse},
@@ -24,6 +26,7 @@ const UNBOUND_FUNCTIONS: [&str; 1] = ["info"];
 pub struct Query {
     expression: Expr,
     namespace_label: String,
+    pod_label: String,
 }
 
 /// A query bound to a namespace.
@@ -31,7 +34,8 @@ pub struct Query {
 pub struct BoundQuery {
     /// The query.
     pub query: String,
-    /// Where the query is a plain selector: the query for the samples' own times.
+    /// The query for the time of the oldest sample behind each pod's value; none where every selector of the query
+    /// looks at another time on purpose.
     ///
     /// The time in the answer to an instant query is the time of evaluation, which hides for the five minutes of
     /// Prometheus' lookback that a target is dead.
@@ -72,19 +76,21 @@ pub enum QueryError {
 // === impl Query ===
 
 impl Query {
-    /// Checks a query; `namespace_label` is the label that carries the namespace in the series.
-    pub fn new(text: &str, namespace_label: &str) -> Result<Self, QueryError> {
+    /// Checks a query; the labels are those that carry the namespace and the pod in the series.
+    pub fn new(text: &str, namespace_label: &str, pod_label: &str) -> Result<Self, QueryError> {
         if text.len() > MAX_TEXT {
             return Err(QueryError::TooLong);
         }
         if structure(text) > MAX_STRUCTURE {
             return Err(QueryError::TooDeep);
         }
-        if !is_label_name(namespace_label) || namespace_label.starts_with("__") {
-            return Err(QueryError::Label(namespace_label.to_owned()));
+        for label in [namespace_label, pod_label] {
+            if !is_label_name(label) || label.starts_with("__") {
+                return Err(QueryError::Label(label.to_owned()));
+            }
         }
         let expression = parse(text).map_err(QueryError::Syntax)?;
-        let query = Self { expression, namespace_label: namespace_label.to_owned() };
+        let query = Self { expression, namespace_label: namespace_label.to_owned(), pod_label: pod_label.to_owned() };
         let mut selectors = 0;
         let mut copy = query.expression.clone();
         for_each_selector(&mut copy, &mut |selector| {
@@ -103,8 +109,34 @@ impl Query {
         let mut bound = self.expression.clone();
         for_each_selector(&mut bound, &mut |selector| self.bind(selector, namespace))?;
         let query = print_back(&bound)?;
-        let timestamps = is_plain(&bound).then(|| format!("timestamp({query})"));
+        let timestamps = self.timestamps(&mut bound, namespace)?;
         Ok(BoundQuery { query, timestamps })
+    }
+
+    /// For each pod the oldest time among all selectors of a bound query.
+    fn timestamps(&self, bound: &mut Expr, namespace: &str) -> Result<Option<String>, QueryError> {
+        let mut selectors = BTreeSet::new();
+        for_each_selector(bound, &mut |selector| {
+            if selector.offset.is_none() && selector.at.is_none() {
+                selectors.insert(selector.to_string());
+            }
+            Ok(())
+        })?;
+        // A label that differs keeps `or` from taking the times of two selectors for the same series.
+        let mark =
+            |(index, selector)| format!("label_replace(timestamp({selector}), \"plimsoll\", \"{index}\", \"\", \"\")");
+        let times: Vec<_> = selectors.iter().enumerate().map(mark).collect();
+        if times.is_empty() {
+            return Ok(None);
+        }
+        let text = format!("min by ({}) ({})", self.pod_label, times.join(" or "));
+        let mut parsed = parse(&text).map_err(QueryError::Unbindable)?;
+        let ours = Matcher::new(MatchOp::Equal, &self.namespace_label, namespace);
+        for_each_selector(&mut parsed, &mut |selector| {
+            let bound = selector.matchers.matchers.contains(&ours);
+            bound.then_some(()).ok_or_else(|| QueryError::Unbindable("its times cannot be asked for".to_owned()))
+        })?;
+        Ok(Some(text))
     }
 
     fn bind(&self, selector: &mut VectorSelector, namespace: &str) -> Result<(), QueryError> {
@@ -177,14 +209,6 @@ fn for_each_selector(
     }
 }
 
-fn is_plain(expression: &Expr) -> bool {
-    match expression {
-        Expr::VectorSelector(_) => true,
-        Expr::Paren(paren) => is_plain(&paren.expr),
-        _ => false,
-    }
-}
-
 /// Brackets and operators, in strings and comments too: those may be counted, but must never hide others.
 fn structure(text: &str) -> usize {
     let symbols = text.bytes().filter(|byte| b"([{+-*/%^=!<>".contains(byte)).count();
@@ -193,7 +217,7 @@ fn structure(text: &str) -> usize {
 }
 
 /// Whether a text is a label name of the classic alphabet.
-pub(super) fn is_label_name(text: &str) -> bool {
+fn is_label_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 128
         && !text.starts_with(|c: char| c.is_ascii_digit())
@@ -218,7 +242,7 @@ mod tests {
     }
 
     fn bound(text: &str, namespace: &str) -> Result<BoundQuery, QueryError> {
-        Query::new(text, "namespace")?.for_namespace(namespace)
+        Query::new(text, "namespace", "pod")?.for_namespace(namespace)
     }
 
     #[test]
@@ -238,9 +262,15 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_selector_is_also_asked_for_its_samples_times() {
-        assert_eq!(bound("(x)", "a").unwrap().timestamps.unwrap(), r#"timestamp((x{namespace="a"}))"#);
-        assert_eq!(bound("sum(x)", "a").unwrap().timestamps, None);
+    fn the_times_of_the_samples_behind_a_value_are_asked_for_too() {
+        let times = |text: &str| bound(text, "a").unwrap().timestamps;
+        let one = r#"min by (pod) (label_replace(timestamp(x{namespace="a"}), "plimsoll", "0", "", ""))"#;
+        assert_eq!(times("x").unwrap(), one);
+        assert_eq!(times("sum by (pod) (rate(x[1m])) + max by (pod) (x)").unwrap(), one);
+        let two = times("x / on (pod) y").unwrap();
+        assert!(two.contains(r#"timestamp(x{namespace="a"}), "plimsoll", "0""#), "{two}");
+        assert!(two.contains(r#" or label_replace(timestamp(y{namespace="a"}), "plimsoll", "1""#), "{two}");
+        assert_eq!(times("x offset 5m"), None);
     }
 
     #[test]
@@ -253,10 +283,10 @@ mod tests {
     #[test]
     fn what_cannot_be_bound_is_refused() {
         for text in ["vector(1)", "1", "time()", r#"{a="b" or c="d"}"#, "info(up)", "up{", "", "sum(", "\"x\""] {
-            assert!(Query::new(text, "namespace").is_err(), "{text}");
+            assert!(Query::new(text, "namespace", "pod").is_err(), "{text}");
         }
-        assert_eq!(Query::new("up", "na-me"), Err(QueryError::Label("na-me".to_owned())));
-        assert_eq!(Query::new("up", "__name__"), Err(QueryError::Label("__name__".to_owned())));
+        assert_eq!(Query::new("up", "na-me", "pod"), Err(QueryError::Label("na-me".to_owned())));
+        assert_eq!(Query::new("up", "__name__", "pod"), Err(QueryError::Label("__name__".to_owned())));
     }
 
     #[test]
@@ -266,9 +296,9 @@ mod tests {
         let minus = format!("{}x", "-".repeat(3000));
         let chain = format!("x{}", "+x".repeat(1000));
         for text in [&parens, &hidden, &minus, &chain] {
-            assert_eq!(Query::new(text, "namespace"), Err(QueryError::TooDeep));
+            assert_eq!(Query::new(text, "namespace", "pod"), Err(QueryError::TooDeep));
         }
-        assert_eq!(Query::new(&"x".repeat(MAX_TEXT + 1), "namespace"), Err(QueryError::TooLong));
+        assert_eq!(Query::new(&"x".repeat(MAX_TEXT + 1), "namespace", "pod"), Err(QueryError::TooLong));
     }
 
     #[test]
@@ -308,7 +338,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_selector_of_the_printed_query_carries_the_matcher(text in expression(), label in "[a-z]{3,9}") {
-            let query = Query::new(&text, &label).unwrap();
+            let query = Query::new(&text, &label, "pod").unwrap();
             let ours = Matcher::new(MatchOp::Equal, &label, "ns-1");
             let printed = query.for_namespace("ns-1").unwrap().query;
             let before = selectors(&text);
@@ -322,7 +352,7 @@ mod tests {
 
         #[test]
         fn no_namespace_can_break_out_of_the_matcher(namespace in "\\PC{1,20}|[\"\\\\{}\n,=]{1,8}") {
-            let query = Query::new("sum(x) / sum(y)", "namespace").unwrap();
+            let query = Query::new("sum(x) / sum(y)", "namespace", "pod").unwrap();
             if let Ok(bound) = query.for_namespace(&namespace) {
                 for matchers in selectors(&bound.query) {
                     let wanted = Matcher::new(MatchOp::Equal, "namespace", &namespace);
@@ -333,7 +363,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in "\\PC{0,200}|[a-z(){}\\[\\]\"'`=~!,.0-9 #\n-]{0,300}") {
-            let _: Result<Query, QueryError> = Query::new(&text, "namespace");
+            let _: Result<Query, QueryError> = Query::new(&text, "namespace", "pod");
         }
     }
 }

@@ -14,12 +14,14 @@ mod anti_affinity;
 mod explain;
 mod filters;
 mod inventory;
+mod placer;
 mod requests;
 mod template;
 
 use serde::Serialize;
 
 pub use inventory::Inventory;
+pub use placer::Placer;
 pub use template::{Reason, Template};
 
 /// How far an answer can be trusted.

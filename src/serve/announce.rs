@@ -32,14 +32,14 @@ pub(super) fn changes(previous: Option<&Snapshot>, snapshot: &Snapshot, view: &V
 
 fn findings(decision: &Decision) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(demand) = decision.demand.filter(|demand| *demand > decision.cap) {
+    if let Some(demand) = decision.demand.filter(|demand| *demand > decision.grant) {
         let would = if decision.mode.value == Mode::Observe { "would be " } else { "" };
         findings.push(Finding {
             reason: "CapacityClamped",
             warning: false,
             note: format!(
                 "demand for {demand} replicas {would}capped at {}: {} bound, {} fit, limited by {}",
-                decision.cap,
+                decision.grant,
                 decision.bound,
                 decision.fits.lo,
                 label(decision.limiting_factor)

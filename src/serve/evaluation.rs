@@ -17,7 +17,7 @@ use std::{
 use plimsoll_core::{
     cluster::{Change, View},
     decision::{self, Snapshot},
-    object::WorkloadKey,
+    object::{HorizontalPodAutoscaler, WorkloadKey},
     signal::Store,
 };
 use tokio::{
@@ -161,7 +161,7 @@ impl Evaluation {
 
     /// The workloads that an HPA scales.
     fn workloads(&self) -> BTreeSet<WorkloadKey> {
-        self.view.hpas.values().map(|hpa| hpa.workload()).collect()
+        self.view.hpas.values().map(HorizontalPodAutoscaler::workload).collect()
     }
 
     fn record(&mut self, event: SourceEvent) {

@@ -62,5 +62,5 @@ async fn changed(configuration: &mut watch::Receiver<Arc<Configuration>>, settin
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

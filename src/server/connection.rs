@@ -120,17 +120,7 @@ async fn http<I, S>(
 {
     let address = peer.address;
     let activity = Arc::new(Activity::new());
-    let busy = Arc::clone(&activity);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        let in_flight = InFlight::new(&busy);
-        request.extensions_mut().insert(peer.clone());
-        let answer = service.clone().oneshot(request);
-        async move {
-            let response = answer.await;
-            drop(in_flight);
-            response
-        }
-    });
+    let service = with_peer(service, peer, Arc::clone(&activity));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // Cancel safety: the connection is polled by reference and goes on after a graceful shutdown was asked for.
     let result = tokio::select! {
@@ -147,6 +137,28 @@ async fn http<I, S>(
     if let Err(error) = result {
         tracing::debug!(%address, %error, "connection ended");
     }
+}
+
+/// The service as hyper calls it: each request carries the peer and counts as activity until it is answered.
+fn with_peer<S>(
+    service: S,
+    peer: Peer,
+    activity: Arc<Activity>,
+) -> impl hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    service_fn(move |mut request: Request<Incoming>| {
+        let in_flight = InFlight::new(&activity);
+        request.extensions_mut().insert(peer.clone());
+        let answer = service.clone().oneshot(request);
+        async move {
+            let response = answer.await;
+            drop(in_flight);
+            response
+        }
+    })
 }
 
 /// Counts a connection while it is open.

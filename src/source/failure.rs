@@ -30,39 +30,37 @@ pub(super) fn status(status: http::StatusCode) -> String {
 
 /// An error of the HTTP client.
 pub(super) fn client(error: &reqwest::Error) -> String {
-    if let Some(io) = find::<io::Error>(error).filter(|io| io.kind() != io::ErrorKind::Other) {
-        return of_io(io.kind());
-    }
-    let text = chain(error).map(ToString::to_string).find(|text| text.contains("dns") || text.contains("certificate"));
-    match text {
-        Some(text) if text.contains("dns") => "the host name cannot be resolved".to_owned(),
-        Some(_) => "the certificate is not trusted (see caFile)".to_owned(),
-        None if error.is_connect() => "cannot connect".to_owned(),
-        None if error.is_decode() || error.is_body() => {
-            "the body ends early or is not what its encoding says".to_owned()
+    // The layers below tell a name or a certificate that is no good only in their texts.
+    for cause in chain(error).map(ToString::to_string) {
+        if cause.contains("dns") {
+            return "the host name cannot be resolved".to_owned();
         }
+        if cause.contains("certificate") {
+            return "the certificate is not trusted (caFile)".to_owned();
+        }
+    }
+    let io = chain(error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match io.and_then(of_io) {
+        Some(reason) => reason.to_owned(),
+        None if error.is_connect() => "cannot connect".to_owned(),
+        None if io.is_some() || error.is_decode() || error.is_body() => BROKEN_BODY.to_owned(),
         None => "the answer is not valid HTTP".to_owned(),
     }
 }
 
-fn of_io(kind: io::ErrorKind) -> String {
+const BROKEN_BODY: &str = "the body ends early or is not what its encoding says";
+
+const fn of_io(kind: io::ErrorKind) -> Option<&'static str> {
     match kind {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "host unreachable".to_owned(),
-        io::ErrorKind::TimedOut => "connection timed out".to_owned(),
-        io::ErrorKind::InvalidData => {
-            "the body or its encoding is malformed, or the certificate is not trusted".to_owned()
-        }
-        io::ErrorKind::UnexpectedEof => "the body ends early".to_owned(),
-        other => format!("connection failed: {other}"),
+        io::ErrorKind::ConnectionRefused => Some("connection refused"),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Some("connection reset"),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Some("host unreachable"),
+        io::ErrorKind::TimedOut => Some("connection timed out"),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Some(BROKEN_BODY),
+        _ => None,
     }
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
-}
-
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    chain(error).find_map(|error| error.downcast_ref())
 }

@@ -68,6 +68,10 @@ pub(super) enum Trust<'a> {
 impl Fetcher {
     /// A fetcher with its own pool of connections. Follows no redirect and no proxy of the environment.
     pub(super) fn new(trust: Trust<'_>, timeout: Duration, body_bytes: usize) -> Result<Self, String> {
+        // Without it the client would panic; `main` installs it first of all.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            return Err("no TLS provider is installed".to_owned());
+        }
         let builder = Client::builder()
             .user_agent(concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())

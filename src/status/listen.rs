@@ -33,6 +33,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Where the status API listens.
 #[derive(Clone, Debug, clap::Args)]
+#[group(id = "status")]
+#[command(next_help_heading = "Status API")]
 pub struct Args {
     /// Port of the status API (JSON, /metrics); 0 takes a free one.
     #[arg(long, value_name = "PORT", default_value_t = 8081, env = "PLIMSOLL_STATUS_PORT")]

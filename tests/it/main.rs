@@ -4,3 +4,4 @@
 mod api;
 mod architecture;
 mod kubernetes;
+mod source;

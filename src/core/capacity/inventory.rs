@@ -58,7 +58,7 @@ pub(super) struct Judged {
     /// By row.
     pub(super) verdicts: Vec<Verdict>,
     /// Rows that are open.
-    open: Vec<usize>,
+    pub(super) open: Vec<usize>,
 }
 
 /// A pod that preemption has promised a node.
@@ -171,6 +171,11 @@ impl<'v> Inventory<'v> {
         &self.shape
     }
 
+    /// Whether pods are nominated to nodes, so that what fits depends on more than the free rows.
+    pub(super) fn has_nominated(&self) -> bool {
+        !self.shape.nominated.is_empty()
+    }
+
     pub(super) fn rows(&self) -> std::ops::Range<usize> {
         0..self.shape.nodes.len()
     }
@@ -222,11 +227,11 @@ impl<'v> Inventory<'v> {
         gpus.filter_map(|column| free.get(*column)).fold(0, |sum, free| sum.saturating_add(*free))
     }
 
-    fn free_gpus(&self, row: usize, demand: &Demand) -> i64 {
+    pub(super) fn free_gpus(&self, row: usize, demand: &Demand) -> i64 {
         self.gpus_in(row, |column| demand.requests.iter().any(|(requested, _)| *requested == column))
     }
 
-    fn take(&mut self, row: usize, demand: &Demand) {
+    pub(super) fn take(&mut self, row: usize, demand: &Demand) {
         for (column, amount) in &demand.requests {
             if let Some(free) = self.cell(row, *column).and_then(|cell| self.free.get_mut(cell)) {
                 *free = free.saturating_sub(*amount).max(0);

@@ -268,7 +268,7 @@ proptest! {
     fn a_ratio_is_raw_whenever_it_keeps_to_the_cap(guard in guards(), target in targets(), load in 0_i64..400) {
         let guard = Guard { stance: Stance::Hold, ..guard };
         let raw = Milli(target.0 * load / 100);
-        let every = (0..=guard.matching.max(guard.reported)).all(|ready| {
+        let every = (0..=guard.matching.max(guard.reported).max(1)).all(|ready| {
             ratio_proposal(&Guard { ready, ..guard }, target, raw) <= guard.cap()
         });
         let on_the_edge = [1.0 - guard.tolerances.down, 1.0 + guard.tolerances.up]

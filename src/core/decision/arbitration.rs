@@ -19,7 +19,7 @@ use std::{
 
 use super::{Live, census::Census};
 use crate::{
-    capacity::{Answer, Class, Inventory, LimitingFactor, Template},
+    capacity::{Answer, Class, Inventory, LimitingFactor, Placer, Template},
     cluster::View,
     object::{Pod, WorkloadKey},
     policy::Policy,
@@ -73,14 +73,10 @@ pub(super) fn divide<'v>(
 ) -> Division<'v> {
     let inventory = Inventory::of(view, policy);
     let free_gpus = inventory.total_free_gpus();
-    let alone = |applicant: &Applicant| match &applicant.template {
-        Some(template) if fresh => inventory.fits(template),
-        Some(_) => Answer { limiting_factor: LimitingFactor::StaleCapacity, ..Answer::default() },
-        None => Answer { limiting_factor: LimitingFactor::Unmodelled, ..Answer::default() },
-    };
-    let mut shares: Vec<_> =
-        applicants.iter().map(|(key, applicant)| Share::new(key, applicant, alone(applicant), policy)).collect();
-    let mut table = Table { scratch: inventory.clone(), placements: 0 };
+    let mut table = Table { scratch: Placer::new(inventory), placements: 0 };
+    let share =
+        |(key, applicant): (&&'v WorkloadKey, _)| Share::new(key, applicant, table.alone(applicant, fresh), policy);
+    let mut shares: Vec<_> = applicants.iter().map(share).collect();
     table.seat_pending(view, census, &mut shares);
     table.raise_all(&mut shares, Share::asked, |share| Reverse((share.applicant.priority, 0)));
     // What was promised fitted together: the largest first, so that it does again.
@@ -134,11 +130,20 @@ impl<'v, 'a> Share<'v, 'a> {
 }
 
 struct Table<'v> {
-    scratch: Inventory<'v>,
+    scratch: Placer<'v>,
     placements: u32,
 }
 
 impl Table<'_> {
+    /// What would fit, were the workload alone; asked before anything is placed.
+    fn alone(&mut self, applicant: &Applicant, fresh: bool) -> Answer {
+        match &applicant.template {
+            Some(template) if fresh => self.scratch.fits(template),
+            Some(_) => Answer { limiting_factor: LimitingFactor::StaleCapacity, ..Answer::default() },
+            None => Answer { limiting_factor: LimitingFactor::Unmodelled, ..Answer::default() },
+        }
+    }
+
     /// Gives one replica, if the ceiling allows it and it can be placed.
     fn give(&mut self, share: &mut Share<'_, '_>) -> bool {
         let Some(template) = share.applicant.template.as_ref().filter(|_| share.grant < share.ceiling) else {
@@ -178,13 +183,20 @@ impl Table<'_> {
             let workload = workloads.get(&pod.metadata.key());
             let index = workload.and_then(|key| shares.binary_search_by_key(key, |share| share.key).ok());
             let seated = match index.and_then(|index| shares.get_mut(index)) {
-                Some(share) => share.applicant.template.is_none() || self.give(share),
-                None => self.scratch.place(&Template::of_pod(pod, view)).is_some(),
+                Some(share) if share.alone.fits.class != Class::Unknown => self.give(share),
+                _ => self.seat(pod, view),
             };
             if !seated {
                 full.insert(template);
             }
         }
+    }
+
+    /// Places a pod of nobody. What is not modelled may be bound all the same, unless the scheduler has said no.
+    fn seat(&mut self, pod: &Pod, view: &View) -> bool {
+        let template = Template::of_pod(pod, view);
+        let may_be_bound = self.scratch.is_modelled(&template) || pod.unschedulable_since().is_none();
+        may_be_bound && self.scratch.place(&template).is_some()
     }
 
     fn divide_the_rest(&mut self, shares: &mut [Share<'_, '_>]) {
@@ -203,7 +215,7 @@ impl Table<'_> {
         }
     }
 
-    fn allot(&self, share: Share<'_, '_>) -> Allotment {
+    fn allot(&mut self, share: Share<'_, '_>) -> Allotment {
         let unmet = share.grant < share.applicant.want;
         let others = share.grant < share.ceiling && share.alone.fits.class != Class::Unknown;
         let then = match &share.applicant.template {

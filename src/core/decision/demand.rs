@@ -15,7 +15,7 @@ use crate::{
     object::{ObjectKey, Pod, WorkloadKey},
     policy::Policy,
     quantity::{MILLI_MAX, Milli},
-    signal::{Quality, Sample, Signals},
+    signal::{GPU_UTILIZATION, Quality, Sample, Signals},
 };
 
 /// Failing sources that a message names.
@@ -41,10 +41,12 @@ pub(super) struct Sum {
 /// The samples of the pods that count.
 struct Known<'a> {
     samples: Vec<(&'a str, Sample)>,
-    /// Ready pods.
+    /// Ready pods that have been so for long enough to have been measured, or have been.
     expected: usize,
     /// Ready pods with a sample.
     ready: usize,
+    /// Ready pods without one.
+    missing: usize,
     /// Ready pods with a live sample.
     live: usize,
 }
@@ -57,7 +59,7 @@ impl Measured<'_> {
             return Sum { raw: Raw::Refused(self.refuse(metric, signal, &known)), imputed: 0 };
         }
         let total: i128 = known.samples.iter().map(|(_, sample)| i128::from(sample.value.0)).sum();
-        let missing = known.expected.saturating_sub(known.ready);
+        let missing = known.missing;
         let count = i128::try_from(known.samples.len()).unwrap_or(i128::MAX);
         let assumed = (total * i128::try_from(missing).unwrap_or(0) + count - 1).checked_div(count).unwrap_or(0);
         let value = Milli(i64::try_from(total + assumed).unwrap_or(MILLI_MAX)).servable();
@@ -81,27 +83,47 @@ impl Measured<'_> {
         let sample = self.signals.workloads.get(signal).and_then(|workloads| workloads.get(self.workload));
         match sample.filter(|sample| usable(sample)) {
             Some(sample) => Ok(*sample),
-            None => Err(self.refusal(metric, sample.map(|sample| sample.at), "there is no usable sample")),
+            None => Err(self.refusal(metric, signal, sample.map(|sample| sample.at), "there is no usable sample")),
         }
     }
 
     fn known(&self, signal: &str) -> Known<'_> {
-        let mut known = Known { samples: Vec::new(), expected: 0, ready: 0, live: 0 };
+        let mut known = Known { samples: Vec::new(), expected: 0, ready: 0, missing: 0, live: 0 };
         let samples = self.signals.pods.get(signal);
         for (key, pod) in self.pods {
             if self.live.standings.get(&key.name) != Some(&Standing::Counted) || pod.is_terminal() {
                 continue;
             }
             let ready = pod.is_ready();
-            known.expected += usize::from(ready);
             let sample = samples.and_then(|samples| samples.get(*key)).filter(|sample| usable(sample));
             if let Some(sample) = sample {
                 known.samples.push((&key.name, *sample));
                 known.ready += usize::from(ready);
                 known.live += usize::from(ready && sample.quality == Quality::Live);
             }
+            known.missing += usize::from(ready && sample.is_none());
+            known.expected += usize::from(ready && (sample.is_some() || !self.is_fresh(pod)));
         }
         known
+    }
+
+    /// Whether a pod became Ready so recently that no source need have measured it yet. Growth would otherwise look
+    /// like an outage: an exporter reports a new pod with its next collection only.
+    fn is_fresh(&self, pod: &Pod) -> bool {
+        let since = pod.condition("Ready").and_then(|ready| ready.last_transition_time);
+        since.is_some_and(|since| self.now.duration_since(since) <= self.policy.live_bound)
+    }
+
+    /// Whether a source may have measured the signal for this workload. Others are not named: whose they are and how
+    /// they fare is not for this namespace to know.
+    fn concerns(&self, source: &str, signal: &str) -> bool {
+        let mut parts = source.splitn(2, '/');
+        match (parts.next(), parts.next()) {
+            (Some("pod"), Some(pod)) => self.pods.iter().any(|(key, _)| key.to_string() == pod),
+            (Some("prometheus"), Some(query)) => query.ends_with(&format!("/{signal}/{}", self.workload.namespace)),
+            (Some("exporter" | "url"), _) => signal == GPU_UTILIZATION,
+            _ => false,
+        }
     }
 
     fn refuse(&self, metric: &str, signal: &str, known: &Known<'_>) -> Refusal {
@@ -110,15 +132,16 @@ impl Measured<'_> {
         });
         let needed = self.policy.min_coverage * 100.0;
         let what = format!("{} of {} ready pods have a sample ({needed:.0} % are needed)", known.ready, known.expected);
-        self.refusal(metric, stale, &what)
+        self.refusal(metric, signal, stale, &what)
     }
 
     /// Names metric, sources, age and cure: this text is what `kubectl describe hpa` shows.
-    fn refusal(&self, metric: &str, newest: Option<Timestamp>, what: &str) -> Refusal {
+    fn refusal(&self, metric: &str, signal: &str, newest: Option<Timestamp>, what: &str) -> Refusal {
         let failing: Vec<_> = self
             .signals
             .sources
             .iter()
+            .filter(|(name, _)| self.concerns(name, signal))
             .filter_map(|(name, health)| Some(format!("{name} fails: {}", health.error.as_ref()?)))
             .collect();
         let reason = match (failing.is_empty(), newest) {

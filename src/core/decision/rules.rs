@@ -2,13 +2,12 @@
 
 use crate::{
     clamp::{Guard, Stance},
-    hpa::Tolerances,
+    hpa::{Tolerances, tolerance},
     object::{
         HorizontalPodAutoscaler, WorkloadKey,
         hpa::{ScalingPolicy, ScalingRules},
     },
     policy::{Mode, Policy},
-    quantity::Quantity,
 };
 
 use super::Live;
@@ -56,9 +55,6 @@ impl Rules {
         let up = behavior.and_then(|behavior| behavior.scale_up.as_ref());
         let down = behavior.and_then(|behavior| behavior.scale_down.as_ref());
         let window = down.and_then(|rules| rules.stabilization_window_seconds);
-        let tolerance = |rules: Option<&ScalingRules>| {
-            rules.and_then(|rules| rules.tolerance).map_or(policy.tolerance, approximate)
-        };
         let cluster_window = i32::try_from(policy.downscale_stabilization.as_secs()).unwrap_or(i32::MAX);
         Self {
             workload: hpa.workload(),
@@ -67,7 +63,7 @@ impl Rules {
             max_replicas: hpa.spec.max_replicas,
             remembers: behavior.is_none(),
             down_window_seconds: window.unwrap_or(cluster_window),
-            tolerances: Tolerances { down: tolerance(down), up: tolerance(up) },
+            tolerances: tolerance::tolerances_of(hpa, policy.tolerance),
             bypassed: false,
             up: if behavior.is_none() { UpPolicies::Builtin } else { UpPolicies::of(up) },
         }
@@ -131,9 +127,4 @@ fn raised(current: i32, policy: &ScalingPolicy) -> i32 {
         u64::from(policy.value.unsigned_abs())
     };
     current.saturating_add(i32::try_from(added).unwrap_or(i32::MAX))
-}
-
-/// A tolerance as the number that the controller computes with (`AsApproximateFloat64`), to within an ulp.
-fn approximate(quantity: Quantity) -> f64 {
-    quantity.milli().0 as f64 / 1000.0
 }

@@ -43,7 +43,7 @@ pub(super) struct Vector {
 /// One series of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
-    /// Labels without the metric's name, which `timestamp()` drops.
+    /// Labels without the metric's name.
     pub(super) labels: BTreeMap<String, String>,
     /// Time of evaluation.
     pub(super) at: Timestamp,
@@ -165,19 +165,6 @@ fn malformed(error: &serde_json::Error) -> String {
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => "is not JSON",
     };
     format!("the answer {what} (line {}, column {})", error.line(), error.column())
-}
-
-// === impl Vector ===
-
-impl Vector {
-    /// Values by labels; a set of labels that occurs twice has none.
-    pub(super) fn by_labels(&self) -> BTreeMap<&BTreeMap<String, String>, Option<f64>> {
-        let mut found = BTreeMap::new();
-        for series in &self.series {
-            found.entry(&series.labels).and_modify(|value| *value = None).or_insert(Some(series.value));
-        }
-        found
-    }
 }
 
 #[cfg(test)]

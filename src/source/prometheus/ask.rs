@@ -1,6 +1,6 @@
 //! One question to a Prometheus server, and how it can go wrong.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use plimsoll_core::object::ObjectKey;
@@ -129,7 +129,7 @@ fn values_of_pods(
     if values.series.is_empty() {
         return Err(format!("the answer is empty: no series for namespace {namespace:?}"));
     }
-    let times = times.map(Vector::by_labels);
+    let times = times.map(|times| times_of_pods(times, &query.pod_label)).filter(|times| !times.is_empty());
     let mut found = Vec::new();
     for series in &values.series {
         if series.labels.get(&query.namespace_label).is_some_and(|label| label != namespace) {
@@ -137,9 +137,10 @@ fn values_of_pods(
         }
         let Some(pod) = series.labels.get(&query.pod_label).filter(|pod| !pod.is_empty()) else { continue };
         let at = match &times {
+            // The series behind the value do not carry the pod's label: the time of evaluation is all there is.
             None => Some(series.at),
-            // A series that is in one answer but not in the other has just begun or ended: it is not used.
-            Some(times) => times.get(&series.labels).copied().flatten().and_then(answer::seconds),
+            // A pod that is in one answer but not in the other has just begun or ended: it is not used.
+            Some(times) => times.get(pod.as_str()).copied().and_then(answer::seconds),
         };
         if let Some(at) = at {
             found.push((ObjectKey::new(namespace, pod), series.value, at));
@@ -149,4 +150,10 @@ fn values_of_pods(
         return Err(format!("no series of the answer has the label {:?} of a pod", query.pod_label));
     }
     Ok(found)
+}
+
+/// The oldest sample time of each pod.
+fn times_of_pods<'a>(times: &'a Vector, pod_label: &str) -> BTreeMap<&'a str, f64> {
+    let pods = times.series.iter().filter_map(|series| Some((series.labels.get(pod_label)?.as_str(), series.value)));
+    pods.collect()
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config;
 
-fn pod(namespace: &str, name: &str, labels: Value) -> Pod {
+fn pod(namespace: &str, name: &str, labels: &Value) -> Pod {
     serde_json::from_value(json!({
         "metadata": {"namespace": namespace, "name": name, "labels": labels},
         "spec": {"nodeName": "node-1", "containers": [{"ports": [{"name": "metrics", "containerPort": 8000}]}]},
@@ -45,7 +45,7 @@ fn settings(text: &str) -> SourceSettings {
 }
 
 fn chat(name: &str) -> Pod {
-    pod("inference", name, json!({"app": "chat"}))
+    pod("inference", name, &json!({"app": "chat"}))
 }
 
 fn url_of(pod: Pod, text: &str) -> Result<String, String> {
@@ -60,7 +60,7 @@ fn url_of(pod: Pod, text: &str) -> Result<String, String> {
 
 #[test]
 fn a_workloads_pod_is_found_by_its_named_port() {
-    let found = targets(&view(&[chat("chat-0"), pod("inference", "other", json!({"app": "x"}))]), &settings(""));
+    let found = targets(&view(&[chat("chat-0"), pod("inference", "other", &json!({"app": "x"}))]), &settings(""));
     assert_eq!(found.targets.len(), 1, "{found:?}");
     let target = &found.targets[0];
     assert_eq!(&*target.source, "pod/inference/chat-0");
@@ -146,9 +146,9 @@ fn pods_that_do_not_run_are_no_targets() {
 
 #[test]
 fn exporters_are_found_by_label_with_their_node_and_by_url() {
-    let exporter = pod("gpu", "dcgm-x", json!({"app.kubernetes.io/name": "dcgm-exporter"}));
-    let operator = without_ports(pod("gpu", "dcgm-y", json!({"app": "nvidia-dcgm-exporter"})));
-    let foreign = pod("tenant", "dcgm-z", json!({"app": "nvidia-dcgm-exporter"}));
+    let exporter = pod("gpu", "dcgm-x", &json!({"app.kubernetes.io/name": "dcgm-exporter"}));
+    let operator = without_ports(pod("gpu", "dcgm-y", &json!({"app": "nvidia-dcgm-exporter"})));
+    let foreign = pod("tenant", "dcgm-z", &json!({"app": "nvidia-dcgm-exporter"}));
     let view = view(&[exporter, operator, foreign]);
     let found = targets(&view, &settings("dcgm: {namespaces: [gpu], urls: ['http://box:9400/metrics']}"));
     let urls: Vec<_> = found.targets.iter().map(|target| (&*target.source, target.url.as_str())).collect();

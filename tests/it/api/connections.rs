@@ -14,9 +14,12 @@ use super::{
     world::{METRIC, Setup, World},
 };
 
+/// Long enough for an honest handshake on a loaded machine.
+const HANDSHAKE: Duration = Duration::from_secs(2);
+
 #[tokio::test]
 async fn a_silent_peer_is_cut_off_and_holds_nobody_up() {
-    let limits = Limits { handshake: Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits { handshake: HANDSHAKE, ..Limits::default() };
     let world = World::with(Setup { limits, ..Setup::default() }).await;
     let mut silent = TcpStream::connect(world.address).await.unwrap();
     assert_eq!(world.caller(None).get("/livez").await.status, StatusCode::OK);
@@ -38,7 +41,7 @@ async fn a_peer_that_does_not_speak_tls_ends_alone() {
 
 #[tokio::test]
 async fn more_connections_than_allowed_wait_for_a_free_slot() {
-    let limits = Limits { connections: 1, handshake: Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits { connections: 1, handshake: HANDSHAKE, ..Limits::default() };
     let world = World::with(Setup { limits, published: false, ..Setup::default() }).await;
     let silent = TcpStream::connect(world.address).await.unwrap();
     assert_eq!(world.caller(None).get("/livez").await.status, StatusCode::OK);
@@ -47,7 +50,7 @@ async fn more_connections_than_allowed_wait_for_a_free_slot() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_the_next_request_opens_another() {
-    let limits = Limits { idle: Duration::from_millis(30), ..Limits::default() };
+    let limits = Limits { idle: Duration::from_secs(1), ..Limits::default() };
     let world = World::with(Setup { limits, ..Setup::default() }).await;
     let caller = world.caller(None);
     assert_eq!(caller.get("/livez").await.status, StatusCode::OK);

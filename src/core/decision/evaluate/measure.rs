@@ -57,11 +57,19 @@ impl<'v> Surroundings<'v, '_> {
         Case { hpa, key, workload, mode, surplus, rules, live, measured: measurements, notes }
     }
 
-    /// Labels of all pods that have samples.
+    /// Labels of all pods that have samples: one walk along pods and samples, all of which are sorted.
     pub(super) fn labels(&self) -> BTreeMap<ObjectKey, StringMap> {
-        let measured = self.signals.pods.values().flat_map(BTreeMap::keys);
-        let labels = |key: &ObjectKey| Some((key.clone(), self.view.pods.get(key)?.metadata.labels.clone()));
-        measured.collect::<std::collections::BTreeSet<_>>().into_iter().filter_map(labels).collect()
+        let mut signals: Vec<_> = self.signals.pods.values().map(|samples| samples.keys().peekable()).collect();
+        let mut measured = |key: &ObjectKey| {
+            let mut any = false;
+            for keys in &mut signals {
+                while keys.next_if(|next| *next < key).is_some() {}
+                any |= keys.peek().is_some_and(|next| *next == key);
+            }
+            any
+        };
+        let pods = self.view.pods.iter().filter(|(key, _)| measured(key));
+        pods.map(|(key, pod)| (key.clone(), pod.metadata.labels.clone())).collect()
     }
 
     fn notes(&self, hpa: &HorizontalPodAutoscaler, foreign: &[String], known: bool) -> Vec<Note> {

@@ -59,15 +59,33 @@ fn a_missing_sample_counts_as_the_mean_and_too_many_are_an_error() {
     assert_eq!((demand.raw, demand.imputed), (Some(Milli(150_000)), 1));
     scene.signals.pods.get_mut("queueLength").unwrap().remove(&key("llm-1"));
     let health = SourceHealth { error: Some("connection refused".to_owned()), ..SourceHealth::default() };
-    scene.signals.sources.insert("pods".to_owned(), health);
+    for source in ["pod/ml/llm-1", "pod/elsewhere/secret-0", "prometheus/main/queueLength/elsewhere"] {
+        scene.signals.sources.insert(source.to_owned(), health.clone());
+    }
     let snapshot = scene.decide();
     let refusal = scene.ask(&snapshot, "inference_queue_length", "").unwrap_err();
     assert_eq!(refusal.reason, Reason::SourceDown);
-    for part in ["inference_queue_length", "3 of 5 ready pods", "pods fails: connection refused"] {
+    for part in ["inference_queue_length", "3 of 5 ready pods", "pod/ml/llm-1 fails: connection refused"] {
         assert!(refusal.message.contains(part), "{refusal}");
     }
+    assert!(!refusal.message.contains("elsewhere"), "another namespace's sources are not named: {refusal}");
     let decision = &snapshot.decisions[&key("llm")];
     assert_eq!((decision.demand, decision.limiting_factor), (None, LimitingFactor::StaleSignal));
+}
+
+#[test]
+fn pods_that_have_just_become_ready_do_not_make_a_sum_unknown() {
+    let mut scene = scene();
+    let now = scene.now;
+    for name in ["llm-0", "llm-1", "llm-2"] {
+        scene.signals.pods.get_mut("queueLength").unwrap().remove(&key(name));
+        let ready = &mut scene.view.pods.get_mut(&key(name)).unwrap().status.conditions[0];
+        ready.last_transition_time = Some(now - SignedDuration::from_secs(5));
+    }
+    let demand = &scene.decide().decisions[&key("llm")].demands[0];
+    assert_eq!((demand.raw, demand.imputed), (Some(Milli(150_000)), 3));
+    let refused = scene.later(60).decide().decisions[&key("llm")].demands[0].refused;
+    assert!(refused.is_some(), "later they should have been measured");
 }
 
 #[test]

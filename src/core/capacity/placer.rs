@@ -1,0 +1,170 @@
+//! Placing many replicas of few shapes: the same choice of node as [`Inventory::place`], found without a scan.
+//!
+//! Replicas of one shape (same requests, same filters) see the same candidates. They are kept sorted by what decides
+//! between them, and after each placement only the row that changed is sorted anew, in every shape.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use super::{
+    Answer, Inventory, Template,
+    inventory::{Demand, fitting},
+};
+
+/// What identifies a shape: filters and requests.
+type Key = (Arc<str>, Vec<(String, i64)>);
+
+/// An inventory that replicas are placed into.
+#[derive(Debug)]
+pub struct Placer<'v> {
+    inventory: Inventory<'v>,
+    known: HashMap<Key, usize>,
+    shapes: Vec<Shape>,
+    /// Answers since the last placement, by shape, priority and whether it preempts.
+    answers: HashMap<(usize, Option<i32>, bool), Answer>,
+}
+
+#[derive(Debug)]
+struct Shape {
+    demand: Demand,
+    /// Which rows pass its filters.
+    open: Vec<bool>,
+    /// Rank of each row that takes a replica: free GPUs, then how many fit.
+    ranks: Vec<Option<(i64, u32)>>,
+    /// The same, sorted.
+    candidates: BTreeSet<(i64, u32, usize)>,
+}
+
+// === impl Placer ===
+
+impl<'v> Placer<'v> {
+    /// A scratch copy of an inventory.
+    #[must_use]
+    pub fn new(inventory: Inventory<'v>) -> Self {
+        Self { inventory, known: HashMap::new(), shapes: Vec::new(), answers: HashMap::new() }
+    }
+
+    /// How many further replicas fit after what was placed.
+    pub fn fits(&mut self, template: &Template) -> Answer {
+        if self.inventory.has_nominated() || !self.is_modelled(template) {
+            return self.inventory.fits(template);
+        }
+        let key = (self.shape(template), template.priority, template.preempts);
+        self.answers.entry(key).or_insert_with(|| self.inventory.fits(template)).clone()
+    }
+
+    /// Whether everything that decides about the template is modelled.
+    #[must_use]
+    pub fn is_modelled(&self, template: &Template) -> bool {
+        self.inventory.unmodelled(template).is_empty()
+    }
+
+    /// Places one replica where [`Inventory::place`] would, as far as what is modelled decides.
+    pub fn place(&mut self, template: &Template) -> Option<usize> {
+        self.answers.clear();
+        if self.inventory.has_nominated() {
+            return self.inventory.place(template);
+        }
+        let index = self.shape(template);
+        let shape = self.shapes.get(index)?;
+        let (_, _, row) = shape.candidates.first().copied()?;
+        self.inventory.take(row, &shape.demand);
+        for shape in &mut self.shapes {
+            shape.rank(&self.inventory, row);
+        }
+        Some(row)
+    }
+
+    fn shape(&mut self, template: &Template) -> usize {
+        let key = (Arc::clone(&template.filter_key), template.requests.clone());
+        if let Some(index) = self.known.get(&key) {
+            return *index;
+        }
+        let rows = self.inventory.rows();
+        let demand = self.inventory.shape().demand(template);
+        let mut open = vec![false; rows.len()];
+        for row in &demand.judged.open {
+            if let Some(open) = open.get_mut(*row) {
+                *open = true;
+            }
+        }
+        let mut shape = Shape { demand, open, ranks: vec![None; rows.len()], candidates: BTreeSet::new() };
+        for row in rows {
+            shape.rank(&self.inventory, row);
+        }
+        self.shapes.push(shape);
+        self.known.insert(key, self.shapes.len() - 1);
+        self.shapes.len() - 1
+    }
+}
+
+// === impl Shape ===
+
+impl Shape {
+    fn rank(&mut self, inventory: &Inventory<'_>, row: usize) {
+        let count = if self.open.get(row) == Some(&true) { fitting(inventory.row(row), &self.demand) } else { 0 };
+        let rank = (count > 0).then(|| (inventory.free_gpus(row, &self.demand), count));
+        let Some(known) = self.ranks.get_mut(row) else { return };
+        if *known == rank {
+            return;
+        }
+        if let Some((gpus, count)) = std::mem::replace(known, rank) {
+            self.candidates.remove(&(gpus, count, row));
+        }
+        if let Some((gpus, count)) = rank {
+            self.candidates.insert((gpus, count, row));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{cluster::View, object::PodTemplate, policy::Policy};
+
+    fn view(nodes: &[(u32, u32)]) -> View {
+        let mut view = View::default();
+        for (index, (gpus, cpu)) in nodes.iter().enumerate() {
+            let node = serde_json::json!({
+                "metadata": { "name": format!("n{index}") },
+                "status": {
+                    "allocatable": { "cpu": cpu.to_string(), "pods": "9", "nvidia.com/gpu": gpus.to_string() },
+                    "conditions": [{ "type": "Ready", "status": "True" }],
+                },
+            });
+            view.nodes.insert(format!("n{index}"), serde_json::from_value(node).unwrap());
+        }
+        view
+    }
+
+    fn template(gpus: u32, cpu: u32, view: &View) -> Template {
+        let requests = serde_json::json!({ "cpu": cpu.to_string(), "nvidia.com/gpu": gpus.to_string() });
+        let container = serde_json::json!({ "name": "c", "resources": { "requests": requests } });
+        let template = serde_json::json!({ "spec": { "containers": [container] } });
+        let template: PodTemplate = serde_json::from_value(template).unwrap();
+        Template::of(&template, "ml", view)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_choice_is_the_one_that_a_scan_makes(
+            nodes in prop::collection::vec((0_u32..9, 1_u32..20), 1..6),
+            replicas in prop::collection::vec((0_u32..5, 1_u32..5), 1..40),
+        ) {
+            let view = view(&nodes);
+            let policy = Policy::default();
+            let mut scan = Inventory::of(&view, &policy);
+            let mut placer = Placer::new(scan.clone());
+            for (gpus, cpu) in replicas {
+                let template = template(gpus, cpu, &view);
+                prop_assert_eq!(placer.place(&template), scan.place(&template));
+            }
+        }
+    }
+}
