@@ -145,13 +145,6 @@ impl Trajectory {
         record.steps[first..].to_vec()
     }
 
-    /// When `spec.replicas` first was at least `replicas` since `mark`, counted from it.
-    #[must_use]
-    pub fn reached(&self, mark: Mark, replicas: i32) -> Option<Duration> {
-        let step = self.steps(mark).into_iter().find(|step| step.replicas >= replicas)?;
-        Some(step.at.saturating_sub(mark.0))
-    }
-
     /// The pods that were bound to a node and were deleted since `mark`, whoever did it.
     #[must_use]
     pub fn lost(&self, mark: Mark) -> Vec<String> {

@@ -57,9 +57,12 @@ pub(crate) async fn enforced_from_the_start_it_never_happens(cluster: &Cluster, 
         world.trajectory.replicas() == 8 && world.trajectory.pods().pending == 0
     })
     .await?;
-    let most = world.trajectory.most_replicas(began);
-    report.line(format!("8 GPUs: {}; never above {most}", world.trajectory.path(began)));
+    let (most, unplaced) = (world.trajectory.most_replicas(began), world.trajectory.most_pending(began));
+    let path = world.trajectory.path(began);
+    report.line(format!("8 GPUs: {path}; never above {most}, never more than {unplaced} without a node"));
     world.ensure(most == 8, &format!("at some instant it wanted {most} on 8 GPUs")).await?;
+    // Between its creation and its binding a pod has no node: the three new ones at most.
+    world.ensure(unplaced <= 3, &format!("{unplaced} pods waited for a node at once")).await?;
 
     let second = a_node_more(&world, report).await?;
     nodes_fail(&world, &second, report).await?;

@@ -3,6 +3,7 @@
 mod access;
 mod accident;
 mod routes;
+mod shipped;
 mod sources;
 mod textbook;
 
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
         scenario!(textbook::a_capacity_guard_beside_them_changes_nothing),
         scenario!(sources::killed_sources_move_nothing_and_are_named),
         scenario!(routes::every_route_answers_through_the_aggregator),
+        scenario!(shipped::the_shipped_command_line_and_configuration_are_good),
+        scenario!(shipped::its_rights_suffice_and_end_there),
         scenario!(access::forged_and_unentitled_requests_are_refused),
     ];
     suite::main(scenarios, async || {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use plimsoll_e2e::{
     World,
-    standin::Load,
+    standin::{Dialect, Load},
     suite::{Cluster, Report},
     trajectory::{Mark, Step},
     wait,
@@ -76,7 +76,8 @@ pub(crate) async fn a_capacity_guard_beside_them_changes_nothing(cluster: &Clust
     let world = World::create(&cluster.plane, "guarded").await?;
     world.add_nodes(2, 8).await?;
     world.standin.set_load(Load::for_replicas(2));
-    world.deploy(&Inference::new("guarded", 2), 2).await?;
+    // The names in the HPA stay the same, whatever the server calls its queue.
+    world.deploy(&Inference::new("guarded", 2).dialect(Dialect::Vllm), 2).await?;
     world.autoscale(&Autoscaler::queue_and_utilisation(1, 50).with_nodes_available()).await?;
     world.wait_metrics(SCALING).await?;
     let began = world.trajectory.mark();
