@@ -20,14 +20,6 @@ pub struct Args {
     /// Kubeconfig for watching the cluster. Without it: the Pod's ServiceAccount, or the default kubeconfig.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
-    #[command(flatten)]
-    serving: args::SecureServingArgs,
-    #[command(flatten)]
-    authentication: args::AuthenticationArgs,
-    #[command(flatten)]
-    authorization: args::AuthorizationArgs,
-    #[command(flatten)]
-    status: status::Args,
     /// How long requests are still answered after a stop signal, in seconds: endpoints take a moment to be withdrawn.
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     shutdown_delay_duration: u64,
@@ -37,6 +29,14 @@ pub struct Args {
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t)]
     log_format: telemetry::Format,
+    #[command(flatten)]
+    serving: args::SecureServingArgs,
+    #[command(flatten)]
+    authentication: args::AuthenticationArgs,
+    #[command(flatten)]
+    authorization: args::AuthorizationArgs,
+    #[command(flatten)]
+    status: status::Args,
 }
 
 /// Runs the adapter.

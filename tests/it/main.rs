@@ -4,4 +4,5 @@
 mod api;
 mod architecture;
 mod kubernetes;
+mod reference;
 mod source;
