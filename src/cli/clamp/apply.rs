@@ -13,7 +13,7 @@ use plimsoll_core::{
     selector::Selector,
 };
 
-use super::shape::{Answer, Class, External, Line, Object, Pods, Values};
+use super::shape::{Amount, Answer, Class, External, Line, Object, Pods, Values};
 
 /// Answers one line.
 pub(super) fn clamp(line: &Line, policy: &Policy) -> anyhow::Result<Answer> {
@@ -29,7 +29,7 @@ pub(super) fn clamp(line: &Line, policy: &Policy) -> anyhow::Result<Answer> {
     for entry in values.object.iter_mut().flatten() {
         desk.object(entry, &mut reasons)?;
     }
-    let clamped = reasons.iter().any(|said: &Said| said.effect != Effect::Raw);
+    let clamped = values.is_changed();
     Ok(Answer { values, cap: desk.guard.cap(), clamped, reason: desk.reason(&reasons) })
 }
 
@@ -91,7 +91,7 @@ impl<'a> Desk<'a> {
     fn external(&self, entry: &mut External, said: &mut Vec<Said>) -> anyhow::Result<()> {
         let selector = parsed(&entry.selector)?;
         let readers: Vec<_> = self.readers(&Kind::External, &entry.metric, Some(&selector)).collect();
-        let parts: Vec<_> = entry.values.iter().map(|value| value.raw()).collect();
+        let parts: Vec<_> = entry.values.iter().map(Amount::raw).collect();
         if readers.is_empty() || parts.is_empty() {
             return Ok(());
         }
@@ -235,7 +235,7 @@ impl<'a> Desk<'a> {
                     entry.metric == *name && parsed(&entry.selector).is_ok_and(|selector| selector == metric.selector)
                 };
                 let entry = external.iter().flatten().find(same).filter(|entry| !entry.values.is_empty())?;
-                Some(sum(&entry.values.iter().map(|value| value.raw()).collect::<Vec<_>>()))
+                Some(sum(&entry.values.iter().map(Amount::raw).collect::<Vec<_>>()))
             }
             Kind::Object { kind, name: object_name } => {
                 let same = |entry: &&Object| {

@@ -130,6 +130,18 @@ pub(super) struct Answer {
     pub(super) reason: String,
 }
 
+// === impl Values ===
+
+impl Values {
+    /// Whether any value is served otherwise than it was given.
+    pub(super) fn is_changed(&self) -> bool {
+        let external = self.external.iter().flatten().flat_map(|entry| &entry.values);
+        let pods = self.pods.iter().flatten().flat_map(|entry| entry.values.values());
+        let object = self.object.iter().flatten().map(|entry| &entry.value);
+        external.chain(pods).chain(object).any(|amount| amount.given.is_none())
+    }
+}
+
 // === impl Amount ===
 
 impl Amount {
