@@ -13,7 +13,7 @@ use plimsoll_core::{
     selector::Selector,
 };
 
-use super::shape::{Answer, Class, External, Line, Object, Pods, Values};
+use super::shape::{Amount, Answer, Class, External, Line, Object, Pods, Values};
 
 /// Answers one line.
 pub(super) fn clamp(line: &Line, policy: &Policy) -> anyhow::Result<Answer> {
@@ -29,7 +29,7 @@ pub(super) fn clamp(line: &Line, policy: &Policy) -> anyhow::Result<Answer> {
     for entry in values.object.iter_mut().flatten() {
         desk.object(entry, &mut reasons)?;
     }
-    let clamped = reasons.iter().any(|said: &Said| said.effect != Effect::Raw);
+    let clamped = values.is_changed();
     Ok(Answer { values, cap: desk.guard.cap(), clamped, reason: desk.reason(&reasons) })
 }
 
@@ -91,14 +91,16 @@ impl<'a> Desk<'a> {
     fn external(&self, entry: &mut External, said: &mut Vec<Said>) -> anyhow::Result<()> {
         let selector = parsed(&entry.selector)?;
         let readers: Vec<_> = self.readers(&Kind::External, &entry.metric, Some(&selector)).collect();
-        let parts: Vec<_> = entry.values.iter().map(|value| value.milli().servable()).collect();
+        let parts: Vec<_> = entry.values.iter().map(Amount::raw).collect();
         if readers.is_empty() || parts.is_empty() {
             return Ok(());
         }
         let total = sum(&parts);
         let (value, effect, note) = self.whole(&entry.metric, &readers, total);
         let served = if value == total { parts } else { apportion(value, &parts) };
-        entry.values = served.into_iter().map(Milli::quantity).collect();
+        for (amount, value) in entry.values.iter_mut().zip(served) {
+            amount.serve(value);
+        }
         said.push(Said { metric: format!("External {}", entry.metric), effect, note });
         Ok(())
     }
@@ -110,8 +112,8 @@ impl<'a> Desk<'a> {
         if readers.is_empty() {
             return Ok(());
         }
-        let (value, effect, note) = self.whole(&entry.metric, &readers, entry.value.milli().servable());
-        entry.value = value.quantity();
+        let (value, effect, note) = self.whole(&entry.metric, &readers, entry.value.raw());
+        entry.value.serve(value);
         said.push(Said { metric: format!("Object {}", entry.metric), effect, note });
         Ok(())
     }
@@ -132,14 +134,14 @@ impl<'a> Desk<'a> {
             effect = effect.max(next);
         }
         for (value, sample) in entry.values.values_mut().zip(&samples) {
-            *value = sample.value.quantity();
+            value.serve(sample.value);
         }
         said.push(Said { metric: format!("Pods {}", entry.metric), effect, note: "" });
         Ok(())
     }
 
     fn samples(&self, entry: &Pods) -> (Vec<PodSample>, usize) {
-        self.live.samples(entry.values.iter().map(|(name, value)| (name.as_str(), value.milli().servable())))
+        self.live.samples(entry.values.iter().map(|(name, value)| (name.as_str(), value.raw())))
     }
 
     fn whole(&self, name: &str, readers: &[(usize, &Metric<'_>)], raw: Milli) -> (Milli, Effect, &'static str) {
@@ -233,13 +235,13 @@ impl<'a> Desk<'a> {
                     entry.metric == *name && parsed(&entry.selector).is_ok_and(|selector| selector == metric.selector)
                 };
                 let entry = external.iter().flatten().find(same).filter(|entry| !entry.values.is_empty())?;
-                Some(sum(&entry.values.iter().map(|value| value.milli().servable()).collect::<Vec<_>>()))
+                Some(sum(&entry.values.iter().map(Amount::raw).collect::<Vec<_>>()))
             }
             Kind::Object { kind, name: object_name } => {
                 let same = |entry: &&Object| {
                     entry.metric == *name && entry.described.kind == *kind && entry.described.name == *object_name
                 };
-                object.iter().flatten().find(same).map(|entry: &Object| entry.value.milli().servable())
+                object.iter().flatten().find(same).map(|entry: &Object| entry.value.raw())
             }
             Kind::Pods => None,
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use plimsoll_core::{
     object::{HorizontalPodAutoscaler, Pod, Scale},
-    quantity::Quantity,
+    quantity::{Milli, Quantity},
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 /// One line in.
@@ -17,6 +17,7 @@ pub(super) struct Line {
     pub(super) scale: Scale,
     #[serde(default)]
     pub(super) pods: Vec<Pod>,
+    #[serde(default)]
     pub(super) values: Values,
     pub(super) capacity: Capacity,
     #[serde(default)]
@@ -49,7 +50,7 @@ pub(super) struct External {
     pub(super) metric: String,
     #[serde(default)]
     pub(super) selector: String,
-    pub(super) values: Vec<Quantity>,
+    pub(super) values: Vec<Amount>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -58,7 +59,7 @@ pub(super) struct Pods {
     pub(super) metric: String,
     #[serde(default)]
     pub(super) selector: String,
-    pub(super) values: BTreeMap<String, Quantity>,
+    pub(super) values: BTreeMap<String, Amount>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -69,7 +70,14 @@ pub(super) struct Object {
     pub(super) selector: Option<String>,
     #[serde(rename = "object")]
     pub(super) described: ObjectName,
-    pub(super) value: Quantity,
+    pub(super) value: Amount,
+}
+
+/// A quantity that is printed as it was given unless it was changed.
+#[derive(Clone, Debug)]
+pub(super) struct Amount {
+    value: Milli,
+    given: Option<Value>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -120,6 +128,51 @@ pub(super) struct Answer {
     pub(super) cap: i32,
     pub(super) clamped: bool,
     pub(super) reason: String,
+}
+
+// === impl Values ===
+
+impl Values {
+    /// Whether any value is served otherwise than it was given.
+    pub(super) fn is_changed(&self) -> bool {
+        let external = self.external.iter().flatten().flat_map(|entry| &entry.values);
+        let pods = self.pods.iter().flatten().flat_map(|entry| entry.values.values());
+        let object = self.object.iter().flatten().map(|entry| &entry.value);
+        external.chain(pods).chain(object).any(|amount| amount.given.is_none())
+    }
+}
+
+// === impl Amount ===
+
+impl Amount {
+    /// As an HPA reads it, bounded to what may be handed to one.
+    pub(super) fn raw(&self) -> Milli {
+        self.value.servable()
+    }
+
+    /// Serves that value.
+    pub(super) fn serve(&mut self, value: Milli) {
+        if self.value != value {
+            *self = Self { value, given: None };
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = Value::deserialize(deserializer)?;
+        let quantity = Quantity::deserialize(&given).map_err(serde::de::Error::custom)?;
+        Ok(Self { value: quantity.milli(), given: Some(given) })
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.given {
+            Some(given) => given.serialize(serializer),
+            None => self.value.quantity().serialize(serializer),
+        }
+    }
 }
 
 impl Default for Surplus {
