@@ -46,6 +46,8 @@ pub struct Namespace {
     pub labels: StringMap,
     /// Annotations, for policy.
     pub annotations: StringMap,
+    /// Whether the namespace is being deleted, so that nothing can be made in it.
+    pub terminating: bool,
     /// Names of its ResourceQuotas, sorted.
     pub resource_quotas: Vec<String>,
     /// Names of its LimitRanges, sorted.

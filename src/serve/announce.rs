@@ -19,6 +19,10 @@ struct Finding {
 /// Announces every finding that did not hold in the previous snapshot.
 pub(super) fn changes(previous: Option<&Snapshot>, snapshot: &Snapshot, view: &View, events: &Publisher) {
     for (key, decision) in &snapshot.decisions {
+        // Everything in a namespace that is being deleted looks broken for a moment, and no Event can be made there.
+        if view.namespaces.get(&key.namespace).is_some_and(|namespace| namespace.terminating) {
+            continue;
+        }
         let before = previous.and_then(|previous| previous.decisions.get(key));
         let known: Vec<_> = before.map(findings).unwrap_or_default();
         for finding in findings(decision) {

@@ -95,10 +95,10 @@ impl View {
 
     /// Sets labels and annotations; quotas and limit ranges are objects of their own and stay.
     fn describe_namespace(&mut self, name: &str, described: Namespace) -> Effect {
-        let Namespace { labels, annotations, .. } = described;
+        let Namespace { labels, annotations, terminating, .. } = described;
         let entry = self.namespaces.entry(name.to_owned()).or_default();
-        let changed = entry.labels != labels || entry.annotations != annotations;
-        (entry.labels, entry.annotations) = (labels, annotations);
+        let changed = entry.labels != labels || entry.annotations != annotations || entry.terminating != terminating;
+        (entry.labels, entry.annotations, entry.terminating) = (labels, annotations, terminating);
         self.drop_empty_namespace(name);
         Effect::changed(changed)
     }

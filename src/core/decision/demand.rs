@@ -131,17 +131,27 @@ impl Measured<'_> {
             self.pods.iter().filter_map(|(key, _)| samples.get(*key)).map(|sample| sample.at).max()
         });
         let needed = self.policy.min_coverage * 100.0;
-        let what = format!("{} of {} ready pods have a sample ({needed:.0} % are needed)", known.ready, known.expected);
+        let what = if self.live.ready == 0 {
+            "no pod is Ready".to_owned()
+        } else {
+            format!("{} of {} ready pods have a sample ({needed:.0} % are needed)", known.ready, known.expected)
+        };
         self.refusal(metric, signal, stale, &what)
+    }
+
+    fn age(&self, newest: Option<Timestamp>, answered: Option<Timestamp>) -> String {
+        let seconds = |at| self.now.duration_since(at).as_secs();
+        match (newest, answered) {
+            (Some(at), _) => format!("the newest sample is {} s old", seconds(at)),
+            (None, Some(at)) => format!("there is no usable sample, its sources last answered {} s ago", seconds(at)),
+            (None, None) => "no sample was ever received".to_owned(),
+        }
     }
 
     /// Names metric, sources, age and cure: this text is what `kubectl describe hpa` shows.
     fn refusal(&self, metric: &str, signal: &str, newest: Option<Timestamp>, what: &str) -> Refusal {
-        let failing: Vec<_> = self
-            .signals
-            .sources
-            .iter()
-            .filter(|(name, _)| self.concerns(name, signal))
+        let concerned = || self.signals.sources.iter().filter(|(name, _)| self.concerns(name, signal));
+        let failing: Vec<_> = concerned()
             .filter_map(|(name, health)| Some(format!("{name} fails: {}", health.error.as_ref()?)))
             .collect();
         let reason = match (failing.is_empty(), newest) {
@@ -149,10 +159,9 @@ impl Measured<'_> {
             (true, Some(_)) => Reason::Stale,
             (true, None) => Reason::NoData,
         };
-        let age = newest.map_or_else(
-            || "no sample was ever received".to_owned(),
-            |at| format!("the newest sample is {} s old", self.now.duration_since(at).as_secs()),
-        );
+        // Samples that have grown too old are forgotten; that their source once answered is not.
+        let answered = concerned().filter_map(|(_, health)| health.last_success).max();
+        let age = self.age(newest, answered);
         let sources = match failing.len() {
             0 => "no source reports a failure; check that the pods' metrics endpoints expose it".to_owned(),
             more if more > NAMED_SOURCES => {

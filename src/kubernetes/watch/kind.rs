@@ -195,9 +195,10 @@ impl Kind for Namespaces {
     }
 
     fn read(&self, object: MetadataOnly) -> Result<Option<Self::Item>, Undecodable> {
-        let ObjectMeta { name, labels, mut annotations, .. } = object.metadata;
+        let ObjectMeta { name, labels, mut annotations, deletion_timestamp, .. } = object.metadata;
         trim(&mut annotations);
-        Ok(Some((name, Namespace { labels, annotations, ..Namespace::default() })))
+        let terminating = deletion_timestamp.is_some();
+        Ok(Some((name, Namespace { labels, annotations, terminating, ..Namespace::default() })))
     }
 
     fn change(&mut self, delta: Delta<Self::Item, String>) -> Change {

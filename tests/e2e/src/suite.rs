@@ -81,6 +81,7 @@ pub fn main(scenarios: Vec<Scenario>, prepare: impl AsyncFnOnce() -> Result<Clus
             Err(error) => return complain(&error),
         };
         println!("control plane and adapter ready after {:.1} s", began.elapsed().as_secs_f64());
+        let total = chosen.len();
         let mut failed = run(chosen, &cluster).await;
         if failed > 0 {
             cluster.print_logs();
@@ -89,7 +90,11 @@ pub fn main(scenarios: Vec<Scenario>, prepare: impl AsyncFnOnce() -> Result<Clus
             println!("FAILED  the adapter ends when it is asked to\n{error:?}");
             failed += 1;
         }
-        println!("\n{failed} failed; {:.0} s in all", began.elapsed().as_secs_f64());
+        println!(
+            "\n{:.0} s in all\n{} passed, {failed} failed",
+            began.elapsed().as_secs_f64(),
+            total.saturating_sub(failed)
+        );
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     })
 }
