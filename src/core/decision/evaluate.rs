@@ -72,11 +72,13 @@ pub fn decide(
         sources: signals.sources.clone(),
         digest: String::new(),
         bindings: BTreeMap::new(),
+        enforced: BTreeMap::new(),
         samples: signals.pods.clone(),
         labels: surroundings.labels(),
         policy: policy.clone(),
     };
     for case in cases {
+        conclude::enforce(&mut snapshot.enforced, &case, view);
         conclude::bind(&mut snapshot.bindings, &case, &division);
         if case.mode.value != Mode::Off {
             let decision = conclude::decision(case, &division, view, policy, &census, fresh, now);

@@ -4,17 +4,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{Case, Measurement};
+use super::{Case, Measurement, pod_selector};
 use crate::{
     capacity::{Class, Fits, LimitingFactor},
     cluster::View,
     decision::{
-        Binding, BindingKey, Decision, Note, Raw, Step, Subject, TargetKind,
+        Binding, BindingKey, Decision, Enforced, Note, Raw, Step, Subject, TargetKind,
         arbitration::{Allotment, Division},
         census::Census,
         digest,
     },
-    policy::Policy,
+    policy::{Mode, Policy},
 };
 
 /// Adds what the HPA's requests are found by.
@@ -24,6 +24,9 @@ pub(super) fn bind(bindings: &mut BTreeMap<BindingKey, Vec<Binding>>, case: &Cas
     let carrier = case.measured.iter().position(carries);
     for (index, measurement) in case.measured.iter().enumerate() {
         let Some((key, target, raw)) = &measurement.served else { continue };
+        if matches!(&key.subject, Subject::Pods(selector) if selector.is_empty()) {
+            continue; // Not what the HPA will ask: it fails itself without the selector of its scale.
+        }
         let binding = Binding {
             hpa: case.key.clone(),
             workload: case.workload.clone(),
@@ -35,6 +38,22 @@ pub(super) fn bind(bindings: &mut BTreeMap<BindingKey, Vec<Binding>>, case: &Cas
             carried: carrier.is_some_and(|carrier| carrier != index),
         };
         bindings.entry(key.clone()).or_default().push(binding);
+    }
+}
+
+/// Adds for which pods no raw samples may be served. An HPA whose scale is not known asks for its pods with a selector
+/// that is not known either; for other types of metrics it is refused anyway.
+pub(super) fn enforce(enforced: &mut BTreeMap<(String, String), Vec<Enforced>>, case: &Case<'_>, view: &View) {
+    if case.mode.value != Mode::Enforce {
+        return;
+    }
+    let pods = pod_selector(view.workloads.get(&case.workload));
+    for (key, ..) in case.measured.iter().filter_map(|measurement| measurement.served.as_ref()) {
+        if pods.is_empty() && !matches!(key.subject, Subject::Pods(_)) {
+            continue;
+        }
+        let entry = Enforced { hpa: case.key.clone(), workload: case.workload.clone(), pods: pods.clone() };
+        enforced.entry((key.namespace.clone(), key.metric.clone())).or_default().push(entry);
     }
 }
 

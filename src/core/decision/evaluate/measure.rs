@@ -11,7 +11,7 @@ use crate::{
     cluster::View,
     decision::{
         Chosen, Demand, Live, Note, Raw, Rules, Target, TargetKind,
-        binding::{Asked, AskedKind},
+        binding::{Asked, AskedKind, scale_permission},
         census::Census,
         demand::{self, Measured},
     },
@@ -87,7 +87,9 @@ impl<'v> Surroundings<'v, '_> {
             notes.push(Note::new("CapBypassed", message));
         }
         if !known {
-            let message = format!("the scale target {} is not known", hpa.workload());
+            let workload = hpa.workload();
+            let cure = scale_permission(&workload);
+            let message = format!("the scale of {workload} is not known, so nothing is served: if it exists, {cure}");
             notes.push(Note::new("TargetUnknown", message));
         }
         notes
