@@ -129,8 +129,10 @@ pub enum Raw {
     Replicas {
         /// Replicas asked for.
         count: Option<i32>,
-        /// When that was.
+        /// Sample time of the oldest measurement behind it.
         at: Timestamp,
+        /// The worst of the measurements behind it.
+        quality: Quality,
     },
     /// There is none.
     Refused(Refusal),

@@ -170,6 +170,19 @@ impl Case<'_> {
         self.measured.iter().filter_map(|measurement| measurement.record.replicas).max()
     }
 
+    /// Completes the metrics that are the replica count itself: it is as good as the worst measurement behind it.
+    fn follow(&mut self) {
+        let known = || self.measured.iter().map(|known| &known.record).filter(|record| record.replicas.is_some());
+        let Some(worst) = known().map(|record| record.quality).max() else { return };
+        let oldest = known().filter_map(|record| record.at).min();
+        let want = self.want();
+        for Measurement { record, served } in &mut self.measured {
+            let Some((_, _, Raw::Replicas { count, at, quality })) = served else { continue };
+            (*count, *at, *quality) = (Some(want), oldest.unwrap_or(*at), worst);
+            (record.at, record.quality) = (Some(*at), worst);
+        }
+    }
+
     /// What the HPA would ask for in the end; without any demand it stays where it is.
     fn want(&self) -> i32 {
         let most = self.rules.max_replicas.max(self.rules.min_replicas);

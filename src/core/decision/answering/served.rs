@@ -124,10 +124,9 @@ impl<'s> Situation<'s> {
             Raw::Each { value, at, quality } => {
                 Whole { value: demand::times(*value, self.live.reported), at: *at, quality: *quality }
             }
-            Raw::Replicas { count, at } => {
-                let quality = if count.is_some() { Quality::Live } else { Quality::Hold };
+            Raw::Replicas { count, at, quality } => {
                 let target = self.first.target.map_or(Milli(1000), |target| target.value);
-                Whole { value: demand::times(target, count.unwrap_or(self.live.current)), at: *at, quality }
+                Whole { value: demand::times(target, count.unwrap_or(self.live.current)), at: *at, quality: *quality }
             }
             Raw::Refused(refusal) => return Err(refusal.clone()),
             Raw::Pods { .. } | Raw::NoVote { .. } => return Err(self.stale(metric, None)),

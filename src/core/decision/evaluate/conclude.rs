@@ -33,7 +33,7 @@ pub(super) fn bind(bindings: &mut BTreeMap<BindingKey, Vec<Binding>>, case: &Cas
             api_version: case.hpa.spec.scale_target_ref.api_version.clone(),
             rules: Arc::clone(&rules),
             target: *target,
-            raw: completed(raw, case, nodes),
+            raw: completed(raw, nodes),
             carries: carrier == Some(index),
             carried: carrier.is_some_and(|carrier| carrier != index),
         };
@@ -65,11 +65,10 @@ fn carries(measurement: &Measurement) -> bool {
     })
 }
 
-/// What is only known when everything is measured and divided.
-fn completed(raw: &Raw, case: &Case<'_>, nodes: u32) -> Raw {
+/// What is only known when everything is divided.
+fn completed(raw: &Raw, nodes: u32) -> Raw {
     match raw {
         Raw::NoVote { at, .. } => Raw::NoVote { at: *at, nodes },
-        Raw::Replicas { at, .. } => Raw::Replicas { count: case.demand().map(|_| case.want()), at: *at },
         other => other.clone(),
     }
 }

@@ -1,7 +1,7 @@
 //! Five replicas, eight GPUs, a queue for fifteen.
 
 use super::scene::{Scene, average, external, key, pods, textbook, value};
-use crate::{capacity::LimitingFactor, clamp::Stance, policy::Mode, quantity::Milli};
+use crate::{answer::Reason, capacity::LimitingFactor, clamp::Stance, policy::Mode, quantity::Milli, signal::Quality};
 
 fn queue() -> [serde_json::Value; 1] {
     [external("inference_queue_length", &average("10"))]
@@ -60,6 +60,25 @@ fn the_desired_replicas_are_the_granted_ones() {
         [external("inference_queue_length", &average("10")), external("plimsoll_desired_replicas", &average("1"))];
     let scene = textbook(&metrics);
     assert_eq!(scene.ask(&scene.decide(), "plimsoll_desired_replicas", "").unwrap().value, Milli(8000));
+}
+
+#[test]
+fn desired_replicas_without_any_demand_are_refused_with_a_cure() {
+    let alone = textbook(&[external("plimsoll_desired_replicas", &average("1"))]);
+    let refusal = alone.ask(&alone.decide(), "plimsoll_desired_replicas", "").unwrap_err();
+    assert_eq!(refusal.reason, Reason::NoData);
+    assert!(refusal.message.contains("put one beside it that does"), "{refusal}");
+}
+
+#[test]
+fn desired_replicas_are_trusted_no_further_than_the_demand_behind_them() {
+    let metrics =
+        [external("inference_queue_length", &average("10")), external("plimsoll_desired_replicas", &average("1"))];
+    let scene = textbook(&metrics).quality(Quality::LastKnownGood);
+    let snapshot = scene.decide();
+    let answer = scene.ask(&snapshot, "plimsoll_desired_replicas", "").unwrap();
+    assert_eq!((answer.value, answer.labels["quality"].as_str()), (Milli(5000), "lastKnownGood"));
+    assert_eq!(snapshot.decisions[&key("llm")].demands[1].quality, Quality::LastKnownGood);
 }
 
 #[test]
