@@ -126,6 +126,7 @@ fn limiting_factor(case: &Case<'_>, allotment: Option<&Allotment>, grant: i32) -
     match case.demand() {
         None => LimitingFactor::StaleSignal,
         Some(_) if then != LimitingFactor::None => then,
+        Some(demand) if case.bounded(demand) > case.want() => LimitingFactor::StaleSignal,
         Some(demand) if demand > grant && grant >= case.rules.max_replicas => LimitingFactor::MaxReplicas,
         Some(_) => LimitingFactor::None,
     }

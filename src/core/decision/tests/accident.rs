@@ -1,7 +1,14 @@
 //! Five replicas, eight GPUs, a queue for fifteen.
 
 use super::scene::{Scene, average, external, key, pods, textbook, value};
-use crate::{answer::Reason, capacity::LimitingFactor, clamp::Stance, policy::Mode, quantity::Milli, signal::Quality};
+use crate::{
+    answer::Reason,
+    capacity::{Class, LimitingFactor},
+    clamp::Stance,
+    policy::Mode,
+    quantity::Milli,
+    signal::Quality,
+};
 
 fn queue() -> [serde_json::Value; 1] {
     [external("inference_queue_length", &average("10"))]
@@ -108,6 +115,24 @@ fn a_surplus_is_held_for_a_grace_and_then_shed_to_what_runs() {
     assert!(served.iter().all(|pod| pod.value < Milli(9000)), "below the tolerance: {served:?}");
     let carried = old.ask(&shed, "dcgm_gpu_utilization", "").unwrap();
     assert_eq!(carried.value, Milli(640_000), "the metric that can propose the cap exactly does so");
+}
+
+#[test]
+fn a_surplus_that_the_scheduler_rejects_is_shed_to_what_runs_even_if_the_template_is_not_modelled() {
+    let unmodelled = |mut scene: Scene| {
+        scene.view.namespaces.get_mut("ml").unwrap().resource_quotas.push("team".to_owned());
+        scene
+    };
+    let young = &unmodelled(over_scaled(60)).decide().decisions[&key("llm")];
+    assert_eq!((young.fits.class, young.stance, young.cap), (Class::Unknown, Stance::Hold, 15));
+    let old = unmodelled(over_scaled(121)).decide().decisions[&key("llm")].clone();
+    assert_eq!((old.stance, old.grant, old.cap, old.bound), (Stance::Shed, 8, 8, 8));
+    let mut deaf = unmodelled(over_scaled(121));
+    deaf.view.capacity_heard_at = None;
+    assert_eq!(deaf.decide().decisions[&key("llm")].stance, Stance::Hold);
+    let mut unseen = unmodelled(over_scaled(121)).annotated("llm", "plimsoll.dev/shed", "now");
+    unseen.view.pods.retain(|_, pod| pod.is_bound());
+    assert_eq!(unseen.decide().decisions[&key("llm")].stance, Stance::Hold, "they may be about to be bound");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::scene::{Scene, average, external, key, pods, textbook};
+use super::scene::{Scene, average, external, external_of, key, pods, textbook};
 use crate::{
     answer::Reason,
     capacity::LimitingFactor,
@@ -48,6 +48,24 @@ fn the_last_known_good_value_does_not_raise_replicas() {
     let pods = textbook(&[pods("inference_queue_length", &average("10"))]).quality(Quality::LastKnownGood);
     let served = pods.ask_pods(&pods.decide(), "inference_queue_length", "app=llm").unwrap();
     assert!(served.iter().all(|pod| pod.value == Milli(10_000)));
+}
+
+#[test]
+fn the_last_known_good_value_grows_into_no_surge_and_keeps_no_gpu_from_others() {
+    let metric = |name: &str| [external_of("inference_queue_length", name, &average("10"))];
+    let rollout = textbook(&metric("llm")).running("llm", 5, "a", Some(30)).running("llm", 6, "a", Some(30));
+    let rollout = rollout.quality(Quality::LastKnownGood);
+    let snapshot = rollout.decide();
+    assert_eq!(snapshot.decisions[&key("llm")].bound, 7);
+    let served = rollout.ask(&snapshot, "inference_queue_length", "workload=llm").unwrap();
+    assert_eq!(served.labels["cap"], "5");
+    assert!(served.value <= Milli(50_000), "{served:?}");
+
+    let mut scene = textbook(&metric("llm")).quality(Quality::LastKnownGood).workload("other", 1, 1);
+    scene = scene.hpa("other", 9, &metric("other")).running("other", 0, "a", Some(90));
+    let decisions = scene.decide().decisions;
+    assert_eq!((decisions[&key("llm")].grant, decisions[&key("other")].grant), (5, 3));
+    assert_eq!(decisions[&key("llm")].limiting_factor, LimitingFactor::StaleSignal);
 }
 
 #[test]
