@@ -81,6 +81,10 @@ impl<'v> Surroundings<'v, '_> {
             let message = format!("the annotation {MODE_ANNOTATION}={text:?} is ignored; use Enforce, Observe or Off");
             notes.push(Note::new("UnknownMode", message));
         }
+        if let Some(reason) = chosen::yields(hpa, self.view, self.policy) {
+            let message = format!("values are served raw, as in mode Observe: {reason}");
+            notes.push(Note::new("NodeAutoscaler", message));
+        }
         if !foreign.is_empty() {
             let message = format!(
                 "{} escape the cap, because an HPA takes its largest proposal: set maxReplicas to what fits, or drop them",

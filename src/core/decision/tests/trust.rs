@@ -117,13 +117,17 @@ fn without_any_sample_there_is_no_value_and_never_a_zero() {
 }
 
 #[test]
-fn where_a_node_autoscaler_works_the_default_is_to_observe() {
+fn where_a_node_autoscaler_works_the_default_is_to_observe_and_it_is_said() {
     let mut scene = scene();
     scene.view.node_autoscaler = Some("ConfigMap kube-system/cluster-autoscaler-status".to_owned());
-    let mode = scene.decide().decisions[&key("llm")].mode.clone();
+    let decision = scene.decide().decisions[&key("llm")].clone();
+    let mode = decision.mode;
     assert!(mode.value == Mode::Observe && mode.by.contains("cluster-autoscaler-status"), "{mode:?}");
+    let note = &decision.notes[0];
+    assert!(note.code == "NodeAutoscaler" && note.message.contains("cluster-autoscaler-status"), "{note:?}");
     let told = scene.annotated("llm", "plimsoll.dev/mode", "Enforce").decide();
-    assert_eq!(told.decisions[&key("llm")].mode.value, Mode::Enforce);
+    let decision = &told.decisions[&key("llm")];
+    assert_eq!((decision.mode.value, decision.notes.len()), (Mode::Enforce, 0));
 }
 
 #[test]
