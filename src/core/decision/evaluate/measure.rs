@@ -42,6 +42,7 @@ impl<'v> Surroundings<'v, '_> {
         let (asked_for, reported) = target.map_or((0, 0), |target| (target.spec_replicas, target.status_replicas));
         let live = Live::count(asked_for, reported, pods.iter().map(|(_, pod)| *pod));
         let measured = Measured {
+            view: self.view,
             workload: &workload,
             pods,
             live: &live,

@@ -107,6 +107,40 @@ fn pods_that_have_just_become_ready_do_not_make_a_sum_unknown() {
 }
 
 #[test]
+fn a_pod_may_wait_for_the_next_collection_of_a_dcgm_exporter() {
+    let mut scene = textbook(&[external("dcgm_gpu_utilization", &average("80"))]);
+    let mut samples = scene.signals.pods["queueLength"].clone();
+    let now = scene.now;
+    for name in ["llm-0", "llm-1"] {
+        samples.remove(&key(name));
+        let ready = &mut scene.view.pods.get_mut(&key(name)).unwrap().status.conditions[0];
+        ready.last_transition_time = Some(now - SignedDuration::from_secs(40));
+    }
+    scene.signals.pods.insert("gpuUtilization".to_owned(), samples);
+    let demand = &scene.decide().decisions[&key("llm")].demands[0];
+    assert_eq!((demand.raw, demand.imputed), (Some(Milli(150_000)), 2));
+    assert!(scene.later(10).decide().decisions[&key("llm")].demands[0].refused.is_some());
+}
+
+#[test]
+fn only_exporters_of_the_workloads_own_nodes_are_named_and_no_url() {
+    let mut scene = textbook(&[external("dcgm_gpu_utilization", &average("80"))]).node("b", 8);
+    scene = scene.workload("dcgm", 2, 0).running("dcgm", 0, "a", None).running("dcgm", 1, "b", None);
+    let health = SourceHealth { error: Some("connection refused".to_owned()), ..SourceHealth::default() };
+    for source in ["exporter/ml/dcgm-0", "exporter/ml/dcgm-1", "exporter/ml/gone"] {
+        scene.signals.sources.insert(source.to_owned(), health.clone());
+    }
+    let refusal = |scene: &Scene| scene.ask(&scene.decide(), "dcgm_gpu_utilization", "").unwrap_err().message;
+    let told = refusal(&scene);
+    assert!(told.contains("exporter/ml/dcgm-0 fails"), "{told}");
+    assert!(!told.contains("dcgm-1") && !told.contains("gone") && !told.contains("further"), "{told}");
+    scene.signals.sources.clear();
+    scene.signals.sources.insert("url/http://box.internal:9400/metrics".to_owned(), health);
+    let told = refusal(&scene);
+    assert!(told.contains("a DCGM exporter fails: connection refused") && !told.contains("box.internal"), "{told}");
+}
+
+#[test]
 fn without_any_sample_there_is_no_value_and_never_a_zero() {
     let mut scene = scene();
     scene.signals.pods.clear();
