@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{Case, Measurement, pod_selector};
 use crate::{
     capacity::{Class, Fits, LimitingFactor},
+    clamp::Guard,
     cluster::View,
     decision::{
         Binding, BindingKey, Decision, Enforced, Note, Raw, Step, Subject, TargetKind,
@@ -112,7 +113,7 @@ pub(super) fn decision(
         cap: guard.cap(),
         limiting_factor,
         change: change(&case, limiting_factor, grant),
-        steps: steps(&case, allotment, fits, ceiling, grant, guard.cap(), surplus, view, now),
+        steps: steps(&case, allotment, fits, ceiling, &guard, surplus, view, now),
         notes,
         demands: case.measured.into_iter().map(|measurement| measurement.record).collect(),
         digest: String::new(),
@@ -177,8 +178,7 @@ fn steps(
     allotment: Option<&Allotment>,
     fits: Fits,
     ceiling: i32,
-    grant: i32,
-    cap: i32,
+    guard: &Guard,
     surplus: String,
     view: &View,
     now: Timestamp,
@@ -207,16 +207,21 @@ fn steps(
         || "no metric is known, so nothing changes".to_owned(),
         |measurement| format!("the largest proposal, of {}", measurement.record.metric),
     );
-    vec![
+    let mut steps = vec![
         step("current", Some(live.current), "replicas that the workload is asked to have".to_owned()),
         step("bound", Some(live.bound), format!("pods on a node; {} wait for one", live.pending)),
         step("demand", case.demand(), demand_reason),
         step("want", Some(case.want()), format!("within {} and {}", case.rules.min_replicas, case.rules.max_replicas)),
         step("fits", (fits.class != Class::Unknown).then(|| i32::try_from(fits.lo).unwrap_or(i32::MAX)), fits_reason),
         step("ceiling", Some(ceiling), "bound and what fits".to_owned()),
-        step("grant", Some(grant), "after pods that wait, promises, floors and equal shares".to_owned()),
-        step("cap", Some(cap), surplus),
-    ]
+        step("grant", Some(guard.grant), "after pods that wait, promises, floors and equal shares".to_owned()),
+    ];
+    if let Some(limit) = guard.sync_limit().filter(|limit| *limit == guard.cap() && *limit < guard.grant) {
+        let reason = "the HPA has no behavior and would remember more than one sync may add, max(2 x current, 4)";
+        steps.push(step("sync", Some(limit), reason.to_owned()));
+    }
+    steps.push(step("cap", Some(guard.cap()), surplus));
+    steps
 }
 
 /// Nodes on which another replica would fit.

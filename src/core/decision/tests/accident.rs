@@ -144,6 +144,19 @@ fn annotations_hold_always_or_shed_at_once() {
 }
 
 #[test]
+fn a_cap_below_the_grant_is_explained_by_what_one_sync_may_add() {
+    let mut scene = textbook(&queue()).node("b", 8);
+    let step = |scene: &Scene| {
+        let decision = scene.decide().decisions[&key("llm")].clone();
+        let step = decision.steps.into_iter().find(|step| step.name == "sync");
+        (decision.grant, decision.cap, step.and_then(|step| step.value))
+    };
+    assert_eq!(step(&scene), (15, 15, None));
+    scene.view.hpas.get_mut(&key("llm")).unwrap().spec.behavior = None;
+    assert_eq!(step(&scene), (15, 10, Some(10)));
+}
+
+#[test]
 fn a_new_node_lifts_the_cap() {
     let scene = textbook(&queue()).node("b", 8);
     let decision = &scene.decide().decisions[&key("llm")];
