@@ -115,7 +115,7 @@ impl Failure {
             Reason::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
             Reason::BadRequest => (StatusCode::BAD_REQUEST, "BadRequest"),
             Reason::Ambiguous => (StatusCode::CONFLICT, "Conflict"),
-            Reason::SourceDown | Reason::Stale | Reason::NoData | Reason::CapacityUnknown | Reason::NotReady => {
+            Reason::SourceDown | Reason::Stale | Reason::NoData | Reason::NotReady => {
                 (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable")
             }
         };

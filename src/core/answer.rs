@@ -84,9 +84,8 @@ pub enum Reason {
     Stale,
     /// There is no sample yet.
     NoData,
-    /// The capacity of the cluster is not known.
-    CapacityUnknown,
-    /// The first evaluation has not ended.
+    /// What the answer depends on is not known yet: the first evaluation, the scale of a target, or the selector that
+    /// an HPA asks with.
     NotReady,
 }
 
@@ -118,7 +117,6 @@ impl Reason {
             Self::SourceDown => "SourceDown",
             Self::Stale => "Stale",
             Self::NoData => "NoData",
-            Self::CapacityUnknown => "CapacityUnknown",
             Self::NotReady => "NotReady",
         }
     }

@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use answering::{answer_custom, answer_external, custom_metrics, external_metrics};
-pub use binding::{Binding, BindingKey, Raw, Subject, Target, TargetKind};
+pub use binding::{Binding, BindingKey, Enforced, Raw, Subject, Target, TargetKind};
 pub use chosen::Chosen;
 pub use evaluate::decide;
 pub use live::Live;
@@ -67,6 +67,9 @@ pub struct Snapshot {
     /// Which HPA metrics a request is about.
     #[serde(skip)]
     pub bindings: BTreeMap<BindingKey, Vec<Binding>>,
+    /// By namespace and metric, the HPAs whose cap a raw sample of a pod would go around.
+    #[serde(skip)]
+    pub enforced: BTreeMap<(String, String), Vec<Enforced>>,
     /// Per signal, the samples of all pods, for requests that no HPA makes.
     #[serde(skip)]
     pub samples: BTreeMap<String, BTreeMap<ObjectKey, Sample>>,

@@ -89,6 +89,7 @@ fn log_change(before: Option<&Decision>, now: &Decision) {
         hpa = %now.hpa,
         workload = %now.workload,
         mode = ?now.mode.value,
+        mode_by = now.mode.by,
         demand = now.demand,
         current = now.current,
         bound = now.bound,

@@ -90,8 +90,13 @@ impl Guard {
         self.reported.max(self.matching).max(self.ready).max(1)
     }
 
+    /// What one sync may add, where nothing above it may be proposed: an HPA without `behavior` remembers it.
+    #[must_use]
+    pub fn sync_limit(&self) -> Option<i32> {
+        self.remembers.then(|| self.current.saturating_mul(2).max(4))
+    }
+
     fn limited(&self, cap: i32) -> i32 {
-        let cap = cap.max(0);
-        if self.remembers { cap.min(self.current.saturating_mul(2).max(4)) } else { cap }
+        cap.max(0).min(self.sync_limit().unwrap_or(i32::MAX))
     }
 }

@@ -74,6 +74,9 @@ pub fn pods(
     if guard.sheds() { metric.shed(&samples, carried) } else { metric.hold(&samples) }
 }
 
+/// Counts of pods beyond the samples that are checked one by one: reported replicas are a number that anybody writes.
+const EXACT_COUNTS: usize = 4096;
+
 struct Metric<'a> {
     guard: &'a Guard,
     target: Milli,
@@ -141,6 +144,9 @@ impl Metric<'_> {
         let counts = |sample: &PodSample| sample.standing != Standing::Ignored;
         let total: i128 = samples.iter().filter(|s| counts(s)).map(|sample| i128::from(sample.value.0)).sum();
         let mut allowed = (i128::from(self.guard.cap()) * i128::from(self.target.0)).min(total);
+        // The mean is floored to thousandths, so one thousandth per pod is the least change that can matter. It nearly
+        // always suffices; the steps double so that no value takes more than some dozens of them.
+        let mut step = i128::try_from(samples.len()).unwrap_or(1).max(1);
         loop {
             let factor = |sample: &PodSample| {
                 let exact = (i128::from(sample.value.0) * allowed).checked_div(total).unwrap_or(0);
@@ -150,8 +156,8 @@ impl Metric<'_> {
             if allowed <= 0 || self.harmless(&values) {
                 return values;
             }
-            // The mean is floored to thousandths, so one thousandth per pod is the least change that can matter.
-            allowed -= i128::try_from(samples.len()).unwrap_or(1).max(1);
+            allowed = (allowed - step).max(0);
+            step *= 2;
         }
     }
 
@@ -162,14 +168,17 @@ impl Metric<'_> {
         let mut sorted = values.to_vec();
         sorted.sort_unstable_by(|a, b| b.cmp(a));
         let cap = f64::from(self.guard.cap());
-        let most = values.len().max(usize::try_from(self.guard.most_ready()).unwrap_or(0)) + self.missing;
+        let most = values.len().max(usize::try_from(self.guard.most_ready()).unwrap_or(0)).saturating_add(self.missing);
+        let exact = most.min(values.len().saturating_add(EXACT_COUNTS));
         let mut sum = 0_i64;
-        (1..=most).all(|counted| {
+        let each = (1..=exact).all(|counted| {
             sum = sum.saturating_add(sorted.get(counted - 1).map_or(0, |value| value.0));
             let mean = sum / i64::try_from(counted).unwrap_or(i64::MAX);
             let ratio = mean as f64 / self.target.0 as f64;
             self.surely_within(ratio) || (ratio * counted as f64).ceil() <= cap
-        })
+        });
+        // Past the samples the sum stays, and mean times count is at most the sum, but for rounding.
+        each && (exact == most || (sum as f64 / self.target.0 as f64 * (1.0 + EDGE)).ceil() <= cap)
     }
 
     fn surely_within(&self, ratio: f64) -> bool {

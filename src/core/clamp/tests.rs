@@ -126,6 +126,26 @@ fn one_ulp_of_rounding_does_not_make_a_replica() {
     assert_eq!(pods_next(&guard, T, &[Milli(11_200); 25], &[Standing::Counted; 25], 0), Some(29));
 }
 
+#[test]
+fn absurd_counts_and_values_are_answered_within_the_cap() {
+    const MOST: i32 = i32::MAX;
+    for (reported, current, grant) in [(MOST, 5, 8), (MOST, MOST, 8), (5, 5, MOST), (MOST, 5, MOST)] {
+        for (stance, huge) in [(Stance::Hold, T), (Stance::Hold, Milli(i64::MAX)), (Stance::Shed, Milli(i64::MAX))] {
+            let guard = Guard { reported, matching: reported, current, stance, max_replicas: MOST, ..guard(5, grant) };
+            let cap = guard.cap().max(current);
+            for target in [Milli(1), T, Milli(1_000_000_000_000_000)] {
+                let sum = average(&guard, target, huge, true);
+                assert!(average_proposal(&guard, target, sum.value) <= cap, "{guard:?} {target:?}");
+                let value = ratio(&guard, target, huge, true);
+                assert!(ratio_proposal(&guard, target, value.value) <= cap, "{guard:?} {target:?}");
+                let samples = vec![PodSample { value: huge, standing: Standing::Counted }; 5];
+                let (served, _) = pods(&guard, target, &samples, 3, 2, true);
+                assert!(pods_next(&guard, target, &served, &[Standing::Counted; 5], 3).unwrap() <= cap, "{guard:?}");
+            }
+        }
+    }
+}
+
 // === shedding ===
 
 #[test]

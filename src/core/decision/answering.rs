@@ -8,7 +8,7 @@ mod served;
 
 use jiff::Timestamp;
 
-use super::{Binding, BindingKey, Live, Raw, Snapshot, Subject};
+use super::{Binding, BindingKey, Enforced, Live, Raw, Snapshot, Subject, binding::scale_permission};
 use crate::{
     answer::{CustomRequest, ExternalValue, ObjectValue, Objects, Reason, Refusal},
     object::{ObjectKey, WorkloadKey},
@@ -165,8 +165,36 @@ fn signal_of<'s>(snapshot: &'s Snapshot, request: &CustomRequest) -> Result<&'s 
 }
 
 /// The raw samples of all pods that a selector matches: what a person asks for with `kubectl get --raw`.
+///
+/// An HPA that our view lags behind asks in the same way, and raw samples would carry it past its cap. So there are
+/// none as soon as one of the pods belongs, or may belong, to a workload whose HPA enforces a cap with this metric.
 fn raw_pods(snapshot: &Snapshot, request: &CustomRequest, selector: &Selector) -> Result<Vec<ObjectValue>, Refusal> {
-    raw_values(snapshot, request, |key| snapshot.labels.get(key).is_some_and(|labels| selector.matches(labels)))
+    let values =
+        raw_values(snapshot, request, |key| snapshot.labels.get(key).is_some_and(|labels| selector.matches(labels)))?;
+    let name = (request.namespace.clone(), request.metric.clone());
+    for enforced in snapshot.enforced.get(&name).into_iter().flatten() {
+        let labels = values.iter().filter_map(|value| snapshot.labels.get(&value.object));
+        if enforced.pods.is_empty() || labels.into_iter().any(|labels| enforced.pods.matches(labels)) {
+            return Err(goes_around(request, selector, enforced));
+        }
+    }
+    Ok(values)
+}
+
+fn goes_around(request: &CustomRequest, selector: &Selector, enforced: &Enforced) -> Refusal {
+    let Enforced { hpa, workload, pods } = enforced;
+    let why = if pods.is_empty() {
+        format!("the scale of {workload} is not known: if it exists, {}", scale_permission(workload))
+    } else {
+        format!("the selector of {workload} is {:?}", pods.to_string())
+    };
+    let message = format!(
+        "{} of the pods {:?} is not served raw, since HPA {hpa} enforces a cap with it, and {why}; a single pod is \
+         served raw by its name",
+        request.metric,
+        selector.to_string(),
+    );
+    Refusal { reason: Reason::NotReady, message }
 }
 
 fn one_pod(snapshot: &Snapshot, request: &CustomRequest, name: &str) -> Result<Vec<ObjectValue>, Refusal> {

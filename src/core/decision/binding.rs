@@ -61,6 +61,17 @@ pub struct Binding {
     pub carried: bool,
 }
 
+/// An HPA that enforces its cap with a metric: its pods' raw samples are served to nobody by selector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enforced {
+    /// The HPA.
+    pub hpa: ObjectKey,
+    /// What it scales.
+    pub workload: WorkloadKey,
+    /// The selector of its pods; empty while its scale is not known, so that any pod may be one of them.
+    pub pods: Selector,
+}
+
 /// A target of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -118,8 +129,10 @@ pub enum Raw {
     Replicas {
         /// Replicas asked for.
         count: Option<i32>,
-        /// When that was.
+        /// Sample time of the oldest measurement behind it.
         at: Timestamp,
+        /// The worst of the measurements behind it.
+        quality: Quality,
     },
     /// There is none.
     Refused(Refusal),
@@ -205,6 +218,12 @@ impl<'a> Asked<'a> {
 
 fn group(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+/// The permission that reading the scale of a workload needs, for people.
+pub(super) fn scale_permission(workload: &WorkloadKey) -> String {
+    let resource = resource_of(&workload.kind, "");
+    format!("grant get on {resource}/scale in the API group {:?}", workload.group)
 }
 
 /// Resource name of a kind, with its group: the plural that all scalable kinds in use have.

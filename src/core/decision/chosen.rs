@@ -24,26 +24,26 @@ impl Chosen<Mode> {
     /// Where a node autoscaler is at work, configuration alone means `Observe`: without Pending pods it would never
     /// act, and this version does not allow Pending pods on purpose.
     pub(super) fn mode(hpa: &HorizontalPodAutoscaler, view: &View, policy: &Policy) -> Self {
+        if let Some(chosen) = Self::annotated(hpa, view) {
+            return chosen;
+        }
+        match yields(hpa, view, policy) {
+            Some(by) => Self { value: Mode::Observe, by },
+            None => Self { value: policy.mode, by: "configuration".to_owned() },
+        }
+    }
+
+    fn annotated(hpa: &HorizontalPodAutoscaler, view: &View) -> Option<Self> {
         let namespace = &hpa.metadata.namespace;
         let of_namespace = view.namespaces.get(namespace).and_then(|space| space.annotations.get(MODE_ANNOTATION));
         let annotations = [
             (hpa.metadata.annotations.get(MODE_ANNOTATION), format!("annotation of the HPA {}", hpa.metadata.key())),
             (of_namespace, format!("annotation of the namespace {namespace}")),
         ];
-        for (annotation, by) in annotations {
-            if let Some(value) = annotation.and_then(|text| parse_mode(text)) {
-                return Self { value, by };
-            }
-        }
-        match (&view.node_autoscaler, policy.mode) {
-            (Some(evidence), Mode::Enforce) => Self {
-                value: Mode::Observe,
-                by: format!(
-                    "a node autoscaler is at work ({evidence}); annotate {MODE_ANNOTATION}=Enforce to override"
-                ),
-            },
-            (_, value) => Self { value, by: "configuration".to_owned() },
-        }
+        annotations.into_iter().find_map(|(annotation, by)| {
+            let value = annotation.and_then(|text| parse_mode(text))?;
+            Some(Self { value, by })
+        })
     }
 }
 
@@ -60,6 +60,13 @@ impl Chosen<Surplus> {
         }
         Self { value: policy.surplus, by: "configuration".to_owned() }
     }
+}
+
+/// Why the configured `Enforce` does not hold for an HPA, if a node autoscaler is the reason.
+pub(super) fn yields(hpa: &HorizontalPodAutoscaler, view: &View, policy: &Policy) -> Option<String> {
+    let evidence = view.node_autoscaler.as_ref().filter(|_| policy.mode == Mode::Enforce)?;
+    let by = format!("a node autoscaler is at work ({evidence}); annotate {MODE_ANNOTATION}=Enforce to override");
+    Chosen::annotated(hpa, view).is_none().then_some(by)
 }
 
 /// The annotation of an HPA or its namespace that names no mode, if there is one.

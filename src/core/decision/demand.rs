@@ -6,12 +6,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Live, Raw};
 use crate::{
     answer::{Reason, Refusal},
     clamp::Standing,
+    cluster::View,
     object::{ObjectKey, Pod, WorkloadKey},
     policy::Policy,
     quantity::{MILLI_MAX, Milli},
@@ -21,8 +22,13 @@ use crate::{
 /// Failing sources that a message names.
 const NAMED_SOURCES: usize = 2;
 
+/// How long after it has become Ready a pod may be without a sample of a DCGM exporter: that collects every 30 s
+/// (`DCGM_EXPORTER_INTERVAL`, default of dcgm-exporter), and is scraped some time after.
+const FIRST_GPU_SAMPLE: SignedDuration = SignedDuration::from_secs(45);
+
 /// A workload and what is measured of it.
 pub(super) struct Measured<'a> {
+    pub(super) view: &'a View,
     pub(super) workload: &'a WorkloadKey,
     pub(super) pods: &'a [(&'a ObjectKey, &'a Pod)],
     pub(super) live: &'a Live,
@@ -102,16 +108,18 @@ impl Measured<'_> {
                 known.live += usize::from(ready && sample.quality == Quality::Live);
             }
             known.missing += usize::from(ready && sample.is_none());
-            known.expected += usize::from(ready && (sample.is_some() || !self.is_fresh(pod)));
+            known.expected += usize::from(ready && (sample.is_some() || !self.is_fresh(signal, pod)));
         }
         known
     }
 
     /// Whether a pod became Ready so recently that no source need have measured it yet. Growth would otherwise look
     /// like an outage: an exporter reports a new pod with its next collection only.
-    fn is_fresh(&self, pod: &Pod) -> bool {
+    fn is_fresh(&self, signal: &str, pod: &Pod) -> bool {
         let since = pod.condition("Ready").and_then(|ready| ready.last_transition_time);
-        since.is_some_and(|since| self.now.duration_since(since) <= self.policy.live_bound)
+        let live = self.policy.live_bound;
+        let first = if signal == GPU_UTILIZATION { live.max(FIRST_GPU_SAMPLE) } else { live };
+        since.is_some_and(|since| self.now.duration_since(since) <= first)
     }
 
     /// Whether a source may have measured the signal for this workload. Others are not named: whose they are and how
@@ -121,9 +129,18 @@ impl Measured<'_> {
         match (parts.next(), parts.next()) {
             (Some("pod"), Some(pod)) => self.pods.iter().any(|(key, _)| key.to_string() == pod),
             (Some("prometheus"), Some(query)) => query.ends_with(&format!("/{signal}/{}", self.workload.namespace)),
-            (Some("exporter" | "url"), _) => signal == GPU_UTILIZATION,
+            (Some("exporter"), Some(exporter)) => signal == GPU_UTILIZATION && self.shares_node(exporter),
+            (Some("url"), _) => signal == GPU_UTILIZATION,
             _ => false,
         }
+    }
+
+    /// Whether an exporter's pod, given as `namespace/name`, is on a node of one of the workload's pods.
+    fn shares_node(&self, exporter: &str) -> bool {
+        let key = exporter.split_once('/').map(|(namespace, name)| ObjectKey::new(namespace, name));
+        let exporter = key.and_then(|key| self.view.pods.get(&key));
+        let node = exporter.map(|pod| &pod.spec.node_name).filter(|node| !node.is_empty());
+        node.is_some_and(|node| self.pods.iter().any(|(_, pod)| pod.spec.node_name == *node))
     }
 
     fn refuse(&self, metric: &str, signal: &str, known: &Known<'_>) -> Refusal {
@@ -152,7 +169,7 @@ impl Measured<'_> {
     fn refusal(&self, metric: &str, signal: &str, newest: Option<Timestamp>, what: &str) -> Refusal {
         let concerned = || self.signals.sources.iter().filter(|(name, _)| self.concerns(name, signal));
         let failing: Vec<_> = concerned()
-            .filter_map(|(name, health)| Some(format!("{name} fails: {}", health.error.as_ref()?)))
+            .filter_map(|(name, health)| Some(format!("{} fails: {}", public_name(name), health.error.as_ref()?)))
             .collect();
         let reason = match (failing.is_empty(), newest) {
             (false, _) => Reason::SourceDown,
@@ -173,6 +190,11 @@ impl Measured<'_> {
             format!("{metric} of {} is unknown ({}): {what}; {age}; {sources}", self.workload, reason.as_str());
         Refusal { reason, message }
     }
+}
+
+/// The name of a source for everybody: where else in the network there is an exporter is for its operator to know.
+fn public_name(source: &str) -> &str {
+    if source.starts_with("url/") { "a DCGM exporter" } else { source }
 }
 
 fn usable(sample: &Sample) -> bool {

@@ -20,7 +20,7 @@ use crate::{
     object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
     policy::{Mode, Policy, Surplus},
     selector::Selector,
-    signal::Signals,
+    signal::{Quality, Signals},
 };
 
 mod conclude;
@@ -72,11 +72,13 @@ pub fn decide(
         sources: signals.sources.clone(),
         digest: String::new(),
         bindings: BTreeMap::new(),
+        enforced: BTreeMap::new(),
         samples: signals.pods.clone(),
         labels: surroundings.labels(),
         policy: policy.clone(),
     };
     for case in cases {
+        conclude::enforce(&mut snapshot.enforced, &case, view);
         conclude::bind(&mut snapshot.bindings, &case, &division);
         if case.mode.value != Mode::Off {
             let decision = conclude::decision(case, &division, view, policy, &census, fresh, now);
@@ -168,13 +170,37 @@ impl Case<'_> {
         self.measured.iter().filter_map(|measurement| measurement.record.replicas).max()
     }
 
-    /// What the HPA would ask for in the end; without any demand it stays where it is.
-    fn want(&self) -> i32 {
-        let most = self.rules.max_replicas.max(self.rules.min_replicas);
-        self.demand().unwrap_or(self.live.current).clamp(self.rules.min_replicas, most)
+    /// Completes the metrics that are the replica count itself: it is as good as the worst measurement behind it.
+    fn follow(&mut self) {
+        let known = || self.measured.iter().map(|known| &known.record).filter(|record| record.replicas.is_some());
+        let Some(worst) = known().map(|record| record.quality).max() else { return };
+        let oldest = known().filter_map(|record| record.at).min();
+        let want = self.want();
+        for Measurement { record, served } in &mut self.measured {
+            let Some((_, _, Raw::Replicas { count, at, quality })) = served else { continue };
+            (*count, *at, *quality) = (Some(want), oldest.unwrap_or(*at), worst);
+            (record.at, record.quality) = (Some(*at), worst);
+        }
     }
 
-    /// Whether a surplus of the workload is to go, with the reason.
+    /// What the HPA would ask for in the end; without any demand it stays where it is, and what is not live any more
+    /// cannot raise it, so that nothing is kept for that.
+    fn want(&self) -> i32 {
+        let trusted = |record: &Demand| match record.quality {
+            Quality::Live => record.replicas,
+            _ => record.replicas.map(|replicas| replicas.min(self.live.current)),
+        };
+        let asked = self.measured.iter().filter_map(|measurement| trusted(&measurement.record)).max();
+        self.bounded(asked.unwrap_or(self.live.current))
+    }
+
+    /// A replica count within the bounds of the HPA.
+    fn bounded(&self, replicas: i32) -> i32 {
+        replicas.clamp(self.rules.min_replicas, self.rules.max_replicas.max(self.rules.min_replicas))
+    }
+
+    /// Whether a surplus of the workload is to go, with the reason. That pods are unschedulable is the scheduler's own
+    /// word: it counts where what fits is not `known`, too, and then the grant is what is bound.
     fn stance(
         &self,
         grant: i32,
@@ -188,8 +214,8 @@ impl Case<'_> {
         if self.live.current <= grant {
             return hold("there is no surplus");
         }
-        if !fresh || !known {
-            return hold("the surplus is held: capacity is not known");
+        if !fresh {
+            return hold("the surplus is held: nodes and pods have not been heard of for too long");
         }
         let surplus = self.live.current - grant;
         let oldest = census.pods(&self.workload).iter().filter_map(|(_, pod)| pod.unschedulable_since()).min();
@@ -197,6 +223,8 @@ impl Case<'_> {
             (Surplus::Hold, _) => {
                 (Stance::Hold, format!("{surplus} replicas of surplus are held ({})", self.surplus.by))
             }
+            // What fits is not known: only the scheduler's own word makes it a surplus.
+            (_, None) if !known => hold("the surplus is held: what fits is not known, and no pod is unschedulable"),
             (Surplus::ShedNow, _) => {
                 (Stance::Shed, format!("{surplus} replicas of surplus are shed at once ({})", self.surplus.by))
             }

@@ -24,14 +24,13 @@ fn at() -> Timestamp {
 }
 
 /// Every reason, by the name of the metric that is refused with it.
-pub(crate) const REASONS: [Reason; 8] = [
+pub(crate) const REASONS: [Reason; 7] = [
     Reason::NotFound,
     Reason::BadRequest,
     Reason::Ambiguous,
     Reason::SourceDown,
     Reason::Stale,
     Reason::NoData,
-    Reason::CapacityUnknown,
     Reason::NotReady,
 ];
 

@@ -124,10 +124,9 @@ impl<'s> Situation<'s> {
             Raw::Each { value, at, quality } => {
                 Whole { value: demand::times(*value, self.live.reported), at: *at, quality: *quality }
             }
-            Raw::Replicas { count, at } => {
-                let quality = if count.is_some() { Quality::Live } else { Quality::Hold };
+            Raw::Replicas { count, at, quality } => {
                 let target = self.first.target.map_or(Milli(1000), |target| target.value);
-                Whole { value: demand::times(target, count.unwrap_or(self.live.current)), at: *at, quality }
+                Whole { value: demand::times(target, count.unwrap_or(self.live.current)), at: *at, quality: *quality }
             }
             Raw::Refused(refusal) => return Err(refusal.clone()),
             Raw::Pods { .. } | Raw::NoVote { .. } => return Err(self.stale(metric, None)),
@@ -184,8 +183,9 @@ impl<'s> Situation<'s> {
         let decision = self.snapshot.decisions.get(&binding.hpa).filter(|_| !outdated);
         let grant = decision.map_or(self.live.bound, |decision| decision.grant);
         let stance = decision.map_or(Stance::Hold, |decision| decision.stance);
-        let grant = if quality == Quality::LastKnownGood { grant.min(self.live.current) } else { grant };
-        binding.rules.guard(&self.live, grant, stance)
+        let guard = binding.rules.guard(&self.live, grant, stance);
+        // During a rollout more is bound than asked for: that is no room to grow into either.
+        if quality == Quality::Live { guard } else { Guard { grant: guard.grant.min(guard.current), ..guard } }
     }
 
     /// Whether the demand is above the cap, so that one metric has to propose the cap while the others vote low.

@@ -4,17 +4,18 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{Case, Measurement};
+use super::{Case, Measurement, pod_selector};
 use crate::{
     capacity::{Class, Fits, LimitingFactor},
+    clamp::Guard,
     cluster::View,
     decision::{
-        Binding, BindingKey, Decision, Note, Raw, Step, Subject, TargetKind,
+        Binding, BindingKey, Decision, Enforced, Note, Raw, Step, Subject, TargetKind,
         arbitration::{Allotment, Division},
         census::Census,
         digest,
     },
-    policy::Policy,
+    policy::{Mode, Policy},
 };
 
 /// Adds what the HPA's requests are found by.
@@ -24,17 +25,36 @@ pub(super) fn bind(bindings: &mut BTreeMap<BindingKey, Vec<Binding>>, case: &Cas
     let carrier = case.measured.iter().position(carries);
     for (index, measurement) in case.measured.iter().enumerate() {
         let Some((key, target, raw)) = &measurement.served else { continue };
+        if matches!(&key.subject, Subject::Pods(selector) if selector.is_empty()) {
+            continue; // Not what the HPA will ask: it fails itself without the selector of its scale.
+        }
         let binding = Binding {
             hpa: case.key.clone(),
             workload: case.workload.clone(),
             api_version: case.hpa.spec.scale_target_ref.api_version.clone(),
             rules: Arc::clone(&rules),
             target: *target,
-            raw: completed(raw, case, nodes),
+            raw: completed(raw, nodes),
             carries: carrier == Some(index),
             carried: carrier.is_some_and(|carrier| carrier != index),
         };
         bindings.entry(key.clone()).or_default().push(binding);
+    }
+}
+
+/// Adds for which pods no raw samples may be served. An HPA whose scale is not known asks for its pods with a selector
+/// that is not known either; for other types of metrics it is refused anyway.
+pub(super) fn enforce(enforced: &mut BTreeMap<(String, String), Vec<Enforced>>, case: &Case<'_>, view: &View) {
+    if case.mode.value != Mode::Enforce {
+        return;
+    }
+    let pods = pod_selector(view.workloads.get(&case.workload));
+    for (key, ..) in case.measured.iter().filter_map(|measurement| measurement.served.as_ref()) {
+        if pods.is_empty() && !matches!(key.subject, Subject::Pods(_)) {
+            continue;
+        }
+        let entry = Enforced { hpa: case.key.clone(), workload: case.workload.clone(), pods: pods.clone() };
+        enforced.entry((key.namespace.clone(), key.metric.clone())).or_default().push(entry);
     }
 }
 
@@ -46,11 +66,10 @@ fn carries(measurement: &Measurement) -> bool {
     })
 }
 
-/// What is only known when everything is measured and divided.
-fn completed(raw: &Raw, case: &Case<'_>, nodes: u32) -> Raw {
+/// What is only known when everything is divided.
+fn completed(raw: &Raw, nodes: u32) -> Raw {
     match raw {
         Raw::NoVote { at, .. } => Raw::NoVote { at: *at, nodes },
-        Raw::Replicas { at, .. } => Raw::Replicas { count: case.demand().map(|_| case.want()), at: *at },
         other => other.clone(),
     }
 }
@@ -94,7 +113,7 @@ pub(super) fn decision(
         cap: guard.cap(),
         limiting_factor,
         change: change(&case, limiting_factor, grant),
-        steps: steps(&case, allotment, fits, ceiling, grant, guard.cap(), surplus, view, now),
+        steps: steps(&case, allotment, fits, ceiling, &guard, surplus, view, now),
         notes,
         demands: case.measured.into_iter().map(|measurement| measurement.record).collect(),
         digest: String::new(),
@@ -108,6 +127,7 @@ fn limiting_factor(case: &Case<'_>, allotment: Option<&Allotment>, grant: i32) -
     match case.demand() {
         None => LimitingFactor::StaleSignal,
         Some(_) if then != LimitingFactor::None => then,
+        Some(demand) if case.bounded(demand) > case.want() => LimitingFactor::StaleSignal,
         Some(demand) if demand > grant && grant >= case.rules.max_replicas => LimitingFactor::MaxReplicas,
         Some(_) => LimitingFactor::None,
     }
@@ -158,8 +178,7 @@ fn steps(
     allotment: Option<&Allotment>,
     fits: Fits,
     ceiling: i32,
-    grant: i32,
-    cap: i32,
+    guard: &Guard,
     surplus: String,
     view: &View,
     now: Timestamp,
@@ -188,16 +207,21 @@ fn steps(
         || "no metric is known, so nothing changes".to_owned(),
         |measurement| format!("the largest proposal, of {}", measurement.record.metric),
     );
-    vec![
+    let mut steps = vec![
         step("current", Some(live.current), "replicas that the workload is asked to have".to_owned()),
         step("bound", Some(live.bound), format!("pods on a node; {} wait for one", live.pending)),
         step("demand", case.demand(), demand_reason),
         step("want", Some(case.want()), format!("within {} and {}", case.rules.min_replicas, case.rules.max_replicas)),
         step("fits", (fits.class != Class::Unknown).then(|| i32::try_from(fits.lo).unwrap_or(i32::MAX)), fits_reason),
         step("ceiling", Some(ceiling), "bound and what fits".to_owned()),
-        step("grant", Some(grant), "after pods that wait, promises, floors and equal shares".to_owned()),
-        step("cap", Some(cap), surplus),
-    ]
+        step("grant", Some(guard.grant), "after pods that wait, promises, floors and equal shares".to_owned()),
+    ];
+    if let Some(limit) = guard.sync_limit().filter(|limit| *limit == guard.cap() && *limit < guard.grant) {
+        let reason = "the HPA has no behavior and would remember more than one sync may add, max(2 x current, 4)";
+        steps.push(step("sync", Some(limit), reason.to_owned()));
+    }
+    steps.push(step("cap", Some(guard.cap()), surplus));
+    steps
 }
 
 /// Nodes on which another replica would fit.

@@ -11,7 +11,7 @@ use crate::{
     cluster::View,
     decision::{
         Chosen, Demand, Live, Note, Raw, Rules, Target, TargetKind,
-        binding::{Asked, AskedKind},
+        binding::{Asked, AskedKind, scale_permission},
         census::Census,
         demand::{self, Measured},
     },
@@ -42,6 +42,7 @@ impl<'v> Surroundings<'v, '_> {
         let (asked_for, reported) = target.map_or((0, 0), |target| (target.spec_replicas, target.status_replicas));
         let live = Live::count(asked_for, reported, pods.iter().map(|(_, pod)| *pod));
         let measured = Measured {
+            view: self.view,
             workload: &workload,
             pods,
             live: &live,
@@ -54,7 +55,9 @@ impl<'v> Surroundings<'v, '_> {
         let measurements = hpa.spec.metrics.iter().map(metric).collect();
         let notes = self.notes(hpa, &foreign, target.is_some());
         let surplus = Chosen::<Surplus>::surplus(hpa, self.policy);
-        Case { hpa, key, workload, mode, surplus, rules, live, measured: measurements, notes }
+        let mut case = Case { hpa, key, workload, mode, surplus, rules, live, measured: measurements, notes };
+        case.follow();
+        case
     }
 
     /// Labels of all pods that have samples: one walk along pods and samples, all of which are sorted.
@@ -79,6 +82,10 @@ impl<'v> Surroundings<'v, '_> {
             let message = format!("the annotation {MODE_ANNOTATION}={text:?} is ignored; use Enforce, Observe or Off");
             notes.push(Note::new("UnknownMode", message));
         }
+        if let Some(reason) = chosen::yields(hpa, self.view, self.policy) {
+            let message = format!("values are served raw, as in mode Observe: {reason}");
+            notes.push(Note::new("NodeAutoscaler", message));
+        }
         if !foreign.is_empty() {
             let message = format!(
                 "{} escape the cap, because an HPA takes its largest proposal: set maxReplicas to what fits, or drop them",
@@ -87,7 +94,9 @@ impl<'v> Surroundings<'v, '_> {
             notes.push(Note::new("CapBypassed", message));
         }
         if !known {
-            let message = format!("the scale target {} is not known", hpa.workload());
+            let workload = hpa.workload();
+            let cure = scale_permission(&workload);
+            let message = format!("the scale of {workload} is not known, so nothing is served: if it exists, {cure}");
             notes.push(Note::new("TargetUnknown", message));
         }
         notes
@@ -164,12 +173,20 @@ impl<'v> Surroundings<'v, '_> {
                     hpa.metadata.key()
                 ),
             ),
-            MetricKind::DesiredReplicas if target.kind == TargetKind::AverageValue => {
-                Raw::Replicas { count: None, at: self.now }
-            }
-            MetricKind::DesiredReplicas => {
+            MetricKind::DesiredReplicas if target.kind != TargetKind::AverageValue => {
                 refused(Reason::BadRequest, format!("{name} is a replica count: use a target of type AverageValue"))
             }
+            MetricKind::DesiredReplicas if has_demand(hpa, self.policy) => {
+                Raw::Replicas { count: None, at: self.now, quality: Quality::Hold }
+            }
+            MetricKind::DesiredReplicas => refused(
+                Reason::NoData,
+                format!(
+                    "{name} follows the demand of the other metrics of HPA {}, and none of ours carries any; put one \
+                     beside it that does, e.g. inference_queue_length",
+                    hpa.metadata.key()
+                ),
+            ),
         }
     }
 }
@@ -180,10 +197,14 @@ fn refused(reason: Reason, message: String) -> Raw {
 
 /// Whether an HPA has a metric that carries demand beside the capacity guard.
 fn has_company(hpa: &HorizontalPodAutoscaler, policy: &Policy) -> bool {
-    hpa.spec.metrics.iter().any(|spec| match Asked::of(hpa, spec).and_then(|asked| policy.metric(&asked.metric.name)) {
-        Some(metric) => metric.kind != MetricKind::CapacityGuard,
-        None => true,
-    })
+    has_demand(hpa, policy) || !foreign(hpa, policy).is_empty()
+}
+
+/// Whether an HPA has a metric of ours that measures demand.
+fn has_demand(hpa: &HorizontalPodAutoscaler, policy: &Policy) -> bool {
+    let ours = hpa.spec.metrics.iter().filter_map(|spec| Asked::of(hpa, spec)).filter(|asked| is_ours(asked, policy));
+    let mut kinds = ours.filter_map(|asked| policy.metric(&asked.metric.name)).map(|metric| &metric.kind);
+    kinds.any(|kind| matches!(kind, MetricKind::PerPod { .. } | MetricKind::PerWorkload { .. }))
 }
 
 /// The metrics of an HPA that somebody else serves.
@@ -240,7 +261,8 @@ fn record(
             let total = samples.values().fold(0_i64, |sum, sample| sum.saturating_add(sample.value.0));
             (Some(Milli(total)), demand::oldest(samples), *quality)
         }
-        Raw::NoVote { at, .. } | Raw::Replicas { at, .. } => (None, Some(*at), Quality::Live),
+        Raw::NoVote { at, .. } => (None, Some(*at), Quality::Live),
+        Raw::Replicas { at, quality, .. } => (None, Some(*at), *quality),
         Raw::Refused(_) => (None, None, Quality::Unknown),
     };
     let reason = match (raw, imputed, replicas) {

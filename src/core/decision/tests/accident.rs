@@ -1,7 +1,14 @@
 //! Five replicas, eight GPUs, a queue for fifteen.
 
 use super::scene::{Scene, average, external, key, pods, textbook, value};
-use crate::{capacity::LimitingFactor, clamp::Stance, policy::Mode, quantity::Milli};
+use crate::{
+    answer::Reason,
+    capacity::{Class, LimitingFactor},
+    clamp::Stance,
+    policy::Mode,
+    quantity::Milli,
+    signal::Quality,
+};
 
 fn queue() -> [serde_json::Value; 1] {
     [external("inference_queue_length", &average("10"))]
@@ -63,6 +70,25 @@ fn the_desired_replicas_are_the_granted_ones() {
 }
 
 #[test]
+fn desired_replicas_without_any_demand_are_refused_with_a_cure() {
+    let alone = textbook(&[external("plimsoll_desired_replicas", &average("1"))]);
+    let refusal = alone.ask(&alone.decide(), "plimsoll_desired_replicas", "").unwrap_err();
+    assert_eq!(refusal.reason, Reason::NoData);
+    assert!(refusal.message.contains("put one beside it that does"), "{refusal}");
+}
+
+#[test]
+fn desired_replicas_are_trusted_no_further_than_the_demand_behind_them() {
+    let metrics =
+        [external("inference_queue_length", &average("10")), external("plimsoll_desired_replicas", &average("1"))];
+    let scene = textbook(&metrics).quality(Quality::LastKnownGood);
+    let snapshot = scene.decide();
+    let answer = scene.ask(&snapshot, "plimsoll_desired_replicas", "").unwrap();
+    assert_eq!((answer.value, answer.labels["quality"].as_str()), (Milli(5000), "lastKnownGood"));
+    assert_eq!(snapshot.decisions[&key("llm")].demands[1].quality, Quality::LastKnownGood);
+}
+
+#[test]
 fn observing_serves_the_raw_value_and_says_what_it_would_have_been() {
     let scene = textbook(&queue()).annotated("llm", "plimsoll.dev/mode", "Observe");
     let answer = scene.ask(&scene.decide(), "inference_queue_length", "").unwrap();
@@ -92,11 +118,42 @@ fn a_surplus_is_held_for_a_grace_and_then_shed_to_what_runs() {
 }
 
 #[test]
+fn a_surplus_that_the_scheduler_rejects_is_shed_to_what_runs_even_if_the_template_is_not_modelled() {
+    let unmodelled = |mut scene: Scene| {
+        scene.view.namespaces.get_mut("ml").unwrap().resource_quotas.push("team".to_owned());
+        scene
+    };
+    let young = &unmodelled(over_scaled(60)).decide().decisions[&key("llm")];
+    assert_eq!((young.fits.class, young.stance, young.cap), (Class::Unknown, Stance::Hold, 15));
+    let old = unmodelled(over_scaled(121)).decide().decisions[&key("llm")].clone();
+    assert_eq!((old.stance, old.grant, old.cap, old.bound), (Stance::Shed, 8, 8, 8));
+    let mut deaf = unmodelled(over_scaled(121));
+    deaf.view.capacity_heard_at = None;
+    assert_eq!(deaf.decide().decisions[&key("llm")].stance, Stance::Hold);
+    let mut unseen = unmodelled(over_scaled(121)).annotated("llm", "plimsoll.dev/shed", "now");
+    unseen.view.pods.retain(|_, pod| pod.is_bound());
+    assert_eq!(unseen.decide().decisions[&key("llm")].stance, Stance::Hold, "they may be about to be bound");
+}
+
+#[test]
 fn annotations_hold_always_or_shed_at_once() {
     let held = over_scaled(1000).annotated("llm", "plimsoll.dev/hold", "always").decide();
     assert_eq!(held.decisions[&key("llm")].stance, Stance::Hold);
     let shed = over_scaled(0).annotated("llm", "plimsoll.dev/shed", "now").decide();
     assert_eq!(shed.decisions[&key("llm")].stance, Stance::Shed);
+}
+
+#[test]
+fn a_cap_below_the_grant_is_explained_by_what_one_sync_may_add() {
+    let mut scene = textbook(&queue()).node("b", 8);
+    let step = |scene: &Scene| {
+        let decision = scene.decide().decisions[&key("llm")].clone();
+        let step = decision.steps.into_iter().find(|step| step.name == "sync");
+        (decision.grant, decision.cap, step.and_then(|step| step.value))
+    };
+    assert_eq!(step(&scene), (15, 15, None));
+    scene.view.hpas.get_mut(&key("llm")).unwrap().spec.behavior = None;
+    assert_eq!(step(&scene), (15, 10, Some(10)));
 }
 
 #[test]

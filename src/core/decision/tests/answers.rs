@@ -47,11 +47,43 @@ fn a_metric_that_no_hpa_asks_for_is_not_found_with_a_hint() {
 }
 
 #[test]
-fn pods_by_any_selector_show_their_raw_values() {
-    let scene = textbook(&queue());
+fn pods_whose_cap_nobody_enforces_show_their_raw_values_by_any_selector() {
+    let scene = textbook(&queue()).annotated("llm", "plimsoll.dev/mode", "Observe");
     let served = scene.ask_pods(&scene.decide(), "inference_queue_length", "").unwrap();
     assert_eq!(served.iter().map(|pod| pod.value).collect::<Vec<_>>(), [Milli(30_000); 5]);
     assert!(scene.ask_pods(&scene.decide(), "inference_queue_length", "app=none").is_err());
+}
+
+#[test]
+fn a_selector_that_is_not_the_hpas_does_not_lead_around_its_cap() {
+    let scene = textbook(&[pods("inference_queue_length", &average("10"))]).workload("free", 1, 1);
+    let scene = scene.running("free", 0, "a", Some(70));
+    let snapshot = scene.decide();
+    let ask = |selector| scene.ask_pods(&snapshot, "inference_queue_length", selector);
+    for selector in ["", "app", "app in (llm, free)", "app!=free"] {
+        let refusal = ask(selector).unwrap_err();
+        assert_eq!(refusal.reason, Reason::NotReady, "{selector}");
+        assert!(refusal.message.contains("HPA ml/llm") && refusal.message.contains("app=llm"), "{refusal}");
+    }
+    assert_eq!(ask("app=llm").unwrap()[0].value, Milli(14_000));
+    assert_eq!(ask("app=free").unwrap()[0].value, Milli(70_000));
+}
+
+#[test]
+fn an_hpa_whose_scale_cannot_be_read_gets_no_raw_samples() {
+    let mut scene = textbook(&[pods("inference_queue_length", &average("10"))]);
+    let target = &mut scene.view.hpas.get_mut(&key("llm")).unwrap().spec.scale_target_ref;
+    (target.api_version, target.kind) = ("argoproj.io/v1alpha1".to_owned(), "Rollout".to_owned());
+    for selector in ["app=llm", ""] {
+        let refusal = scene.ask_pods(&scene.decide(), "inference_queue_length", selector).unwrap_err();
+        assert_eq!(refusal.reason, Reason::NotReady);
+        for part in ["HPA ml/llm", "grant get on rollouts/scale in the API group \"argoproj.io\""] {
+            assert!(refusal.message.contains(part), "{refusal}");
+        }
+    }
+    let scene = scene.annotated("llm", "plimsoll.dev/mode", "Observe");
+    let served = scene.ask_pods(&scene.decide(), "inference_queue_length", "app=llm").unwrap();
+    assert_eq!(served[0].value, Milli(30_000), "who only observes does not mind");
 }
 
 #[test]

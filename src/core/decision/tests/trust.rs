@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::scene::{Scene, average, external, key, pods, textbook};
+use super::scene::{Scene, average, external, external_of, key, pods, textbook};
 use crate::{
     answer::Reason,
     capacity::LimitingFactor,
@@ -51,6 +51,24 @@ fn the_last_known_good_value_does_not_raise_replicas() {
 }
 
 #[test]
+fn the_last_known_good_value_grows_into_no_surge_and_keeps_no_gpu_from_others() {
+    let metric = |name: &str| [external_of("inference_queue_length", name, &average("10"))];
+    let rollout = textbook(&metric("llm")).running("llm", 5, "a", Some(30)).running("llm", 6, "a", Some(30));
+    let rollout = rollout.quality(Quality::LastKnownGood);
+    let snapshot = rollout.decide();
+    assert_eq!(snapshot.decisions[&key("llm")].bound, 7);
+    let served = rollout.ask(&snapshot, "inference_queue_length", "workload=llm").unwrap();
+    assert_eq!(served.labels["cap"], "5");
+    assert!(served.value <= Milli(50_000), "{served:?}");
+
+    let mut scene = textbook(&metric("llm")).quality(Quality::LastKnownGood).workload("other", 1, 1);
+    scene = scene.hpa("other", 9, &metric("other")).running("other", 0, "a", Some(90));
+    let decisions = scene.decide().decisions;
+    assert_eq!((decisions[&key("llm")].grant, decisions[&key("other")].grant), (5, 3));
+    assert_eq!(decisions[&key("llm")].limiting_factor, LimitingFactor::StaleSignal);
+}
+
+#[test]
 fn a_missing_sample_counts_as_the_mean_and_too_many_are_an_error() {
     let mut scene = scene();
     scene.signals.pods.get_mut("queueLength").unwrap().remove(&key("llm-0"));
@@ -89,6 +107,40 @@ fn pods_that_have_just_become_ready_do_not_make_a_sum_unknown() {
 }
 
 #[test]
+fn a_pod_may_wait_for_the_next_collection_of_a_dcgm_exporter() {
+    let mut scene = textbook(&[external("dcgm_gpu_utilization", &average("80"))]);
+    let mut samples = scene.signals.pods["queueLength"].clone();
+    let now = scene.now;
+    for name in ["llm-0", "llm-1"] {
+        samples.remove(&key(name));
+        let ready = &mut scene.view.pods.get_mut(&key(name)).unwrap().status.conditions[0];
+        ready.last_transition_time = Some(now - SignedDuration::from_secs(40));
+    }
+    scene.signals.pods.insert("gpuUtilization".to_owned(), samples);
+    let demand = &scene.decide().decisions[&key("llm")].demands[0];
+    assert_eq!((demand.raw, demand.imputed), (Some(Milli(150_000)), 2));
+    assert!(scene.later(10).decide().decisions[&key("llm")].demands[0].refused.is_some());
+}
+
+#[test]
+fn only_exporters_of_the_workloads_own_nodes_are_named_and_no_url() {
+    let mut scene = textbook(&[external("dcgm_gpu_utilization", &average("80"))]).node("b", 8);
+    scene = scene.workload("dcgm", 2, 0).running("dcgm", 0, "a", None).running("dcgm", 1, "b", None);
+    let health = SourceHealth { error: Some("connection refused".to_owned()), ..SourceHealth::default() };
+    for source in ["exporter/ml/dcgm-0", "exporter/ml/dcgm-1", "exporter/ml/gone"] {
+        scene.signals.sources.insert(source.to_owned(), health.clone());
+    }
+    let refusal = |scene: &Scene| scene.ask(&scene.decide(), "dcgm_gpu_utilization", "").unwrap_err().message;
+    let told = refusal(&scene);
+    assert!(told.contains("exporter/ml/dcgm-0 fails"), "{told}");
+    assert!(!told.contains("dcgm-1") && !told.contains("gone") && !told.contains("further"), "{told}");
+    scene.signals.sources.clear();
+    scene.signals.sources.insert("url/http://box.internal:9400/metrics".to_owned(), health);
+    let told = refusal(&scene);
+    assert!(told.contains("a DCGM exporter fails: connection refused") && !told.contains("box.internal"), "{told}");
+}
+
+#[test]
 fn without_any_sample_there_is_no_value_and_never_a_zero() {
     let mut scene = scene();
     scene.signals.pods.clear();
@@ -99,13 +151,17 @@ fn without_any_sample_there_is_no_value_and_never_a_zero() {
 }
 
 #[test]
-fn where_a_node_autoscaler_works_the_default_is_to_observe() {
+fn where_a_node_autoscaler_works_the_default_is_to_observe_and_it_is_said() {
     let mut scene = scene();
     scene.view.node_autoscaler = Some("ConfigMap kube-system/cluster-autoscaler-status".to_owned());
-    let mode = scene.decide().decisions[&key("llm")].mode.clone();
+    let decision = scene.decide().decisions[&key("llm")].clone();
+    let mode = decision.mode;
     assert!(mode.value == Mode::Observe && mode.by.contains("cluster-autoscaler-status"), "{mode:?}");
+    let note = &decision.notes[0];
+    assert!(note.code == "NodeAutoscaler" && note.message.contains("cluster-autoscaler-status"), "{note:?}");
     let told = scene.annotated("llm", "plimsoll.dev/mode", "Enforce").decide();
-    assert_eq!(told.decisions[&key("llm")].mode.value, Mode::Enforce);
+    let decision = &told.decisions[&key("llm")];
+    assert_eq!((decision.mode.value, decision.notes.len()), (Mode::Enforce, 0));
 }
 
 #[test]
