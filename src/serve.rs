@@ -32,7 +32,7 @@ use crate::{
     api::{self, args},
     config::{self, Configuration},
     kubernetes::{self, WatchHealth, events},
-    server, status,
+    server, source, status,
     tasks::{Tasks, stop_signal},
 };
 
@@ -125,7 +125,8 @@ fn evaluation(tasks: &mut Tasks, parts: &Parts, registry: &mut Registry) {
     let watch = kubernetes::watch::run(parts.client.clone(), settings, noticed, watches, shutdown.clone());
     tasks.critical("watches", watch);
 
-    let feeds = feeds::Feeds { targets: scraped, needs: queried, results: told };
+    let (told, asked) = (source::Results::new(told.clone()), source::Results::new(told));
+    let feeds = feeds::Feeds { targets: scraped, needs: queried, scraped: told, queried: asked };
     tasks.critical("sources", feeds::run(feeds, parts.configuration.clone(), shutdown.clone()));
 
     let client = parts.client.clone();
