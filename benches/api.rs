@@ -2,23 +2,31 @@
 //!
 //! The load report sends 2,000 requests a second for three seconds at fixed times, whatever the replies do, and
 //! measures each from the time at which it was due. Goal: p99 below 1 ms on two cores.
+//!
+//! Answers come from a decided snapshot of 200 workloads and their live scales, as in the service. Authentication and
+//! authorisation are left out: the front proxy keeps its connection, and verdicts are remembered.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+#[path = "../src/core/benches/shared/fleet.rs"]
+mod fleet;
+
+use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use jiff::Timestamp;
 use plimsoll::{
     api::{self, Guard, Health, Metrics, State},
     server::{self, Port, Tls},
 };
 use plimsoll_core::{
     answer::{Answers, CustomRequest, ExternalValue, ObjectValue, Refusal},
-    object::meta::StringMap,
-    quantity::Milli,
+    decision::{self, Live, Snapshot},
+    object::WorkloadKey,
+    policy::Policy,
     selector::Selector,
 };
 use prometheus_client::registry::Registry;
@@ -27,30 +35,44 @@ use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tower::ServiceExt;
 
 const PATH: &str =
-    "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/inference_queue_length?labelSelector=app%3Dllm";
+    "/apis/external.metrics.k8s.io/v1beta1/namespaces/ml/dcgm_gpu_utilization?labelSelector=workload%3Dllm-007";
 const RATE: u32 = 2_000;
 const SECONDS: u32 = 3;
 
-/// One value, with the labels that explain it.
-struct One;
+/// Answers as the service does: from a decided snapshot of the fleet and the live scales of its workloads.
+struct Decided {
+    snapshot: Snapshot,
+    live: BTreeMap<WorkloadKey, Live>,
+    now: Timestamp,
+}
 
-impl Answers for One {
-    fn external(&self, _: &str, _: &str, _: &Selector) -> Result<Vec<ExternalValue>, Refusal> {
-        let labels = [("raw", "150"), ("cap", "80"), ("target", "10"), ("reason", "gpu")];
-        let labels: StringMap = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        Ok(vec![ExternalValue { value: Milli(80_000), at: jiff::Timestamp::UNIX_EPOCH, labels }])
+impl Decided {
+    fn new() -> Self {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let (view, signals) = fleet::fleet(now);
+        let snapshot = decision::decide(&view, &signals, &Policy::default(), None, now);
+        let live = view.workloads.keys().map(|key| (key.clone(), Live::of(&view, key).unwrap())).collect();
+        Self { snapshot, live, now }
+    }
+}
+
+impl Answers for Decided {
+    fn external(&self, namespace: &str, metric: &str, selector: &Selector) -> Result<Vec<ExternalValue>, Refusal> {
+        let live = |workload: &WorkloadKey| self.live.get(workload).cloned();
+        decision::answer_external(&self.snapshot, live, namespace, metric, selector, self.now)
     }
 
-    fn custom(&self, _: &CustomRequest) -> Result<Vec<ObjectValue>, Refusal> {
-        Ok(Vec::new())
+    fn custom(&self, request: &CustomRequest) -> Result<Vec<ObjectValue>, Refusal> {
+        let live = |workload: &WorkloadKey| self.live.get(workload).cloned();
+        decision::answer_custom(&self.snapshot, live, request, self.now)
     }
 
     fn external_metrics(&self) -> Vec<String> {
-        vec!["inference_queue_length".to_owned()]
+        decision::external_metrics(&self.snapshot.policy)
     }
 
     fn custom_metrics(&self) -> Vec<String> {
-        vec!["pods/inference_queue_length".to_owned()]
+        decision::custom_metrics(&self.snapshot.policy)
     }
 }
 
@@ -58,7 +80,7 @@ fn router() -> Router {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     api::router(State {
-        answers: Arc::new(One),
+        answers: Arc::new(Decided::new()),
         guard: Guard::Open,
         health: Health::default(),
         metrics,

@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeSet, fs::File, io::Read, path::Path, sync::OnceLock, time::Duration};
 
-use plimsoll_core::policy::Policy;
+use plimsoll_core::{hex, policy::Policy};
 use sha2::{Digest, Sha256};
 
 pub mod address;
@@ -87,12 +87,7 @@ pub fn parse(text: &str, name: &str) -> Result<Configuration, Error> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or_default());
-        }
-        text
-    })
+    hex::encode(&Sha256::digest(bytes))
 }
 
 /// The paths of all keys, for suggestions.

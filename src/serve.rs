@@ -17,7 +17,11 @@ mod needs;
 mod reports;
 mod shared;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use kube::Client;
@@ -32,7 +36,7 @@ use crate::{
     api::{self, args},
     config::{self, Configuration},
     kubernetes::{self, WatchHealth, events},
-    server, status,
+    server, source, status,
     tasks::{Tasks, stop_signal},
 };
 
@@ -125,7 +129,8 @@ fn evaluation(tasks: &mut Tasks, parts: &Parts, registry: &mut Registry) {
     let watch = kubernetes::watch::run(parts.client.clone(), settings, noticed, watches, shutdown.clone());
     tasks.critical("watches", watch);
 
-    let feeds = feeds::Feeds { targets: scraped, needs: queried, results: told };
+    let (told, asked) = (source::Results::new(told.clone()), source::Results::new(told));
+    let feeds = feeds::Feeds { targets: scraped, needs: queried, scraped: told, queried: asked };
     tasks.critical("sources", feeds::run(feeds, parts.configuration.clone(), shutdown.clone()));
 
     let client = parts.client.clone();
@@ -178,13 +183,23 @@ async fn guard(
     tls: &Arc<server::Tls>,
 ) -> anyhow::Result<api::Guard> {
     let trust = Arc::new(api::authentication::Store::new(Some(Arc::clone(tls))));
-    let client = options.authentication.client(&parts.client).await.context("--authentication-kubeconfig")?;
-    let lookup = options.authentication.lookup(client.clone());
+    let kubeconfig = options.authentication.authentication_kubeconfig.as_deref();
+    let reviews = client(kubeconfig, parts).await.context("--authentication-kubeconfig")?;
+    let lookup = options.authentication.lookup(reviews.clone());
     tasks.critical("trust", until(tasks.shutdown(), api::authentication::watch(lookup, Arc::clone(&trust))));
-    let authenticator = options.authentication.authenticator(trust, client, metrics);
-    let client = options.authorization.client(&parts.client).await.context("--authorization-kubeconfig")?;
-    let authorizer = options.authorization.authorizer(client, metrics);
+    let authenticator = options.authentication.authenticator(trust, reviews, metrics);
+    let kubeconfig = options.authorization.authorization_kubeconfig.as_deref();
+    let reviews = client(kubeconfig, parts).await.context("--authorization-kubeconfig")?;
+    let authorizer = options.authorization.authorizer(reviews, metrics);
     Ok(api::Guard::Delegated(Box::new(api::Delegated { authenticator, authorizer })))
+}
+
+/// A client of its own where a flag names a kubeconfig, else that of the process.
+async fn client(kubeconfig: Option<&Path>, parts: &Parts) -> anyhow::Result<Client> {
+    match kubeconfig {
+        Some(path) => Ok(kubernetes::client(Some(path)).await?),
+        None => Ok(parts.client.clone()),
+    }
 }
 
 /// Follows the configuration file; a bad one leaves the last good one in force.

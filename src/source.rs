@@ -22,10 +22,12 @@ mod failure;
 mod fetch;
 pub mod prometheus;
 mod read;
+mod results;
 mod schedule;
 pub mod scrape;
 mod targets;
 
+pub use results::Results;
 pub use targets::{Discovery, targets};
 
 /// Name of a source, unique and stable: `pod/inference/chat-0`, `exporter/gpu/dcgm-x`, `url/http://…`,

@@ -158,11 +158,6 @@ impl AuthenticationArgs {
         Lookup { client_ca: self.client_ca_file.clone(), front_proxy, ..base }
     }
 
-    /// The client for token reviews and the ConfigMap.
-    pub async fn client(&self, process: &Client) -> anyhow::Result<Client> {
-        client(self.authentication_kubeconfig.as_ref(), process).await
-    }
-
     /// The authenticator over `trust`.
     #[must_use]
     pub fn authenticator(&self, trust: Arc<Store>, client: Client, metrics: &Metrics) -> Authenticator {
@@ -173,11 +168,6 @@ impl AuthenticationArgs {
 // === impl AuthorizationArgs ===
 
 impl AuthorizationArgs {
-    /// The client for access reviews.
-    pub async fn client(&self, process: &Client) -> anyhow::Result<Client> {
-        client(self.authorization_kubeconfig.as_ref(), process).await
-    }
-
     /// The authoriser.
     #[must_use]
     pub fn authorizer(&self, client: Client, metrics: &Metrics) -> Authorizer {
@@ -190,13 +180,6 @@ impl AuthorizationArgs {
         };
         Authorizer::new(client, options, metrics)
     }
-}
-
-async fn client(kubeconfig: Option<&PathBuf>, process: &Client) -> anyhow::Result<Client> {
-    let Some(path) = kubeconfig else { return Ok(process.clone()) };
-    let kubeconfig = kube::config::Kubeconfig::read_from(path)?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ mod tests {
 
         #[test]
         fn every_byte_escaped_gives_the_text_back(text in "[^\\p{Cc}]{0,40}") {
-            let hex = crate::api::reply::hex(text.as_bytes());
+            let hex = plimsoll_core::hex::encode(text.as_bytes());
             let escaped: String = hex.as_bytes().chunks(2).flat_map(|pair| ["%", std::str::from_utf8(pair).unwrap()]).collect();
             prop_assert_eq!(decode(&escaped), Some(text));
         }

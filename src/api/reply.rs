@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use plimsoll_core::hex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -29,13 +30,6 @@ pub(crate) struct Accept<'a>(Option<Vec<Range<'a>>>);
 struct Range<'a> {
     kind: &'a str,
     parameters: Vec<&'a str>,
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digit = |nibble: u8| DIGITS[usize::from(nibble & 15)];
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 // === responses ===
@@ -81,7 +75,7 @@ impl Document {
     /// Prints a document. `None` if it cannot be printed.
     pub(crate) fn new<T: Serialize>(media_type: &'static str, body: &T) -> Result<Self, Failure> {
         let bytes = serde_json::to_vec(body).map_err(|error| Failure::internal(error.to_string()))?;
-        let digest = hex(&Sha256::digest(&bytes));
+        let digest = hex::encode(&Sha256::digest(&bytes));
         Ok(Self { media_type, bytes: bytes.into(), digest })
     }
 

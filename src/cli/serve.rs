@@ -23,8 +23,8 @@ pub struct Args {
     /// How long requests are still answered after a stop signal, in seconds: endpoints take a moment to be withdrawn.
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     shutdown_delay_duration: u64,
-    /// What is logged, e.g. `info` or `plimsoll::source=debug,info`; else `RUST_LOG`.
-    #[arg(long)]
+    /// What is logged, e.g. `info` or `plimsoll::source=debug,info`.
+    #[arg(long, env = "RUST_LOG")]
     log_level: Option<String>,
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t)]

@@ -17,6 +17,7 @@ pub mod clamp;
 pub mod cluster;
 pub mod decision;
 pub mod exposition;
+pub mod hex;
 pub mod histogram;
 pub mod hpa;
 pub mod object;

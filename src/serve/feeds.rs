@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Configuration, SourceSettings},
-    source::{self, SourceEvent, Target, prometheus::Needs},
+    source::{self, Results, Target, prometheus::Needs},
 };
 
 /// What the sources are fed with, and where their results go.
@@ -17,8 +17,10 @@ pub(super) struct Feeds {
     pub(super) targets: watch::Receiver<Arc<Vec<Target>>>,
     /// What Prometheus is asked for.
     pub(super) needs: watch::Receiver<Arc<Needs>>,
-    /// Where results go.
-    pub(super) results: mpsc::Sender<SourceEvent>,
+    /// Where the results of scrapes go.
+    pub(super) scraped: Results,
+    /// Where the answers of Prometheus go.
+    pub(super) queried: Results,
 }
 
 /// Runs the sources until shutdown.
@@ -48,8 +50,8 @@ pub(super) async fn run(
 }
 
 async fn both(feeds: Feeds, settings: SourceSettings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let scrape = source::scrape::run(feeds.targets, settings.scrape, feeds.results.clone(), shutdown.clone());
-    let prometheus = source::prometheus::run(settings.prometheus, feeds.needs, feeds.results, shutdown);
+    let scrape = source::scrape::run(feeds.targets, settings.scrape, feeds.scraped, shutdown.clone());
+    let prometheus = source::prometheus::run(settings.prometheus, feeds.needs, feeds.queried, shutdown);
     let (scrape, prometheus) = tokio::join!(scrape, prometheus);
     scrape?;
     Ok(prometheus?)

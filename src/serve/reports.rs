@@ -97,7 +97,10 @@ impl Reports for Status {
         }
         for (signal, workloads) in &signals.workloads {
             for (workload, sample) in workloads.iter().filter(|(workload, _)| filter.admits(&workload.namespace)) {
-                rows.push(json!({ "signal": signal, "workload": workload, "sample": show(sample) }));
+                let quantile = signals.quantiles.get(signal).and_then(|workloads| workloads.get(workload));
+                rows.push(
+                    json!({ "signal": signal, "workload": workload, "sample": show(sample), "quantile": quantile }),
+                );
             }
         }
         rows.into()
@@ -121,4 +124,40 @@ impl Reports for Status {
 
 fn reservations<K: fmt::Display, V: serde::Serialize>(reservations: &std::collections::BTreeMap<K, V>) -> Value {
     reservations.iter().map(|(workload, held)| json!({ "workload": workload.to_string(), "held": held })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use plimsoll_core::{
+        cluster::View,
+        decision,
+        histogram::{Flag, Quantile},
+        object::WorkloadKey,
+        policy::Policy,
+        quantity::Milli,
+        signal::{LATENCY_P99, Quality, Signals},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_shown_with_what_must_be_known_about_it() {
+        let (at, key) =
+            (jiff::Timestamp::UNIX_EPOCH, WorkloadKey { name: "chat".to_owned(), ..WorkloadKey::default() });
+        let sample = Sample { value: Milli(10_000), at, quality: Quality::Live };
+        let quantile = Quantile { value: 10.0, observations: 20.0, flags: [Flag::Saturated, Flag::Thin].into() };
+        let signals = Signals {
+            workloads: BTreeMap::from([(LATENCY_P99.to_owned(), [(key.clone(), sample)].into())]),
+            quantiles: BTreeMap::from([(LATENCY_P99.to_owned(), [(key, quantile)].into())]),
+            ..Signals::default()
+        };
+        let shared = Arc::new(Shared::default());
+        let snapshot = decision::decide(&View::default(), &signals, &Policy::default(), None, at);
+        shared.set_snapshot(Arc::new(snapshot), signals);
+        let status = Status { shared, watches: Arc::default(), registry: Arc::default() };
+        let rows = status.signals(&Filter::default());
+        assert_eq!(rows[0]["quantile"], json!({ "value": 10.0, "observations": 20.0, "flags": ["saturated", "thin"] }));
+    }
 }

@@ -9,6 +9,11 @@ pub(super) fn timed_out(after: Duration) -> String {
     format!("timed out after {}", GoDuration(after))
 }
 
+/// A large body that other large ones left no room for.
+pub(super) fn crowded_out(after: Duration) -> String {
+    format!("no room for its large body within {}: too many other targets send large bodies slowly", GoDuration(after))
+}
+
 /// A body above the bound.
 pub(super) fn too_large(bytes: usize) -> String {
     const MEBIBYTE: usize = 1024 * 1024;

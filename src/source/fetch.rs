@@ -6,7 +6,7 @@ use http::StatusCode;
 use reqwest::{Certificate, Client, RequestBuilder, redirect};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::failure;
@@ -15,6 +15,8 @@ use super::failure;
 const SMALL_BODY: usize = 256 * 1024;
 /// Larger bodies that are held at a time: with 8 MiB each they take 64 MiB at most.
 const LARGE_BODIES: usize = 8;
+/// How many times its timeout a large body may wait for its turn, until five rounds of others have used up theirs.
+const TURNS: u32 = 5;
 /// Longest idle connection that is kept for the next scrape.
 const IDLE: Duration = Duration::from_secs(60);
 /// Largest file of certificates.
@@ -88,6 +90,11 @@ impl Fetcher {
         Ok(Self { client, timeout, body_bytes, large: Arc::new(Semaphore::new(LARGE_BODIES)) })
     }
 
+    /// The same with a share of its own of the memory for large bodies, so that others cannot use it up.
+    pub(super) fn apart(&self) -> Self {
+        Self { large: Arc::new(Semaphore::new(LARGE_BODIES)), ..self.clone() }
+    }
+
     /// The client, to build a request with.
     pub(super) const fn client(&self) -> &Client {
         &self.client
@@ -106,31 +113,48 @@ impl Fetcher {
 
     /// As [`Fetcher::fetch`], with the ways to fail told apart.
     pub(super) async fn exchange(&self, request: RequestBuilder) -> Exchange {
-        match timeout(self.timeout, self.unhurried(request)).await {
-            Ok(Ok(body)) => Exchange::Answered(body),
-            Ok(Err(failed)) => failed,
-            Err(_) => Exchange::Slow(failure::timed_out(self.timeout)),
-        }
+        self.read(request).await.map_or_else(|failed| failed, Exchange::Answered)
     }
 
-    async fn unhurried(&self, request: RequestBuilder) -> Result<Body, Exchange> {
-        let mut response = request.send().await.map_err(|error| failed(&error.without_url()))?;
+    async fn read(&self, request: RequestBuilder) -> Result<Body, Exchange> {
+        let mut deadline = Instant::now() + self.timeout;
+        let mut response = self.by(deadline, request.send()).await?;
         if response.status() != StatusCode::OK {
             return Err(Exchange::Status(response.status(), failure::status(response.status())));
         }
         let mut body = Body { bytes: Vec::new(), share: None };
         // Chunks come decompressed, a few KiB at a time, so a bomb is cut off at the bound.
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error.without_url()))? {
+        while let Some(chunk) = self.by(deadline, response.chunk()).await? {
             let bytes = body.bytes.len() + chunk.len();
             if bytes > self.body_bytes {
                 return Err(Exchange::Unusable(failure::too_large(self.body_bytes)));
             }
             if body.share.is_none() && bytes > SMALL_BODY {
-                body.share = self.large.clone().acquire_owned().await.ok();
+                let asked = Instant::now();
+                body.share = Some(self.share().await?);
+                // That others are slow is not this one's fault.
+                deadline += asked.elapsed();
             }
             body.bytes.extend_from_slice(&chunk);
         }
         Ok(body)
+    }
+
+    /// A step of an exchange that must end by then.
+    async fn by<T>(&self, deadline: Instant, step: impl Future<Output = reqwest::Result<T>>) -> Result<T, Exchange> {
+        let ended = timeout_at(deadline, step).await.ok();
+        // A step that is ready at once is done however late it is: a body of many such steps would have no end.
+        match ended.filter(|_| Instant::now() <= deadline) {
+            Some(done) => done.map_err(|error| failed(&error.without_url())),
+            None => Err(Exchange::Slow(failure::timed_out(self.timeout))),
+        }
+    }
+
+    /// A share of the memory for large bodies.
+    async fn share(&self) -> Result<OwnedSemaphorePermit, Exchange> {
+        let patience = self.timeout.saturating_mul(TURNS);
+        let turn = timeout(patience, self.large.clone().acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| Exchange::Slow(failure::crowded_out(patience)))
     }
 }
 

@@ -19,14 +19,14 @@ use std::{
 
 use futures::{StreamExt, stream};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use self::ask::{Asker, Failure};
-use super::{SourceEvent, SourceName};
+use super::{Results, SourceEvent, SourceName, results::Closed};
 use crate::{clock, config::sources::PrometheusServer};
 
 /// Queries that one server is asked at a time.
@@ -58,13 +58,19 @@ pub enum PrometheusError {
 
 /// Asks all servers until `shutdown`, or until nobody has needs or takes results any more.
 ///
-/// Settings are fixed for one run: a new configuration is a new run.
+/// Settings are fixed for one run: a new configuration is a new run, which tells what of the one before is gone.
 pub async fn run(
     servers: Vec<PrometheusServer>,
     needs: watch::Receiver<Arc<Needs>>,
-    results: mpsc::Sender<SourceEvent>,
+    results: Results,
     shutdown: CancellationToken,
 ) -> Result<(), PrometheusError> {
+    let prefixes: Vec<_> = servers.iter().map(|server| prefix(&server.name)).collect();
+    for source in results.stale(|source| !prefixes.iter().any(|prefix| source.starts_with(prefix))) {
+        if !matches!(shutdown.run_until_cancelled(results.tell(SourceEvent::Gone { source })).await, Some(Ok(()))) {
+            return Ok(());
+        }
+    }
     let mut tasks = JoinSet::new();
     for settings in servers {
         let name = settings.name.clone();
@@ -101,7 +107,7 @@ struct Question {
 /// One server.
 struct Server {
     asker: Arc<Asker>,
-    results: mpsc::Sender<SourceEvent>,
+    results: Results,
     /// What was asked in the last round, with the names of the sources.
     asked: BTreeMap<Question, SourceName>,
     /// Why the server did not answer the last time.
@@ -110,8 +116,10 @@ struct Server {
     probes: usize,
 }
 
-/// Nobody takes results any more.
-struct Closed;
+/// How the names of a server's sources begin.
+fn prefix(server: &str) -> String {
+    format!("prometheus/{server}/")
+}
 
 async fn answer(
     asker: Arc<Asker>,
@@ -157,7 +165,7 @@ impl Server {
         let mut questions = BTreeMap::new();
         for (index, query) in settings.queries.iter().enumerate() {
             for namespace in needs.get(&query.signal).into_iter().flatten() {
-                let source = format!("prometheus/{}/{}/{namespace}", settings.name, query.signal);
+                let source = format!("{}{}/{namespace}", prefix(&settings.name), query.signal);
                 questions.insert(Question { query: index, namespace: namespace.clone() }, SourceName::from(source));
             }
         }
@@ -166,13 +174,13 @@ impl Server {
 
     /// Tells what is no longer asked, then asks; a server that was silent is first asked one question.
     async fn turn(&mut self, questions: BTreeMap<Question, SourceName>) -> Result<(), Closed> {
-        let before = std::mem::replace(&mut self.asked, questions);
-        for (question, source) in before {
-            if !self.asked.contains_key(&question) {
-                self.tell(SourceEvent::Gone { source }).await?;
-            }
+        let prefix = prefix(&self.asker.settings().name);
+        let kept: BTreeSet<_> = questions.values().collect();
+        for source in self.results.stale(|source| source.starts_with(&prefix) && !kept.contains(source)) {
+            self.results.tell(SourceEvent::Gone { source }).await?;
         }
-        let mut questions: Vec<_> = self.asked.clone().into_iter().collect();
+        self.asked.clone_from(&questions);
+        let mut questions: Vec<_> = questions.into_iter().collect();
         let token = match self.asker.token().await {
             Ok(token) => Arc::new(token),
             Err(reason) => return self.tell_all(questions, &reason).await,
@@ -209,7 +217,7 @@ impl Server {
                 Ok(_) | Err(Failure::Answer(_) | Failure::Query(_)) => struggled = 0,
             }
             rest.remove(&question);
-            self.results.send(self.event(&question, source, answer)).await.map_err(|_| Closed)?;
+            self.results.tell(self.event(&question, source, answer)).await?;
             if silent.is_some() {
                 break;
             }
@@ -235,12 +243,8 @@ impl Server {
 
     async fn tell_all(&self, questions: Vec<(Question, SourceName)>, reason: &str) -> Result<(), Closed> {
         for (_, source) in questions {
-            self.tell(SourceEvent::Failed { source, reason: reason.to_owned(), at: clock::now() }).await?;
+            self.results.tell(SourceEvent::Failed { source, reason: reason.to_owned(), at: clock::now() }).await?;
         }
         Ok(())
-    }
-
-    async fn tell(&self, event: SourceEvent) -> Result<(), Closed> {
-        self.results.send(event).await.map_err(|_| Closed)
     }
 }

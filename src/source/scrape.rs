@@ -1,18 +1,21 @@
 //! Scrapes targets at their interval, each for itself: what one does, the others do not feel.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use futures::future::OptionFuture;
-use plimsoll_core::profile::Profile;
+use plimsoll_core::profile::{self, Profile};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::{self, AbortHandle, JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    SourceEvent, SourceName, Target,
+    Results, SourceEvent, SourceName, Target,
     fetch::{Fetcher, Trust},
     read::Reader,
     schedule::Schedule,
@@ -35,11 +38,11 @@ pub enum ScrapeError {
 
 /// Scrapes until `shutdown`, or until nobody gives targets or takes results any more.
 ///
-/// Settings are fixed for one run: a new configuration is a new run. A receiver that is slow slows scraping down.
+/// Settings are fixed for one run: a new configuration is a new run, which tells what of the one before is gone. A receiver that is slow slows scraping down.
 pub async fn run(
     mut targets: watch::Receiver<Arc<Vec<Target>>>,
     settings: Scrape,
-    results: mpsc::Sender<SourceEvent>,
+    results: Results,
     shutdown: CancellationToken,
 ) -> Result<(), ScrapeError> {
     let mut scraper = Scraper::new(&settings)?;
@@ -54,7 +57,7 @@ pub async fn run(
                     return Ok(());
                 }
                 let list = targets.borrow_and_update().clone();
-                scraper.replace(&list)
+                scraper.replace(&list, &results)
             }
             Some(joined) = scraper.running.join_next_with_id() => scraper.finish(joined).into_iter().collect(),
             Some(()) = due => {
@@ -65,7 +68,7 @@ pub async fn run(
         for event in events {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                sent = results.send(event) => if sent.is_err() {
+                told = results.tell(event) => if told.is_err() {
                     return Ok(());
                 },
             }
@@ -76,6 +79,8 @@ pub async fn run(
 /// The targets, and the scrapes that run.
 struct Scraper {
     fetcher: Fetcher,
+    /// The same for exporters: no workload's pod can crowd them out.
+    exporters: Fetcher,
     reader: Reader,
     concurrency: usize,
     schedule: Schedule,
@@ -92,6 +97,7 @@ impl Scraper {
         let fetcher =
             Fetcher::new(trust, settings.timeout.0, settings.limits.body_bytes).map_err(ScrapeError::Client)?;
         Ok(Self {
+            exporters: fetcher.apart(),
             fetcher,
             reader: Reader::new(Profile::builtin()?, settings.limits),
             concurrency: settings.concurrency,
@@ -107,7 +113,7 @@ impl Scraper {
         self.schedule.next_due().filter(|_| self.running.len() < self.concurrency)
     }
 
-    fn replace(&mut self, targets: &[Target]) -> Vec<SourceEvent> {
+    fn replace(&mut self, targets: &[Target], results: &Results) -> Vec<SourceEvent> {
         let replaced = self.schedule.replace(targets, Instant::now());
         for source in replaced.gone.iter().chain(&replaced.moved) {
             if let Some(handle) = self.handles.remove(source) {
@@ -115,7 +121,10 @@ impl Scraper {
                 self.tasks.remove(&handle.id());
             }
         }
-        replaced.gone.into_iter().map(|source| SourceEvent::Gone { source }).collect()
+        let kept: BTreeSet<_> = targets.iter().map(|target| &target.source).collect();
+        let mut gone = results.stale(|source| !kept.contains(source));
+        gone.extend(replaced.gone);
+        gone.into_iter().map(|source| SourceEvent::Gone { source }).collect()
     }
 
     fn start_due(&mut self) {
@@ -123,7 +132,11 @@ impl Scraper {
         while self.running.len() < self.concurrency {
             let Some(target) = self.schedule.take_due(now) else { return };
             let source = target.source.clone();
-            let handle = self.running.spawn(scrape(self.fetcher.clone(), self.reader.clone(), target));
+            let fetcher = match target.subject {
+                profile::Target::Pod(_) => &self.fetcher,
+                profile::Target::Exporter { .. } => &self.exporters,
+            };
+            let handle = self.running.spawn(scrape(fetcher.clone(), self.reader.clone(), target));
             self.tasks.insert(handle.id(), source.clone());
             self.handles.insert(source, handle);
         }

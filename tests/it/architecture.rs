@@ -34,7 +34,7 @@ const IMPURE: [&str; 14] = [
 
 /// What a pure module never names: clocks, environment, files, network, threads, output.
 const IMPURE_PATHS: [&str; 10] = [
-    "std::time::Instant",
+    "time::Instant",
     "SystemTime",
     "Timestamp::now",
     "Zoned::now",
@@ -88,6 +88,24 @@ fn names(text: &str, module: &str) -> bool {
     by_path || nested
 }
 
+/// Whether a `use` of the file, nested or not, ends in that word.
+fn imports(text: &str, word: &str) -> bool {
+    let uses = text.split(';').filter_map(|statement| statement.split("use ").nth(1));
+    uses.flat_map(|path| path.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')).any(|part| part == word)
+}
+
+#[test]
+fn an_import_is_found_in_any_form() {
+    for text in [
+        "use std::time::Instant;",
+        "use std::{\n    fmt,\n    time::{Duration, Instant},\n};",
+        "pub use a::Instant as B;",
+    ] {
+        assert!(imports(text, "Instant"), "{text}");
+    }
+    assert!(!imports("use a::{Instants, NotInstant};\n/// Instant\nfn a() {}", "Instant"));
+}
+
 #[test]
 fn the_core_depends_on_no_runtime_client_or_server() {
     let dependencies = dependencies_of_the_core();
@@ -107,6 +125,7 @@ fn the_core_names_no_clock_no_environment_and_no_input_or_output() {
         for path in IMPURE_PATHS {
             assert!(!text.contains(path), "{} names {path}", file.display());
         }
+        assert!(!imports(&text, "Instant"), "{} imports Instant", file.display());
     }
 }
 

@@ -51,9 +51,11 @@ fn the_metric_names_are_those_of_the_reference() {
                 (format!("`{signal}` of the whole workload; times the replicas for an AverageValue target"), "-".into())
             }
             MetricKind::CapacityGuard => {
-                ("0, \"no vote\", beside metrics that carry demand; alone the clamped demand".into(), "-".into())
+                ("0, \"no vote\", beside metrics that carry demand; refused where it is alone".into(), "-".into())
             }
-            MetricKind::DesiredReplicas => ("the granted replicas, times the target".into(), "-".into()),
+            MetricKind::DesiredReplicas => {
+                ("the granted replicas, times the target; refused without metrics that carry demand".into(), "-".into())
+            }
         };
         writeln!(out, "| `{}` | {external} | {pods} |", metric.name).unwrap();
     }

@@ -4,15 +4,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use plimsoll_core::hex;
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
 use super::{Rejection, User};
-use crate::{
-    api::reply::hex,
-    server::{Peer, Pool},
-};
+use crate::server::{Peer, Pool};
 
 /// Extra key under which Kubernetes names the credential.
 const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
@@ -22,7 +20,7 @@ pub(super) fn authenticate(peer: &Peer, pool: &Pool, now: Timestamp) -> Result<O
     let Some(leaf) = peer.leaf() else { return Ok(None) };
     peer.verify(pool, now).map_err(Rejection::Bad)?;
     let Some(subject) = subject(leaf)? else { return Ok(None) };
-    let digest = hex(&Sha256::digest(leaf));
+    let digest = hex::encode(&Sha256::digest(leaf));
     let extra = BTreeMap::from([(CREDENTIAL.to_owned(), vec![format!("X509SHA256={digest}")])]);
     Ok(Some(User { name: subject.name, uid: String::new(), groups: subject.groups, extra }))
 }

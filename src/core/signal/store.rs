@@ -25,7 +25,7 @@ pub struct Bounds {
     pub sources: usize,
     /// Values that are held of one source.
     pub values_per_source: usize,
-    /// Values that are held of all sources.
+    /// Values that are held of all sources; the buckets of the last minutes are among them.
     pub values: usize,
     /// How far in the future a sample time may lie.
     pub skew: SignedDuration,
@@ -95,12 +95,12 @@ struct Tally {
 // === impl Bounds ===
 
 impl Default for Bounds {
-    /// Room for 20,000 targets; the age is the default bound of the last known good value.
+    /// Room for 20,000 targets, a fourth of them with the 700 numbers of a vLLM pod's latency; the age is the default bound of the last known good value.
     fn default() -> Self {
         Self {
             sources: 20_000,
             values_per_source: 50_000,
-            values: 2_000_000,
+            values: 4_000_000,
             skew: SignedDuration::from_secs(10),
             age: SignedDuration::from_secs(120),
         }
@@ -219,7 +219,7 @@ impl Store {
 // === impl Source ===
 
 impl Source {
-    /// Values held: a gauge counts once, a window once for each bucket.
+    /// Values held: a gauge counts once, a window as [`Window::len`] says.
     fn len(&self) -> usize {
         let gauges: usize = self.gauges.values().map(BTreeMap::len).sum();
         gauges + self.windows.values().flat_map(BTreeMap::values).map(Window::len).sum::<usize>()
@@ -262,12 +262,15 @@ impl Source {
         at: Timestamp,
         arrival: &Arrival,
     ) -> Result<(), Refused> {
-        let known = self.windows.get(signal).and_then(|pods| pods.get(&pod)).map_or(0, Window::len);
-        if self.len() - known + Window::len_of(&series) > arrival.room {
+        let held = self.windows.get(signal).and_then(|pods| pods.get(&pod));
+        let others = self.len() - held.map_or(0, Window::len);
+        // What it grows to shows only when it has grown: a scrape adds slots, and series leave with the next one.
+        let mut window = held.cloned().unwrap_or_else(|| Window::new(quantile));
+        window.record(series, at);
+        if others + window.len() > arrival.room {
             return Err(Refused::TooManyValues);
         }
-        let pods = self.windows.entry(signal.to_owned()).or_default();
-        pods.entry(pod).or_insert_with(|| Window::new(quantile)).record(series, at);
+        self.windows.entry(signal.to_owned()).or_default().insert(pod, window);
         Ok(())
     }
 
@@ -317,8 +320,15 @@ impl Tally {
 
 #[cfg(test)]
 impl Store {
-    /// Whether the running count of held values is their number.
+    /// The running count of held values.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Whether the running count of held values is their number, within the bounds.
     pub(super) fn held_matches(&self) -> bool {
-        self.held == self.sources.values().map(Source::len).sum::<usize>() && self.held <= self.bounds.values
+        self.held == self.sources.values().map(Source::len).sum::<usize>()
+            && self.held <= self.bounds.values
+            && self.sources.values().all(|source| source.len() <= self.bounds.values_per_source)
     }
 }

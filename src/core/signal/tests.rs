@@ -328,7 +328,7 @@ proptest! {
 
     #[test]
     fn the_count_of_held_values_is_right_after_anything(recordings in recordings()) {
-        let bounds = Bounds { values_per_source: 3, values: 8, ..Bounds::default() };
+        let bounds = Bounds { values_per_source: 7, values: 16, ..Bounds::default() };
         let mut store = Store::new(bounds);
         for (index, (source, pod, value, seconds)) in recordings.into_iter().enumerate() {
             let (source, pod) = (source.to_string(), pod.to_string());

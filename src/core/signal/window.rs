@@ -29,8 +29,10 @@ pub(super) struct Window {
     pub(super) quantile: f64,
     /// Time of the newest scrape.
     pub(super) last: Option<Timestamp>,
-    /// Newest counts of each series.
+    /// Counts of each series of the newest scrape.
     series: BTreeMap<String, Histogram>,
+    /// Counts of the series of the scrape before that the newest one lacks.
+    missed: BTreeMap<String, Histogram>,
     slots: VecDeque<Slot>,
 }
 
@@ -44,34 +46,33 @@ struct Slot {
 
 impl Window {
     pub(super) fn new(quantile: f64) -> Self {
-        Self { quantile, last: None, series: BTreeMap::new(), slots: VecDeque::new() }
+        Self { quantile, last: None, series: BTreeMap::new(), missed: BTreeMap::new(), slots: VecDeque::new() }
     }
 
-    /// Buckets that are held of the newest scrape.
+    /// What is held, in numbers: a bucket is one, eight bytes of a series' name are one.
     pub(super) fn len(&self) -> usize {
-        Self::len_of(&self.series)
-    }
-
-    /// Buckets of a scrape.
-    pub(super) fn len_of(series: &BTreeMap<String, Histogram>) -> usize {
-        series.values().map(Histogram::buckets).sum()
+        let series = self.series.iter().chain(&self.missed);
+        let series: usize = series.map(|(name, counts)| name.len().div_ceil(8) + counts.buckets()).sum();
+        series + self.slots.iter().map(|slot| slot.increase.buckets()).sum::<usize>()
     }
 
     /// Adds a scrape; one that is not newer than the last is not looked at.
     ///
     /// The first scrape of a pod counts nothing: nobody knows when it was counted. A series that appears later
-    /// began at 0 after the last scrape, so all of it counts.
+    /// began at 0 after the last scrape, so all of it counts. One that is missing once, e.g. for a malformed line, has
+    /// not begun anew when it is back; one that is missing twice is forgotten, or a pod could make up series for ever.
     pub(super) fn record(&mut self, series: BTreeMap<String, Histogram>, at: Timestamp) {
         if self.last.is_some_and(|last| at <= last) {
             return;
         }
         if self.last.is_some() {
             for (name, now) in &series {
-                self.count(self.series.get(name).map_or_else(|| now.clone(), |then| now.increase_since(then)), at);
+                let then = self.series.get(name).or_else(|| self.missed.get(name));
+                self.count(then.map_or_else(|| now.clone(), |then| now.increase_since(then)), at);
             }
         }
-        // A series that is missing once, e.g. for a malformed line, has not begun anew when it is back.
-        self.series.extend(series);
+        self.missed = std::mem::replace(&mut self.series, series);
+        self.missed.retain(|name, _| !self.series.contains_key(name));
         self.last = Some(at);
     }
 

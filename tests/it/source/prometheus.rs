@@ -15,7 +15,7 @@ use axum::{
 use plimsoll::{
     config::{self, sources::PrometheusServer},
     source::{
-        SourceEvent,
+        Results, SourceEvent,
         prometheus::{self, Needs},
     },
 };
@@ -105,19 +105,29 @@ struct Running {
 }
 
 fn start(servers: Vec<PrometheusServer>, namespaces: &[&str]) -> Running {
+    let (sender, results) = mpsc::channel(16);
+    start_with(servers, namespaces, Results::new(sender), results)
+}
+
+fn start_with(
+    servers: Vec<PrometheusServer>,
+    namespaces: &[&str],
+    told: Results,
+    results: mpsc::Receiver<SourceEvent>,
+) -> Running {
     provider();
     let (needs, list) = watch::channel(needs(namespaces));
-    let (sender, results) = mpsc::channel(16);
     let shutdown = CancellationToken::new();
     let mut task = JoinSet::new();
-    task.spawn(prometheus::run(servers, list, sender, shutdown.clone()));
+    task.spawn(prometheus::run(servers, list, told, shutdown.clone()));
     Running { needs, results, shutdown, task }
 }
 
 impl Running {
-    async fn stop(mut self) {
+    async fn stop(mut self) -> mpsc::Receiver<SourceEvent> {
         self.shutdown.cancel();
         self.task.join_next().await.unwrap().unwrap().unwrap();
+        self.results
     }
 }
 
@@ -253,4 +263,27 @@ async fn a_server_that_comes_back_is_asked_everything_again() {
     let queried = |events: &Vec<SourceEvent>| events.iter().any(|event| matches!(event, SourceEvent::Queried { .. }));
     until(&mut running.results, |told| told.values().filter(|events| queried(events)).count() == 12).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn servers_and_queries_that_a_new_configuration_lacks_are_told() {
+    let fake = Fake::start(good).await;
+    let (sender, results) = mpsc::channel(16);
+    let told = Results::new(sender);
+    let servers = ["kept", "other", "query"].map(|name| server(name, &fake.url, "x", None));
+    let mut first = start_with(servers.to_vec(), &["a"], told.clone(), results);
+    until(&mut first.results, |told| told.len() == 3).await;
+    let results = first.stop().await;
+    let [kept, _, mut query] = servers;
+    query.queries[0].signal = "gpuUtilization".to_owned();
+    let mut second = start_with(vec![kept, query], &["a"], told, results);
+    let gone = |event: &SourceEvent| matches!(event, SourceEvent::Gone { .. });
+    let told = until(&mut second.results, |told| {
+        told.values().flatten().filter(|event| gone(event)).count() == 2 && told.values().flatten().count() > 10
+    });
+    let told = told.await;
+    let gone: Vec<_> =
+        told.values().flatten().filter(|event| gone(event)).map(|event| event.source().as_ref()).collect();
+    assert_eq!(gone, ["prometheus/other/queueLength/a", "prometheus/query/queueLength/a"]);
+    second.stop().await;
 }

@@ -2,7 +2,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use plimsoll::{
     config::{self, sources::Scrape},
-    source::{SourceEvent, Target, scrape},
+    source::{Results, SourceEvent, Target, scrape},
 };
 use plimsoll_core::{object::ObjectKey, profile, profile::Reading, signal::Refused};
 use tokio::{
@@ -44,19 +44,24 @@ struct Running {
 }
 
 fn start(targets: Vec<Target>) -> Running {
+    let (sender, results) = mpsc::channel(16);
+    start_with(targets, settings(), Results::new(sender), results)
+}
+
+fn start_with(targets: Vec<Target>, settings: Scrape, told: Results, results: mpsc::Receiver<SourceEvent>) -> Running {
     provider();
     let (targets, list) = watch::channel(Arc::new(targets));
-    let (sender, results) = mpsc::channel(16);
     let shutdown = CancellationToken::new();
     let mut task = JoinSet::new();
-    task.spawn(scrape::run(list, settings(), sender, shutdown.clone()));
+    task.spawn(scrape::run(list, settings, told, shutdown.clone()));
     Running { targets, results, shutdown, task }
 }
 
 impl Running {
-    async fn stop(mut self) {
+    async fn stop(mut self) -> mpsc::Receiver<SourceEvent> {
         self.shutdown.cancel();
         self.task.join_next().await.unwrap().unwrap().unwrap();
+        self.results
     }
 }
 
@@ -213,5 +218,53 @@ async fn a_target_that_hangs_does_not_hold_up_its_removal_or_the_end() {
     running.targets.send_replace(Arc::new(vec![target("a", silent)]));
     let gone = |event: &SourceEvent| matches!(event, SourceEvent::Gone { .. });
     until(&mut running.results, |told| told.get("b").is_some_and(|events| events.iter().any(gone))).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_tells_what_the_run_before_had_and_it_has_not() {
+    let mut upstreams = Upstreams::default();
+    let good = upstreams.body(GOOD).await;
+    let (sender, results) = mpsc::channel(16);
+    let told = Results::new(sender);
+    let mut first = start_with(vec![target("a", good), target("b", good)], settings(), told.clone(), results);
+    until(&mut first.results, |told| told.len() == 2).await;
+    let results = first.stop().await;
+    let mut second = start_with(vec![target("a", good)], settings(), told, results);
+    let gone = |event: &SourceEvent| matches!(event, SourceEvent::Gone { .. });
+    let told = until(&mut second.results, |told| {
+        told.get("b").is_some_and(|events| events.iter().any(gone)) && told.contains_key("a")
+    });
+    assert!(!told.await["a"].iter().any(gone));
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn many_large_bodies_that_stall_make_no_other_large_body_fail() {
+    let mut upstreams = Upstreams::default();
+    let stalled = upstreams.serve(|mut stream| async move {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n";
+        let _sent = stream.write_all(format!("{head}{}", "# comment\n".repeat(60_000)).as_bytes()).await;
+        mute(stream).await;
+    });
+    let stalled = stalled.await;
+    let comments = "# comment\n".repeat(60_000);
+    let good = upstreams.body(format!("{comments}{GOOD}")).await;
+    let dcgm = "DCGM_FI_DEV_GPU_UTIL{gpu=\"0\",UUID=\"u\",namespace=\"ns\",pod=\"p\"} 100\n";
+    let dcgm = upstreams.body(format!("{comments}{dcgm}")).await;
+    let exporter = profile::Target::Exporter { pod: None, node: None };
+    let mut targets: Vec<_> = (0..16).map(|index| target(&format!("stalled-{index}"), stalled)).collect();
+    targets.push(target("good", good));
+    targets.push(Target { subject: exporter, ..target("exporter", dcgm) });
+    let (sender, results) = mpsc::channel(16);
+    let mut running = start_with(targets, settings(), Results::new(sender), results);
+    let told =
+        until(&mut running.results, |told| told.len() == 18 && told.get("good").is_some_and(|events| events.len() > 2));
+    let told = told.await;
+    for name in ["good", "exporter"] {
+        let failed = told[name].iter().find(|event| matches!(event, SourceEvent::Failed { .. }));
+        assert_eq!(failed, None, "{name}");
+    }
+    assert!(told["exporter"].len() > told["good"].len(), "the exporter waited for nobody");
     running.stop().await;
 }

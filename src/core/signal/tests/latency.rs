@@ -145,3 +145,49 @@ fn what_was_sampled_before_a_clock_went_back_is_not_live_for_ever() {
     assert_eq!(queues(&signals), [("b", 2000, Quality::Live)]);
     assert_eq!(p99(&signals).unwrap().1.observations.to_bits(), 200.0_f64.to_bits());
 }
+
+#[test]
+fn a_pod_that_makes_up_series_for_ever_holds_no_more_than_two_scrapes_and_five_minutes() {
+    let mut store = Store::default();
+    for scrape in 0..1_000_i64 {
+        let mut seen = latency("a", [scrape as f64; 3]);
+        let Reading::Histogram { series, .. } = &mut seen.reading else { panic!("no histogram") };
+        *series = [(format!("series {scrape:08}"), series[""].clone())].into();
+        store.record("a", &target("a"), observed(vec![seen]), at(scrape * 5));
+        assert!(store.held() <= 2 * (3 + 2) + 31 * 3, "{} after {scrape}", store.held());
+        assert!(store.held_matches());
+    }
+}
+
+#[test]
+fn slots_and_layouts_count_against_the_bound_of_a_source() {
+    let mut store = Store::new(Bounds { values_per_source: 40, values: 60, ..Bounds::default() });
+    for scrape in 0..1_000_i64 {
+        for name in ["a", "b"] {
+            let buckets = vec![(1.0 + scrape as f64, 0.0), (f64::INFINITY, scrape as f64)];
+            let series = [(format!("{scrape}"), Histogram::new(buckets).unwrap())].into();
+            let seen =
+                Observation { reading: Reading::Histogram { quantile: 0.99, series }, ..latency(name, [0.0; 3]) };
+            store.record(name, &target(name), observed(vec![seen]), at(scrape));
+            assert!(store.held_matches(), "after {scrape}");
+        }
+    }
+    assert!(store.held() > 0);
+    assert_eq!(signals(&store, &view([]), at(20)).sources["a"].refused.len(), 1);
+}
+
+#[test]
+fn a_series_that_is_missing_once_goes_on_where_it_was() {
+    let view = view([pod("ml", "a")]);
+    let mut store = Store::default();
+    let mut scrape = |seconds: i64, names: &[&str], count: f64| {
+        let mut seen = latency("a", [count; 3]);
+        let Reading::Histogram { series, .. } = &mut seen.reading else { panic!("no histogram") };
+        *series = names.iter().map(|name| ((*name).to_owned(), series[""].clone())).collect();
+        store.record("a", &target("a"), observed(vec![seen]), at(seconds));
+        p99(&signals(&store, &view, at(seconds))).map_or(0.0, |(_, quantile)| quantile.observations)
+    };
+    scrape(0, &["x", "y"], 1000.0);
+    let (once, back) = (scrape(10, &["x"], 1100.0), scrape(20, &["x", "y"], 1200.0));
+    assert_eq!((once.to_bits(), back.to_bits()), (100.0_f64.to_bits(), 400.0_f64.to_bits()));
+}
