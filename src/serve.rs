@@ -16,6 +16,7 @@ mod health;
 mod needs;
 mod reports;
 mod shared;
+mod told;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
