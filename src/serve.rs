@@ -16,6 +16,7 @@ mod health;
 mod needs;
 mod reports;
 mod shared;
+mod told;
 
 use std::{
     path::{Path, PathBuf},

@@ -47,13 +47,13 @@ impl Metrics {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("plimsoll_api_requests", "Requests answered", metrics.requests.clone());
+        registry.register("api_requests", "Requests answered", metrics.requests.clone());
         let help = "From the head of a request to its answer";
-        registry.register("plimsoll_api_request_duration_seconds", help, metrics.durations.clone());
+        registry.register("api_request_duration_seconds", help, metrics.durations.clone());
         let help = "Reviews: remembered, asked of kube-apiserver, or without an answer";
-        registry.register("plimsoll_api_reviews", help, metrics.reviews.clone());
+        registry.register("api_reviews", help, metrics.reviews.clone());
         let help = "Requests by how their sender was identified";
-        registry.register("plimsoll_api_authentications", help, metrics.authentications.clone());
+        registry.register("api_authentications", help, metrics.authentications.clone());
         metrics
     }
 

@@ -20,6 +20,8 @@ use super::{
 
 /// Shortest time between two of the same thing: faster would load the cluster and tell nothing.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest time between two evaluations: liveness takes a loop that is silent for a minute for dead.
+const MAX_TICK: Duration = Duration::from_secs(30);
 /// Most bytes of one body that may be allowed.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 /// Signals of pods that profiles measure.
@@ -38,6 +40,7 @@ fn configuration(file: file::File, digest: String) -> Checked<Configuration> {
     expect_text("apiVersion", &file.api_version, super::API_VERSION)?;
     expect_text("kind", &file.kind, super::KIND)?;
     at_least(file.tick.referenced, "tick", file.tick.value, MIN_INTERVAL)?;
+    at_most(file.tick.referenced, "tick", file.tick.value, MAX_TICK)?;
     let prometheus = file.prometheus.into_iter().map(server).collect::<Checked<Vec<_>>>()?;
     let sources =
         SourceSettings { scrape: scrape(file.scrape)?, dcgm: file.dcgm.value, pods: file.pods.value, prometheus };
@@ -61,6 +64,13 @@ fn at_least(location: Location, key: &str, found: GoDuration, least: Duration) -
         return Ok(());
     }
     Err((location, format!("{key} is {found}, expected at least {}", GoDuration(least))))
+}
+
+fn at_most(location: Location, key: &str, found: GoDuration, most: Duration) -> Checked<()> {
+    if found.0 <= most {
+        return Ok(());
+    }
+    Err((location, format!("{key} is {found}, expected at most {}", GoDuration(most))))
 }
 
 fn within(location: Location, key: &str, found: usize, most: usize) -> Checked<()> {

@@ -37,6 +37,7 @@ fn errors_point_at_the_place_and_say_what_would_be_right() {
         ("tick: [5]\n", "3:7: expected a text"),
         ("tick:\n", "3:5: the value is missing"),
         ("tick: 1ms\n", "3:7: tick is 1ms, expected at least 100ms"),
+        ("tick: 10m\n", "3:7: tick is 10m0s, expected at most 30s"),
         ("scrape: 5\n", "3:9: expected a mapping of keys to values"),
         ("scrape:\n  concurrency: many\n", "4:16: expected a whole number, not negative"),
         ("scrape:\n  concurrency: 0\n", "4:3: scrape.concurrency is 0, expected 1 to 1024"),

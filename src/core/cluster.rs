@@ -9,8 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 mod apply;
+mod census;
+mod reach;
 
 pub use apply::Effect;
+pub use census::Census;
+pub use reach::Reach;
 
 use crate::object::{HorizontalPodAutoscaler, Node, ObjectKey, Pod, ScaleTarget, WorkloadKey, meta::StringMap};
 
@@ -37,6 +41,8 @@ pub struct View {
     pub node_autoscaler: Option<String>,
     /// When the watch of nodes or pods that was heard of longest ago was last heard of; none before the first list.
     pub capacity_heard_at: Option<Timestamp>,
+    /// Why what is free is not known although nodes and pods are listed, e.g. a pod that cannot be read.
+    pub capacity_problem: Option<String>,
 }
 
 /// What is read of a namespace.
@@ -72,16 +78,10 @@ impl View {
         self.device_classes.values().any(|class| class.extended_resource_name.as_deref() == Some(resource))
     }
 
-    /// The pods of a workload: those in its namespace that its selector matches.
-    ///
-    /// A workload whose selector is empty has none: an empty scale selector means that nothing is known.
-    pub fn pods_of<'a>(&'a self, workload: &'a WorkloadKey) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> + 'a {
-        let target = self.workloads.get(workload).filter(|target| !target.selector.is_empty());
-        let first = ObjectKey::new(&*workload.namespace, "");
-        self.pods
-            .range(first..)
-            .take_while(move |(key, _)| key.namespace == workload.namespace)
-            .filter(move |(_, pod)| target.is_some_and(|target| target.selector.matches(&pod.metadata.labels)))
+    /// The pods of a namespace.
+    pub fn pods_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> + 'a {
+        let first = ObjectKey::new(namespace, "");
+        self.pods.range(first..).take_while(move |(key, _)| key.namespace == namespace)
     }
 }
 

@@ -14,7 +14,6 @@
 mod answering;
 mod arbitration;
 mod binding;
-mod census;
 mod chosen;
 mod demand;
 mod digest;
@@ -23,6 +22,7 @@ mod live;
 mod record;
 mod reservation;
 mod rules;
+mod scaled;
 
 use std::collections::BTreeMap;
 
@@ -37,6 +37,7 @@ pub use live::Live;
 pub use record::{Decision, Demand, Note, Step};
 pub use reservation::Reservation;
 pub use rules::Rules;
+pub use scaled::{scaled, served_metrics};
 
 use crate::{
     object::{ObjectKey, WorkloadKey, meta::StringMap},

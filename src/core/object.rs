@@ -7,6 +7,7 @@
 pub mod hpa;
 pub mod meta;
 pub mod node;
+pub mod owner;
 pub mod pod;
 pub mod scale;
 

@@ -9,16 +9,13 @@
 //! It evaluates on a tick and, debounced, on changes that matter. Nothing here waits for a source or for a request.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use plimsoll_core::{
-    cluster::{Change, View},
+    cluster::{Census, Change, Reach, View},
     decision::{self, Snapshot},
-    object::{HorizontalPodAutoscaler, WorkloadKey},
-    signal::Store,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -26,12 +23,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{announce, gauges::Gauges, needs, shared::Shared};
+use super::{announce, gauges::Gauges, needs, shared::Shared, told::Told};
 use crate::{
     clock,
     config::Configuration,
     kubernetes::{WatchHealth, events::Publisher},
-    source::{self, SourceEvent, SourceName, Target},
+    source::{self, SourceEvent, Target},
 };
 
 /// How long changes are collected before an evaluation outside of the tick: a rollout arrives as a burst.
@@ -73,9 +70,7 @@ pub(super) struct Evaluation {
     inputs: Inputs,
     outputs: Outputs,
     view: View,
-    store: Store,
-    /// Targets that cannot be scraped, as of the last evaluation: those that are gone are forgotten.
-    refused: BTreeSet<SourceName>,
+    told: Told,
     previous: Option<Arc<Snapshot>>,
 }
 
@@ -89,19 +84,12 @@ pub(super) struct Closed;
 impl Evaluation {
     /// A loop with an empty view.
     pub(super) fn new(inputs: Inputs, outputs: Outputs) -> Self {
-        Self {
-            inputs,
-            outputs,
-            view: View::default(),
-            store: Store::default(),
-            refused: BTreeSet::new(),
-            previous: None,
-        }
+        Self { inputs, outputs, view: View::default(), told: Told::default(), previous: None }
     }
 
     /// Runs until shutdown or until nobody feeds it any more.
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<(), Closed> {
-        let mut tick = self.ticks();
+        let mut tick = self.configured();
         let mut due: Option<Instant> = None;
         loop {
             let when = due;
@@ -110,12 +98,12 @@ impl Evaluation {
                 () = shutdown.cancelled() => return Ok(()),
                 change = self.inputs.changes.recv() => self.absorb(change.ok_or(Closed)?),
                 event = self.inputs.sources.recv() => {
-                    self.record(event.ok_or(Closed)?);
+                    self.told.record(event.ok_or(Closed)?);
                     false
                 }
                 changed = self.inputs.configuration.changed() => {
                     changed.map_err(|_| Closed)?;
-                    tick = self.ticks();
+                    tick = self.configured();
                     true
                 }
                 _ = tick.tick() => {
@@ -135,56 +123,36 @@ impl Evaluation {
         }
     }
 
-    fn ticks(&mut self) -> Interval {
-        let mut ticks = interval(self.inputs.configuration.borrow_and_update().tick);
+    /// Takes the newest configuration; returns its tick.
+    fn configured(&mut self) -> Interval {
+        let configuration = Arc::clone(&self.inputs.configuration.borrow_and_update());
+        self.told.store.set_age(configuration.policy.last_known_good_bound);
+        let mut ticks = interval(configuration.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
     }
 
-    /// Applies a change and all that wait behind it, then publishes the live scales that they touch.
+    /// Applies a change and those that wait behind it, then publishes the live scales of the namespaces that they touch.
     fn absorb(&mut self, first: Change) -> bool {
         let mut matters = false;
+        let mut reach = Reach::default();
         let mut next = Some(first);
-        for _ in 0..BATCH {
+        for taken in 1..=BATCH {
             let Some(change) = next else { break };
-            matters |= self.view.apply(change).matters();
-            next = self.inputs.changes.try_recv().ok();
+            let touched = Reach::of(&change);
+            if self.view.apply(change).matters() {
+                matters = true;
+                reach = reach.and(touched);
+            }
+            // What is taken out of the queue must be applied.
+            next = if taken < BATCH { self.inputs.changes.try_recv().ok() } else { None };
         }
-        if let Some(change) = next {
-            matters |= self.view.apply(change).matters();
-        }
-        if matters {
-            self.outputs.shared.set_live(&self.view, &self.workloads());
+        if !reach.is_nowhere() {
+            let mut workloads = decision::scaled(&self.view, &self.inputs.configuration.borrow().policy);
+            workloads.retain(|workload| reach.includes(&workload.namespace));
+            self.outputs.shared.set_live(&Census::of(&self.view, &workloads), &reach);
         }
         matters
-    }
-
-    /// The workloads that an HPA scales.
-    fn workloads(&self) -> BTreeSet<WorkloadKey> {
-        self.view.hpas.values().map(HorizontalPodAutoscaler::workload).collect()
-    }
-
-    fn record(&mut self, event: SourceEvent) {
-        let kept = match event {
-            SourceEvent::Scraped { source, subject, observed, at } => {
-                self.store.record(&source, &subject, observed, at)
-            }
-            SourceEvent::Queried { source, signal, values, at } => {
-                self.store.record_pod_values(&source, &signal, values, at)
-            }
-            SourceEvent::Failed { source, reason, at } => {
-                tracing::debug!(%source, %reason, "a source failed");
-                self.store.fail(&source, reason, at);
-                true
-            }
-            SourceEvent::Gone { source } => {
-                self.store.forget(&source);
-                true
-            }
-        };
-        if !kept {
-            tracing::warn!("there are more sources than can be held; a new one is ignored");
-        }
     }
 
     /// Decides on what is known now. Before every kind has been listed once, nothing is: half a cluster looks free.
@@ -195,36 +163,39 @@ impl Evaluation {
         let configuration = Arc::clone(&self.inputs.configuration.borrow());
         let now = clock::now();
         self.view.capacity_heard_at = self.inputs.health.capacity_heard_at();
-        let problems = self.inputs.health.capacity_problems();
-        if let Some(problem) = problems.first() {
-            tracing::warn!(%problem, count = problems.len(), "capacity is not known");
-            self.view.capacity_heard_at = None;
-        }
-        self.discover(&configuration, now);
-        let signals = self.store.signals(&self.view, &configuration.policy, now);
+        self.note_problems(&self.inputs.health.capacity_problems());
+        let workloads = decision::scaled(&self.view, &configuration.policy);
+        let census = Census::of(&self.view, &workloads);
+        let found = source::targets(&self.view, &census, &configuration.sources);
+        replace(&self.outputs.targets, found.targets);
+        replace(&self.outputs.needs, needs::of(&self.view, &configuration.policy));
+        self.told.refuse(found.refused, now);
+        let signals = self.told.store.signals(&self.view, &census, &configuration.policy, now);
         let previous = self.previous.as_deref();
         let snapshot = Arc::new(decision::decide(&self.view, &signals, &configuration.policy, previous, now));
         announce::changes(previous, &snapshot, &self.view, &self.outputs.events);
         self.outputs.gauges.update(&snapshot);
-        self.outputs.shared.set_live(&self.view, &self.workloads());
+        self.outputs.shared.set_live(&census, &Reach::Everywhere);
         self.outputs.shared.set_snapshot(Arc::clone(&snapshot), signals);
         self.outputs.shared.beat.store(now.as_second(), Ordering::Relaxed);
         self.previous = Some(snapshot);
     }
 
-    /// Tells the sources what is to be measured.
-    fn discover(&mut self, configuration: &Configuration, now: jiff::Timestamp) {
-        let found = source::targets(&self.view, &configuration.sources);
-        replace(&self.outputs.targets, found.targets);
-        replace(&self.outputs.needs, needs::of(&self.view, &configuration.policy));
-        for (name, reason) in &found.refused {
-            self.store.fail(name, reason.as_str(), now);
+    /// Notes why capacity is not known, and says so when it changes.
+    fn note_problems(&mut self, problems: &[String]) {
+        let problem = match problems {
+            [] => None,
+            [one] => Some(one.clone()),
+            [first, rest @ ..] => Some(format!("{first}; and {} more", rest.len())),
+        };
+        if problem != self.view.capacity_problem {
+            if let Some(problem) = &problem {
+                tracing::warn!(%problem, "capacity is not known");
+            } else {
+                tracing::info!("capacity is known again");
+            }
+            self.view.capacity_problem = problem;
         }
-        let refused: BTreeSet<_> = found.refused.into_keys().collect();
-        for gone in self.refused.difference(&refused) {
-            self.store.forget(gone);
-        }
-        self.refused = refused;
     }
 }
 

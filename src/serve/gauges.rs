@@ -1,6 +1,6 @@
 //! What `/metrics` shows of decisions: bounded families, renewed with each evaluation.
 
-use std::sync::atomic::AtomicI64;
+use std::{collections::HashSet, sync::atomic::AtomicI64};
 
 use plimsoll_core::decision::{Decision, Snapshot};
 use prometheus_client::{
@@ -41,6 +41,15 @@ pub(super) struct Gauges {
     sources_up: Gauge<i64, AtomicI64>,
     sources_down: Gauge<i64, AtomicI64>,
     evaluations: Counter,
+    /// What the last update has set.
+    shown: Shown,
+}
+
+/// Labels in use.
+#[derive(Clone, Debug, Default)]
+struct Shown {
+    hpas: HashSet<Hpa>,
+    limits: HashSet<Limit>,
 }
 
 // === impl Gauges ===
@@ -68,15 +77,21 @@ impl Gauges {
         gauges
     }
 
-    /// Shows a snapshot; what is not in it any more disappears.
-    pub(super) fn update(&self, snapshot: &Snapshot) {
-        for family in [&self.current, &self.bound, &self.ceiling, &self.demand, &self.grant, &self.cap] {
-            family.clear();
-        }
-        self.limit.clear();
+    /// Shows a snapshot; what is not in it any more disappears, and nothing else is gone even for a moment.
+    pub(super) fn update(&mut self, snapshot: &Snapshot) {
+        let mut shown = Shown::default();
         for decision in snapshot.decisions.values().take(MAX_HPAS) {
-            self.show(decision);
+            self.show(decision, &mut shown);
         }
+        for gone in self.shown.hpas.difference(&shown.hpas) {
+            for family in [&self.current, &self.bound, &self.ceiling, &self.demand, &self.grant, &self.cap] {
+                family.remove(gone);
+            }
+        }
+        for gone in self.shown.limits.difference(&shown.limits) {
+            self.limit.remove(gone);
+        }
+        self.shown = shown;
         self.free_gpus.set(snapshot.free_gpus);
         let down = snapshot.sources.values().filter(|source| source.error.is_some()).count();
         self.sources_down.set(i64::try_from(down).unwrap_or(i64::MAX));
@@ -84,18 +99,85 @@ impl Gauges {
         self.evaluations.inc();
     }
 
-    fn show(&self, decision: &Decision) {
+    fn show(&self, decision: &Decision, shown: &mut Shown) {
         let hpa = Hpa { namespace: decision.hpa.namespace.clone(), hpa: decision.hpa.name.clone() };
         self.current.get_or_create(&hpa).set(decision.current.into());
         self.bound.get_or_create(&hpa).set(decision.bound.into());
         self.ceiling.get_or_create(&hpa).set(decision.ceiling.into());
         self.grant.get_or_create(&hpa).set(decision.grant.into());
         self.cap.get_or_create(&hpa).set(decision.cap.into());
-        if let Some(demand) = decision.demand {
-            self.demand.get_or_create(&hpa).set(demand.into());
+        match decision.demand {
+            Some(demand) => drop(self.demand.get_or_create(&hpa).set(demand.into())),
+            None => drop(self.demand.remove(&hpa)),
         }
         let factor = serde_json::to_value(decision.limiting_factor).unwrap_or_default();
         let factor = factor.as_str().unwrap_or("unknown").to_owned();
-        self.limit.get_or_create(&Limit { namespace: hpa.namespace, hpa: hpa.hpa, factor }).set(1);
+        let limit = Limit { namespace: hpa.namespace.clone(), hpa: hpa.hpa.clone(), factor };
+        self.limit.get_or_create(&limit).set(1);
+        shown.hpas.insert(hpa);
+        shown.limits.insert(limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_core::{
+        capacity::LimitingFactor, cluster::View, decision, object::HorizontalPodAutoscaler, policy::Policy,
+        signal::Signals,
+    };
+
+    use super::*;
+
+    fn snapshot(names: &[&str]) -> Snapshot {
+        let mut view = View::default();
+        for name in names {
+            let hpa: HorizontalPodAutoscaler = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": name, "namespace": "ml"},
+                "spec": {"maxReplicas": 9, "metrics": [
+                    {"type": "External", "external": {"metric": {"name": "inference_queue_length"}}}]},
+            }))
+            .unwrap();
+            view.hpas.insert(hpa.metadata.key(), hpa);
+        }
+        decision::decide(&view, &Signals::default(), &Policy::default(), None, jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    fn series(registry: &Registry) -> Vec<String> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+        text.lines().filter(|line| line.contains("hpa=")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn series_of_an_hpa_stay_the_same_until_it_is_gone() {
+        let mut registry = Registry::default();
+        let mut gauges = Gauges::register(&mut registry);
+        gauges.update(&snapshot(&["chat", "old"]));
+        let hpa = |name: &str| Hpa { namespace: "ml".to_owned(), hpa: name.to_owned() };
+        let held = gauges.current.get_or_create(&hpa("chat")).clone();
+        held.set(7);
+        gauges.update(&snapshot(&["chat"]));
+        assert_eq!(held.get(), 0, "the series was replaced instead of set");
+        let series = series(&registry);
+        assert!(series.iter().any(|line| line.contains("chat")) && !series.iter().any(|line| line.contains("old")));
+    }
+
+    #[test]
+    fn a_demand_that_is_not_known_any_more_and_a_former_limit_disappear() {
+        let mut registry = Registry::default();
+        let mut gauges = Gauges::register(&mut registry);
+        let mut snapshot = snapshot(&["chat"]);
+        let decision = snapshot.decisions.values_mut().next().unwrap();
+        (decision.demand, decision.limiting_factor) = (Some(3), LimitingFactor::Gpu);
+        gauges.update(&snapshot);
+        let before = series(&registry);
+        let decision = snapshot.decisions.values_mut().next().unwrap();
+        (decision.demand, decision.limiting_factor) = (None, LimitingFactor::StaleSignal);
+        gauges.update(&snapshot);
+        let after = series(&registry);
+        assert!(before.iter().any(|line| line.starts_with("hpa_demand_replicas")));
+        assert!(!after.iter().any(|line| line.starts_with("hpa_demand_replicas")));
+        let limits: Vec<_> = after.iter().filter(|line| line.starts_with("hpa_limiting_factor")).collect();
+        assert!(limits.len() == 1 && limits[0].contains("staleSignal"), "{limits:?}");
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     kubernetes::WatchHealth,
 };
 
-/// An evaluation that has not ended for so long never will: the default tick is 5 s, a decision takes milliseconds,
-/// and half a minute is left for a starved machine.
+/// An evaluation that has not ended for so long never will: the tick is 30 s at most, a decision takes
+/// milliseconds, and half a minute is left for a starved machine.
 const STUCK: Duration = Duration::from_secs(60);
 
 /// Whether the evaluation loop turns.

@@ -2,7 +2,7 @@
 
 use plimsoll_core::{
     cluster::View,
-    object::hpa::MetricSpec,
+    decision,
     policy::{MetricKind, Policy},
 };
 
@@ -12,27 +12,13 @@ use crate::source::prometheus::Needs;
 pub(super) fn of(view: &View, policy: &Policy) -> Needs {
     let mut needs = Needs::new();
     for hpa in view.hpas.values() {
-        for name in hpa.spec.metrics.iter().filter_map(metric_name) {
-            let signal = policy.metric(name).and_then(|metric| match &metric.kind {
-                MetricKind::PerPod { signal } | MetricKind::PerWorkload { signal } => Some(signal),
-                MetricKind::CapacityGuard | MetricKind::DesiredReplicas => None,
-            });
-            if let Some(signal) = signal {
+        for metric in decision::served_metrics(hpa, policy) {
+            if let MetricKind::PerPod { signal } | MetricKind::PerWorkload { signal } = &metric.kind {
                 needs.entry(signal.clone()).or_default().insert(hpa.metadata.namespace.clone());
             }
         }
     }
     needs
-}
-
-fn metric_name(metric: &MetricSpec) -> Option<&str> {
-    let identifier = match metric.kind.as_str() {
-        "External" => &metric.external.as_ref()?.metric,
-        "Pods" => &metric.pods.as_ref()?.metric,
-        "Object" => &metric.object.as_ref()?.metric,
-        _ => return None,
-    };
-    Some(&identifier.name)
 }
 
 #[cfg(test)]

@@ -106,9 +106,10 @@ impl Reports for Status {
         rows.into()
     }
 
-    fn sources(&self, _filter: &Filter) -> Value {
+    fn sources(&self, filter: &Filter) -> Value {
         let signals = self.shared.signals();
-        signals.sources.iter().map(|(name, health)| json!({ "source": name, "health": health })).collect()
+        let asked = signals.sources.iter().filter(|(name, _)| is_asked_for(name, filter));
+        asked.map(|(name, health)| json!({ "source": name, "health": health })).collect()
     }
 
     fn health(&self) -> Result<(), String> {
@@ -120,6 +121,17 @@ impl Reports for Status {
         text::encode(&mut out, &self.registry)?;
         Ok(out)
     }
+}
+
+/// Whether a source is of a namespace that is asked for. One that is a URL is of none, so it only shows unfiltered.
+fn is_asked_for(source: &str, filter: &Filter) -> bool {
+    let mut parts = source.split('/');
+    let namespace = match parts.next() {
+        Some("pod" | "exporter") => parts.next(),
+        Some("prometheus") => parts.nth(2),
+        _ => None,
+    };
+    namespace.map_or(filter.namespace.is_none(), |namespace| filter.admits(namespace))
 }
 
 fn reservations<K: fmt::Display, V: serde::Serialize>(reservations: &std::collections::BTreeMap<K, V>) -> Value {
@@ -159,5 +171,23 @@ mod tests {
         let status = Status { shared, watches: Arc::default(), registry: Arc::default() };
         let rows = status.signals(&Filter::default());
         assert_eq!(rows[0]["quantile"], json!({ "value": 10.0, "observations": 20.0, "flags": ["saturated", "thin"] }));
+    }
+
+    #[test]
+    fn sources_are_shown_to_whoever_asks_for_their_namespace() {
+        let sources = [
+            "exporter/gpu/dcgm-ml",
+            "pod/ml/chat-0",
+            "pod/mla/chat-0",
+            "prometheus/ml/queueLength/other",
+            "prometheus/main/ml/ml",
+            "url/http://box:9400/ml/metrics",
+        ];
+        let of = |namespace: Option<&str>| {
+            let filter = Filter { namespace: namespace.map(str::to_owned) };
+            sources.into_iter().filter(|source| is_asked_for(source, &filter)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Some("ml")), ["pod/ml/chat-0", "prometheus/main/ml/ml"]);
+        assert_eq!(of(None), sources);
     }
 }

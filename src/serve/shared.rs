@@ -3,14 +3,14 @@
 //! A request reads; it never waits, neither for a source nor for the evaluation.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, atomic::AtomicI64},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use plimsoll_core::{
     answer::{Answers, CustomRequest, ExternalValue, ObjectValue, Reason, Refusal},
-    cluster::View,
+    cluster::{Census, Reach},
     decision::{self, Live, Snapshot},
     object::WorkloadKey,
     policy::Policy,
@@ -39,9 +39,12 @@ impl Shared {
         self.snapshot.store(Some(snapshot));
     }
 
-    /// Publishes the scales and pods of workloads.
-    pub(super) fn set_live(&self, view: &View, workloads: &BTreeSet<WorkloadKey>) {
-        let live = workloads.iter().filter_map(|key| Some((key.clone(), Live::of(view, key)?)));
+    /// Publishes the scales and pods of the workloads of a census, which are all in reach; those that are out of reach
+    /// stay as they were.
+    pub(super) fn set_live(&self, census: &Census<'_>, reach: &Reach) {
+        let before = self.live.load();
+        let rest = before.iter().filter(|(key, _)| !reach.includes(&key.namespace));
+        let live = rest.map(|(key, live)| (key.clone(), live.clone())).chain(Live::all(census));
         self.live.store(Arc::new(live.collect()));
     }
 
@@ -84,5 +87,36 @@ impl Answers for Shared {
     fn custom_metrics(&self) -> Vec<String> {
         let snapshot = self.snapshot();
         decision::custom_metrics(snapshot.as_deref().map_or(&Policy::default(), |snapshot| &snapshot.policy))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_core::{cluster::View, object::ScaleTarget};
+
+    use super::*;
+
+    fn view(scales: &[(&str, i32)]) -> View {
+        let mut view = View::default();
+        for (namespace, spec_replicas) in scales {
+            let key = WorkloadKey { namespace: (*namespace).to_owned(), ..WorkloadKey::default() };
+            view.workloads.insert(key, ScaleTarget { spec_replicas: *spec_replicas, ..ScaleTarget::default() });
+        }
+        view
+    }
+
+    fn scales(shared: &Shared) -> Vec<(String, i32)> {
+        shared.live.load().iter().map(|(key, live)| (key.namespace.clone(), live.current)).collect()
+    }
+
+    #[test]
+    fn live_scales_are_renewed_and_removed_within_reach_and_kept_beyond() {
+        let shared = Shared::default();
+        let before = view(&[("a", 1), ("b", 1), ("c", 1)]);
+        shared.set_live(&Census::of(&before, before.workloads.keys()), &Reach::Everywhere);
+        let after = view(&[("a", 2)]);
+        let reach = Reach::Within(["a", "b"].map(str::to_owned).into());
+        shared.set_live(&Census::of(&after, after.workloads.keys()), &reach);
+        assert_eq!(scales(&shared), [("a".to_owned(), 2), ("c".to_owned(), 1)]);
     }
 }

@@ -1,7 +1,7 @@
 //! What is scraped: a pure function of the cluster view and the settings.
 //!
 //! A pod is asked at its own `status.podIP` and nowhere else. Exporters are chosen by the administrator's selectors;
-//! workloads are those that an HPA scales. A pod that should be scraped but cannot be is told with the reason.
+//! workloads are those of the census. A pod that should be scraped but cannot be is told with the reason.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,8 +9,8 @@ use std::{
 };
 
 use plimsoll_core::{
-    cluster::View,
-    object::{HorizontalPodAutoscaler, ObjectKey, Pod, WorkloadKey},
+    cluster::{Census, View},
+    object::{ObjectKey, Pod, WorkloadKey},
     profile,
 };
 use reqwest::Url;
@@ -42,9 +42,9 @@ struct Endpoint {
     scheme: Scheme,
 }
 
-/// Finds all targets.
+/// Finds all targets; `census` holds the workloads whose pods are to be measured.
 #[must_use]
-pub fn targets(view: &View, settings: &SourceSettings) -> Discovery {
+pub fn targets(view: &View, census: &Census<'_>, settings: &SourceSettings) -> Discovery {
     let mut found = BTreeMap::new();
     let mut refused = BTreeMap::new();
     let loopback = settings.scrape.allow_loopback;
@@ -67,8 +67,7 @@ pub fn targets(view: &View, settings: &SourceSettings) -> Discovery {
         }
         keep(source.clone(), target(source, pod, subject, &exporter_endpoint(pod, &settings.dcgm), loopback));
     }
-    let workloads = scaled(view);
-    for (key, pod, workload) in workload_pods(view, &workloads) {
+    for (key, pod, workload) in workload_pods(census) {
         let source = SourceName::from(format!("pod/{key}"));
         match endpoint(pod, workload, &settings.pods) {
             Ok(None) => {}
@@ -106,20 +105,12 @@ fn exporters<'a>(view: &'a View, dcgm: &'a Dcgm) -> impl Iterator<Item = (&'a Ob
         .filter(|(_, pod)| dcgm.selectors.iter().any(|selector| selector.selector().matches(&pod.metadata.labels)))
 }
 
-/// The workloads that an HPA scales.
-fn scaled(view: &View) -> BTreeSet<WorkloadKey> {
-    view.hpas.values().map(HorizontalPodAutoscaler::workload).collect()
-}
-
-/// The pods of workloads; a pod of several counts for the first.
-fn workload_pods<'a>(
-    view: &'a View,
-    workloads: &'a BTreeSet<WorkloadKey>,
-) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod, &'a WorkloadKey)> {
+/// The own pods of workloads; a pod of several counts for the first.
+fn workload_pods<'a>(census: &'a Census<'a>) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod, &'a WorkloadKey)> {
     let mut seen = BTreeSet::new();
-    workloads
-        .iter()
-        .flat_map(|workload| view.pods_of(workload).map(move |(key, pod)| (key, pod, workload)))
+    census
+        .workloads()
+        .flat_map(|(workload, _)| census.own(workload).map(move |(key, pod)| (key, pod, workload)))
         .filter(move |(key, pod, _)| is_up(pod) && seen.insert(*key))
 }
 

@@ -103,6 +103,19 @@ fn the_answer_counts_bound_pending_and_what_fits() {
 }
 
 #[test]
+fn a_pod_that_is_labelled_alike_but_controlled_by_another_is_not_bound() {
+    let controlled = |replica_set: &str| {
+        let mut pod = pod("llm-1", "llm", Some("a"));
+        pod["metadata"]["labels"]["pod-template-hash"] = json!("5d9f");
+        pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": replica_set, "uid": "1", "controller": true}]);
+        answer(&list(&[node("a", "8"), pod]), DEPLOYMENT)
+    };
+    let (own, foreign) = (controlled("llm-5d9f"), controlled("llm-canary-5d9f"));
+    assert_eq!((&own["bound"], &own["ceiling"]), (&json!(1), &json!(8)));
+    assert_eq!((&foreign["bound"], &foreign["ceiling"]), (&json!(0), &json!(7)));
+}
+
+#[test]
 fn lists_may_be_typed_repeated_concatenated_yaml_and_on_standard_input() {
     let mut untyped = node("a", "2");
     untyped.as_object_mut().unwrap().remove("kind");

@@ -2,7 +2,7 @@
 
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
-    object::{Pod, PodTemplate, WorkloadKey, meta::StringMap},
+    object::{Pod, PodTemplate, WorkloadKey, meta::StringMap, owner::may_own},
     selector::{LabelSelector, Selector},
 };
 use serde_json::Value;
@@ -43,11 +43,12 @@ impl Workload {
         }
     }
 
-    /// Whether a pod belongs to the workload.
+    /// Whether a pod belongs to the workload, by selector and owner.
     pub(super) fn owns(&self, pod: &Pod) -> bool {
         pod.metadata.namespace == self.key.namespace
             && !self.selector.is_empty()
             && self.selector.matches(&pod.metadata.labels)
+            && may_own(&self.key, pod)
     }
 
     fn of(source: &Source, object: &Value) -> anyhow::Result<Self> {

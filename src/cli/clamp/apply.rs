@@ -72,7 +72,7 @@ impl<'a> Desk<'a> {
     fn new(line: &'a Line, policy: &'a Policy) -> anyhow::Result<Self> {
         let selector: Selector = line.scale.selector.parse().context("scale.selector")?;
         let ours = line.pods.iter().filter(|pod| selector.matches(&pod.metadata.labels));
-        let state = Live::count(line.scale.spec_replicas, line.scale.status_replicas, ours);
+        let state = Live::count(&line.hpa.workload(), line.scale.spec_replicas, line.scale.status_replicas, ours);
         let capacity = &line.capacity;
         let lo = if capacity.fits.class == Class::Unknown { 0 } else { capacity.fits.lo.unwrap_or(0) };
         anyhow::ensure!(capacity.bound >= 0 && lo >= 0, "capacity.bound and capacity.fits.lo are counts of replicas");

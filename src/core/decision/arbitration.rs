@@ -17,10 +17,10 @@ use std::{
     collections::{BTreeMap, BinaryHeap, HashSet},
 };
 
-use super::{Live, census::Census};
+use super::Live;
 use crate::{
     capacity::{Answer, Class, Inventory, LimitingFactor, Placer, Template},
-    cluster::View,
+    cluster::{Census, View},
     object::{Pod, WorkloadKey},
     policy::Policy,
 };

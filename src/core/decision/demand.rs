@@ -13,7 +13,7 @@ use crate::{
     answer::{Reason, Refusal},
     clamp::Standing,
     cluster::View,
-    object::{ObjectKey, Pod, WorkloadKey},
+    object::{ObjectKey, Pod, WorkloadKey, owner::may_own},
     policy::Policy,
     quantity::{MILLI_MAX, Milli},
     signal::{GPU_UTILIZATION, Quality, Sample, Signals},
@@ -30,6 +30,7 @@ const FIRST_GPU_SAMPLE: SignedDuration = SignedDuration::from_secs(45);
 pub(super) struct Measured<'a> {
     pub(super) view: &'a View,
     pub(super) workload: &'a WorkloadKey,
+    /// The pods that its selector matches.
     pub(super) pods: &'a [(&'a ObjectKey, &'a Pod)],
     pub(super) live: &'a Live,
     pub(super) signals: &'a Signals,
@@ -58,9 +59,9 @@ struct Known<'a> {
 }
 
 impl Measured<'_> {
-    /// The sum of a signal over the workload's pods.
+    /// The sum of a signal over the workload's own pods.
     pub(super) fn sum(&self, metric: &str, signal: &str) -> Sum {
-        let known = self.known(signal);
+        let known = self.known(signal, |pod| may_own(self.workload, pod));
         if !known.suffices(self.policy.min_coverage) {
             return Sum { raw: Raw::Refused(self.refuse(metric, signal, &known)), imputed: 0 };
         }
@@ -73,9 +74,9 @@ impl Measured<'_> {
         Sum { raw, imputed: u32::try_from(missing).unwrap_or(u32::MAX) }
     }
 
-    /// The samples of a signal by pod; pods without data are left out.
+    /// The samples of a signal by pod, for a controller that asks by selector; pods without data are left out.
     pub(super) fn each(&self, metric: &str, signal: &str) -> Raw {
-        let known = self.known(signal);
+        let known = self.known(signal, |_| true);
         if known.samples.is_empty() {
             return Raw::Refused(self.refuse(metric, signal, &known));
         }
@@ -93,10 +94,10 @@ impl Measured<'_> {
         }
     }
 
-    fn known(&self, signal: &str) -> Known<'_> {
+    fn known(&self, signal: &str, counts: impl Fn(&Pod) -> bool) -> Known<'_> {
         let mut known = Known { samples: Vec::new(), expected: 0, ready: 0, missing: 0, live: 0 };
         let samples = self.signals.pods.get(signal);
-        for (key, pod) in self.pods {
+        for (key, pod) in self.pods.iter().filter(|(_, pod)| counts(pod)) {
             if self.live.standings.get(&key.name) != Some(&Standing::Counted) || pod.is_terminal() {
                 continue;
             }

@@ -7,16 +7,15 @@ use jiff::Timestamp;
 use super::{
     BindingKey, Chosen, Live, Note, Raw, Reservation, Rules, Snapshot, Target,
     arbitration::{Applicant, Division, divide},
-    binding::{Asked, AskedKind},
-    census::Census,
     chosen, digest,
     record::Demand,
     reservation,
+    scaled::refers_to_ours,
 };
 use crate::{
     capacity::Template,
     clamp::Stance,
-    cluster::View,
+    cluster::{Census, View},
     object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
     policy::{Mode, Policy, Surplus},
     selector::Selector,
@@ -56,8 +55,8 @@ pub fn decide(
     now: Timestamp,
 ) -> Snapshot {
     let hpas: Vec<_> = view.hpas.iter().filter(|(_, hpa)| refers_to_ours(hpa, policy)).collect();
-    let targets = hpas.iter().filter_map(|(_, hpa)| view.workloads.get_key_value(&hpa.workload()));
-    let census = Census::of(view, targets.collect::<BTreeMap<_, _>>().into_iter());
+    let workloads: Vec<_> = hpas.iter().map(|(_, hpa)| hpa.workload()).collect();
+    let census = Census::of(view, &workloads);
     let surroundings = measure::Surroundings { view, signals, policy, census: &census, now };
     let cases: Vec<_> = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa)).collect();
     let fresh = is_fresh(view, policy, now);
@@ -90,17 +89,9 @@ pub fn decide(
     snapshot
 }
 
-/// Whether an HPA has a metric of a name that is served, of a type that can be served.
-fn refers_to_ours(hpa: &HorizontalPodAutoscaler, policy: &Policy) -> bool {
-    hpa.spec.metrics.iter().filter_map(|spec| Asked::of(hpa, spec)).any(|asked| is_ours(&asked, policy))
-}
-
-fn is_ours(asked: &Asked<'_>, policy: &Policy) -> bool {
-    asked.kind != AskedKind::Foreign && policy.metric(&asked.metric.name).is_some()
-}
-
 fn is_fresh(view: &View, policy: &Policy, now: Timestamp) -> bool {
-    view.capacity_heard_at.is_some_and(|heard| now.duration_since(heard) <= policy.capacity_bound)
+    view.capacity_problem.is_none()
+        && view.capacity_heard_at.is_some_and(|heard| now.duration_since(heard) <= policy.capacity_bound)
 }
 
 /// What each workload brings to the division; several HPAs of one workload speak with one voice.
@@ -218,7 +209,7 @@ impl Case<'_> {
             return hold("the surplus is held: nodes and pods have not been heard of for too long");
         }
         let surplus = self.live.current - grant;
-        let oldest = census.pods(&self.workload).iter().filter_map(|(_, pod)| pod.unschedulable_since()).min();
+        let oldest = census.own(&self.workload).filter_map(|(_, pod)| pod.unschedulable_since()).min();
         match (self.surplus.value, oldest) {
             (Surplus::Hold, _) => {
                 (Stance::Hold, format!("{surplus} replicas of surplus are held ({})", self.surplus.by))

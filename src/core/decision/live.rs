@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     clamp::{PodSample, Standing},
-    cluster::View,
-    object::{Pod, WorkloadKey},
+    cluster::{Census, View},
+    object::{Pod, WorkloadKey, owner::may_own},
     quantity::Milli,
 };
 
@@ -22,9 +22,9 @@ pub struct Live {
     pub assigned: i32,
     /// Pods that are Running and Ready, terminating ones included.
     pub ready: i32,
-    /// Pods assigned to a node, neither ended nor terminating.
+    /// Pods of its own, by selector and owner, that are assigned to a node and neither ended nor terminating.
     pub bound: i32,
-    /// Pods without a node that are not terminating.
+    /// Pods of its own without a node that are not terminating.
     pub pending: i32,
     /// How the HPA controller treats a sample of each pod, by name.
     pub standings: Arc<BTreeMap<String, Standing>>,
@@ -36,24 +36,30 @@ impl Live {
     /// The state of a workload in a view; none if the workload is not known.
     #[must_use]
     pub fn of(view: &View, workload: &WorkloadKey) -> Option<Self> {
-        let target = view.workloads.get(workload)?;
-        let pods = view.pods_of(workload).map(|(_, pod)| pod);
-        Some(Self::count(target.spec_replicas, target.status_replicas, pods))
+        Self::all(&Census::of(view, [workload])).next().map(|(_, live)| live)
     }
 
-    /// Counts pods, those that have ended included.
-    pub fn count<'a>(current: i32, reported: i32, pods: impl Iterator<Item = &'a Pod>) -> Self {
+    /// The state of every workload of a census.
+    pub fn all(census: &Census<'_>) -> impl Iterator<Item = (WorkloadKey, Self)> {
+        census.workloads().map(|(key, target)| {
+            let pods = census.matching(key).iter().map(|(_, pod)| *pod);
+            (key.clone(), Self::count(key, target.spec_replicas, target.status_replicas, pods))
+        })
+    }
+
+    /// Counts the pods that the selector of a workload matches, those that have ended included.
+    pub fn count<'a>(workload: &WorkloadKey, current: i32, reported: i32, pods: impl Iterator<Item = &'a Pod>) -> Self {
         let mut live = Self { current, reported, ..Self::default() };
         let mut standings = BTreeMap::new();
         for pod in pods {
-            live.add(pod);
+            live.add(workload, pod);
             standings.insert(pod.metadata.name.clone(), standing(pod));
         }
         live.standings = Arc::new(standings);
         live
     }
 
-    fn add(&mut self, pod: &Pod) {
+    fn add(&mut self, workload: &WorkloadKey, pod: &Pod) {
         if pod.is_terminal() {
             return;
         }
@@ -61,8 +67,9 @@ impl Live {
         self.matching += 1;
         self.assigned += i32::from(assigned);
         self.ready += i32::from(pod.status.phase == "Running" && pod.is_ready());
-        self.bound += i32::from(pod.is_bound());
-        self.pending += i32::from(!assigned && !pod.is_terminating());
+        let own = may_own(workload, pod);
+        self.bound += i32::from(own && pod.is_bound());
+        self.pending += i32::from(own && !assigned && !pod.is_terminating());
     }
 
     /// Pods that the controller takes for Pending.

@@ -10,7 +10,7 @@ use super::{
     window::{self, Window},
 };
 use crate::{
-    cluster::View,
+    cluster::{Census, View},
     histogram::Quantile,
     object::{ObjectKey, Pod, WorkloadKey},
     policy::Policy,
@@ -22,10 +22,10 @@ type Windows<'s> = BTreeMap<&'s str, BTreeMap<&'s ObjectKey, &'s Window>>;
 
 impl Store {
     /// The signals at one moment: values of live pods with the quality that their age leaves them, and quantiles of
-    /// workloads. What is older than the bound of the last known good value is absent.
+    /// the workloads of the census. What is older than the bound of the last known good value is absent.
     #[must_use]
-    pub fn signals(&self, view: &View, policy: &Policy, now: Timestamp) -> Signals {
-        let moment = Moment { bounds: &self.bounds, view, policy, now };
+    pub fn signals(&self, view: &View, census: &Census<'_>, policy: &Policy, now: Timestamp) -> Signals {
+        let moment = Moment { bounds: &self.bounds, view, census, policy, now };
         let mut signals = Signals::default();
         let mut windows = Windows::new();
         for (name, source) in &self.sources {
@@ -47,6 +47,7 @@ impl Store {
 struct Moment<'a> {
     bounds: &'a Bounds,
     view: &'a View,
+    census: &'a Census<'a>,
     policy: &'a Policy,
     now: Timestamp,
 }
@@ -87,8 +88,8 @@ impl Moment<'_> {
 
     /// Adds the quantile of every workload that has one.
     fn quantiles(&self, signal: &str, pods: &BTreeMap<&ObjectKey, &Window>, signals: &mut Signals) {
-        for workload in self.view.workloads.keys() {
-            let windows: Vec<_> = self.view.pods_of(workload).filter_map(|(pod, _)| pods.get(pod).copied()).collect();
+        for (workload, _) in self.census.workloads() {
+            let windows: Vec<_> = self.census.own(workload).filter_map(|(pod, _)| pods.get(pod).copied()).collect();
             if let Some((sample, quantile)) = self.quantile(signal, &windows) {
                 let key = || (signal.to_owned(), workload.clone());
                 insert(&mut signals.workloads, key(), sample);

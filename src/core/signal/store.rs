@@ -123,6 +123,11 @@ impl Store {
         Self { bounds, ..Self::default() }
     }
 
+    /// Sets the age above which a sample is refused and forgotten.
+    pub fn set_age(&mut self, age: SignedDuration) {
+        self.bounds.age = age;
+    }
+
     /// Records what a scrape has told. `received` is the sample time where the payload has none.
     ///
     /// Returns false if there are more sources than the bound; the source is then not held at all.

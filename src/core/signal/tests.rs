@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    cluster::View,
+    cluster::{Census, View},
     exposition::Limits,
     object::{Pod, ScaleTarget},
     policy::Policy,
@@ -92,7 +92,7 @@ fn queues(signals: &Signals) -> Vec<(&str, i64, Quality)> {
 }
 
 fn signals(store: &Store, view: &View, now: Timestamp) -> Signals {
-    store.signals(view, &Policy::default(), now)
+    store.signals(view, &Census::of(view, [&workload()]), &Policy::default(), now)
 }
 
 #[test]
@@ -112,6 +112,18 @@ fn a_value_is_live_then_last_known_good_then_absent_and_keeps_its_time() {
         assert_eq!(queues(&signals), expected, "{now}");
         assert!(signals.pods.get(QUEUE_LENGTH).is_none_or(|pods| pods[&key("a")].at == at(0)));
     }
+}
+
+#[test]
+fn a_value_is_kept_as_long_as_the_policy_wants() {
+    let view = view([pod("ml", "a")]);
+    let policy = Policy { last_known_good_bound: SignedDuration::from_mins(30), ..Policy::default() };
+    let mut store = Store::default();
+    store.set_age(policy.last_known_good_bound);
+    store.record("pod/ml/a", &target("a"), observed(vec![queue("a", 7.0)]), at(0));
+    store.record("pod/ml/a", &target("a"), observed(Vec::new()), at(1200));
+    let census = Census::of(&view, []);
+    assert_eq!(queues(&store.signals(&view, &census, &policy, at(1200))), [("a", 7000, Quality::LastKnownGood)]);
 }
 
 #[test]

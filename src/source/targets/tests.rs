@@ -1,4 +1,8 @@
-use plimsoll_core::object::{HorizontalPodAutoscaler, Pod, ScaleTarget};
+use plimsoll_core::{
+    decision,
+    object::{HorizontalPodAutoscaler, Pod, ScaleTarget},
+    policy::Policy,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -28,7 +32,8 @@ fn without_ports(mut pod: Pod) -> Pod {
 fn view(pods: &[Pod]) -> View {
     let hpa: HorizontalPodAutoscaler = serde_json::from_value(json!({
         "metadata": {"namespace": "inference", "name": "chat"},
-        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "chat"}, "maxReplicas": 9},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "chat"}, "maxReplicas": 9,
+            "metrics": [{"type": "Pods", "pods": {"metric": {"name": "inference_queue_length"}}}]},
     }))
     .unwrap();
     let mut view = View::default();
@@ -44,12 +49,17 @@ fn settings(text: &str) -> SourceSettings {
     config::parse(&format!("{head}{text}"), "test").unwrap().sources
 }
 
+fn find(view: &View, settings: &SourceSettings) -> Discovery {
+    let workloads = decision::scaled(view, &Policy::default());
+    targets(view, &Census::of(view, &workloads), settings)
+}
+
 fn chat(name: &str) -> Pod {
     pod("inference", name, &json!({"app": "chat"}))
 }
 
 fn url_of(pod: Pod, text: &str) -> Result<String, String> {
-    let found = targets(&view(&[pod]), &settings(text));
+    let found = find(&view(&[pod]), &settings(text));
     match (found.targets.first(), found.refused.values().next()) {
         (Some(target), None) => Ok(target.url.to_string()),
         (None, Some(reason)) => Err(reason.clone()),
@@ -60,13 +70,34 @@ fn url_of(pod: Pod, text: &str) -> Result<String, String> {
 
 #[test]
 fn a_workloads_pod_is_found_by_its_named_port() {
-    let found = targets(&view(&[chat("chat-0"), pod("inference", "other", &json!({"app": "x"}))]), &settings(""));
+    let found = find(&view(&[chat("chat-0"), pod("inference", "other", &json!({"app": "x"}))]), &settings(""));
     assert_eq!(found.targets.len(), 1, "{found:?}");
     let target = &found.targets[0];
     assert_eq!(&*target.source, "pod/inference/chat-0");
     assert_eq!(target.url.as_str(), "http://10.0.0.7:8000/metrics");
     assert_eq!(target.subject, profile::Target::Pod(ObjectKey::new("inference", "chat-0")));
     assert!(target.ready);
+}
+
+#[test]
+fn pods_of_hpas_that_use_none_of_our_metrics_are_let_alone() {
+    let mut view = view(&[chat("chat-0")]);
+    let hpa = view.hpas.values_mut().next().unwrap();
+    hpa.spec.metrics = serde_json::from_value(json!([
+        {"type": "Resource", "resource": {"name": "cpu"}},
+        {"type": "External", "external": {"metric": {"name": "somebody_elses"}}},
+    ]))
+    .unwrap();
+    assert_eq!(find(&view, &settings("")), Discovery::default());
+}
+
+#[test]
+fn pods_that_are_labelled_alike_but_controlled_by_others_are_let_alone() {
+    let mut canary = chat("chat-0");
+    let owner = json!({"kind": "ReplicaSet", "name": "chat-canary-5d9f", "controller": true});
+    canary.metadata.owner_references.push(serde_json::from_value(owner).unwrap());
+    canary.metadata.labels.insert("pod-template-hash".to_owned(), "5d9f".to_owned());
+    assert_eq!(find(&view(&[canary]), &settings("")), Discovery::default());
 }
 
 #[test]
@@ -141,7 +172,7 @@ fn pods_that_do_not_run_are_no_targets() {
     ending.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".parse().unwrap());
     let mut done = chat("c");
     done.status.phase = "Succeeded".to_owned();
-    assert_eq!(targets(&view(&[pending, ending, done]), &settings("")), Discovery::default());
+    assert_eq!(find(&view(&[pending, ending, done]), &settings("")), Discovery::default());
 }
 
 #[test]
@@ -150,7 +181,7 @@ fn exporters_are_found_by_label_with_their_node_and_by_url() {
     let operator = without_ports(pod("gpu", "dcgm-y", &json!({"app": "nvidia-dcgm-exporter"})));
     let foreign = pod("tenant", "dcgm-z", &json!({"app": "nvidia-dcgm-exporter"}));
     let view = view(&[exporter, operator, foreign]);
-    let found = targets(&view, &settings("dcgm: {namespaces: [gpu], urls: ['http://box:9400/metrics']}"));
+    let found = find(&view, &settings("dcgm: {namespaces: [gpu], urls: ['http://box:9400/metrics']}"));
     let urls: Vec<_> = found.targets.iter().map(|target| (&*target.source, target.url.as_str())).collect();
     assert_eq!(
         urls,
@@ -165,13 +196,13 @@ fn exporters_are_found_by_label_with_their_node_and_by_url() {
     assert_eq!(found.targets[0].subject, subject);
     let reason = r#"namespace "tenant" is not in dcgm.namespaces"#.to_owned();
     assert_eq!(found.refused, BTreeMap::from([(SourceName::from("exporter/tenant/dcgm-z"), reason)]));
-    assert_eq!(targets(&view, &settings(r#"dcgm: {namespaces: ["*"]}"#)).targets.len(), 3);
-    assert!(targets(&view, &settings("dcgm: {discover: false}")).targets.is_empty());
+    assert_eq!(find(&view, &settings(r#"dcgm: {namespaces: ["*"]}"#)).targets.len(), 3);
+    assert!(find(&view, &settings("dcgm: {discover: false}")).targets.is_empty());
 }
 
 #[test]
 fn there_are_no_more_targets_than_allowed() {
-    let found = targets(&view(&[chat("a"), chat("b"), chat("c")]), &settings("scrape: {limits: {targets: 2}}"));
+    let found = find(&view(&[chat("a"), chat("b"), chat("c")]), &settings("scrape: {limits: {targets: 2}}"));
     assert_eq!(found.targets.len(), 2);
     let reason = "there are more than 2 targets (scrape.limits.targets)".to_owned();
     assert_eq!(found.refused, BTreeMap::from([(SourceName::from("pod/inference/c"), reason)]));

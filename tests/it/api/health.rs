@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use super::{answers::Fixed, client::get};
 
 fn router(ready: Arc<AtomicBool>) -> axum::Router {
-    let mut registry = Registry::default();
+    let mut registry = Registry::with_prefix("plimsoll");
     let metrics = Metrics::register(&mut registry);
     let listed = move || if ready.load(Ordering::Relaxed) { Ok(()) } else { Err("pods are not listed yet".to_owned()) };
     let health = Health { live: vec![Check::new("tasks", || Ok(()))], ready: vec![Check::new("watches", listed)] };

@@ -18,7 +18,7 @@ const V1BETA1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
 const V1BETA2: &str = "/apis/custom.metrics.k8s.io/v1beta2";
 
 pub(crate) fn router() -> axum::Router {
-    let mut registry = Registry::default();
+    let mut registry = Registry::with_prefix("plimsoll");
     let metrics = Metrics::register(&mut registry);
     api::router(State {
         answers: Arc::new(Fixed),

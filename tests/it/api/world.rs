@@ -91,9 +91,9 @@ impl World {
 
         let files = TempDir::new().unwrap();
         write_pair(&files, &servers.server());
-        let mut registry = Registry::default();
+        let mut registry = Registry::with_prefix("plimsoll");
         let port_metrics = server::Metrics::default();
-        port_metrics.register(&mut registry, "plimsoll_api_server");
+        port_metrics.register(&mut registry, "api_server");
         let metrics = Metrics::register(&mut registry);
         let tls = Arc::new(Tls::from_files(serving_files(&files), port_metrics.clone()).await.unwrap());
         let store = Arc::new(Store::new(Some(Arc::clone(&tls))));

@@ -8,11 +8,10 @@ use super::{Case, Measurement, pod_selector};
 use crate::{
     capacity::{Class, Fits, LimitingFactor},
     clamp::Guard,
-    cluster::View,
+    cluster::{Census, View},
     decision::{
         Binding, BindingKey, Decision, Enforced, Note, Raw, Step, Subject, TargetKind,
         arbitration::{Allotment, Division},
-        census::Census,
         digest,
     },
     policy::{Mode, Policy},
@@ -112,7 +111,7 @@ pub(super) fn decision(
         stance,
         cap: guard.cap(),
         limiting_factor,
-        change: change(&case, limiting_factor, grant),
+        change: change(&case, limiting_factor, grant, view),
         steps: steps(&case, allotment, fits, ceiling, &guard, surplus, view, now),
         notes,
         demands: case.measured.into_iter().map(|measurement| measurement.record).collect(),
@@ -142,7 +141,7 @@ fn bounds(case: &Case<'_>, ceiling: i32, known: bool) -> Option<Note> {
 }
 
 /// The smallest change that would lift the limit, where it is plain.
-fn change(case: &Case<'_>, factor: LimitingFactor, grant: i32) -> Option<String> {
+fn change(case: &Case<'_>, factor: LimitingFactor, grant: i32, view: &View) -> Option<String> {
     let unmet = case.want().saturating_sub(grant).max(0);
     let text = match factor {
         LimitingFactor::None => return None,
@@ -167,6 +166,9 @@ fn change(case: &Case<'_>, factor: LimitingFactor, grant: i32) -> Option<String>
         LimitingFactor::Unmodelled => "a pod template that uses only what is modelled".to_owned(),
         LimitingFactor::NodeAutoscaler => "room from the node autoscaler".to_owned(),
         LimitingFactor::StaleSignal => "sources that answer".to_owned(),
+        LimitingFactor::StaleCapacity if view.capacity_problem.is_some() => {
+            "pods that can be read (see the step `fits`)".to_owned()
+        }
         LimitingFactor::StaleCapacity => "a connection to the Kubernetes API that delivers nodes and pods".to_owned(),
     };
     Some(text)
@@ -195,11 +197,12 @@ fn steps(
                 reasons.iter().map(|reason| reason.message.as_str()).collect::<Vec<_>>().join("; ")
             )
         }
-        (Class::Unknown, None) => match view.capacity_heard_at {
-            Some(at) => {
+        (Class::Unknown, None) => match (&view.capacity_problem, view.capacity_heard_at) {
+            (Some(problem), _) => format!("not known: {problem}"),
+            (None, Some(at)) => {
                 format!("not known: nodes or pods were last heard of {} s ago", now.duration_since(at).as_secs())
             }
-            None => "not known: nodes and pods have not been listed yet".to_owned(),
+            (None, None) => "not known: nodes and pods have not been listed yet".to_owned(),
         },
     };
     let winner = case.measured.iter().filter(|m| m.record.replicas.is_some()).max_by_key(|m| m.record.replicas);

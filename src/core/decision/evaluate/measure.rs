@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Case, Measurement, chosen, is_ours, pod_selector};
+use super::{Case, Measurement, chosen, pod_selector};
 use crate::{
     answer::{Reason, Refusal},
     clamp::{Guard, Stance, average_proposal, pods_proposal, ratio_proposal},
-    cluster::View,
+    cluster::{Census, View},
     decision::{
         Chosen, Demand, Live, Note, Raw, Rules, Target, TargetKind,
         binding::{Asked, AskedKind, scale_permission},
-        census::Census,
         demand::{self, Measured},
+        scaled::{served, served_metrics},
     },
     object::{HorizontalPodAutoscaler, ObjectKey, hpa::MetricSpec, meta::StringMap},
     policy::{MODE_ANNOTATION, MetricKind, Mode, Policy, Surplus},
@@ -38,9 +38,9 @@ impl<'v> Surroundings<'v, '_> {
         let mut rules = Rules::of(hpa, mode.value, self.policy);
         let foreign = foreign(hpa, self.policy);
         rules.bypassed = !foreign.is_empty();
-        let pods = self.census.pods(&workload);
+        let pods = self.census.matching(&workload);
         let (asked_for, reported) = target.map_or((0, 0), |target| (target.spec_replicas, target.status_replicas));
-        let live = Live::count(asked_for, reported, pods.iter().map(|(_, pod)| *pod));
+        let live = Live::count(&workload, asked_for, reported, pods.iter().map(|(_, pod)| *pod));
         let measured = Measured {
             view: self.view,
             workload: &workload,
@@ -110,11 +110,8 @@ impl<'v> Surroundings<'v, '_> {
         measured: &Measured<'_>,
         guard: &Guard,
     ) -> Measurement {
-        let asked = Asked::of(hpa, spec).filter(|asked| is_ours(asked, self.policy));
-        let Some((asked, kind)) = asked
-            .and_then(|asked| Some((self.policy.metric(&asked.metric.name)?, asked)))
-            .map(|(metric, asked)| (asked, &metric.kind))
-        else {
+        let asked = Asked::of(hpa, spec).and_then(|asked| Some((&served(&asked, self.policy)?.kind, asked)));
+        let Some((kind, asked)) = asked else {
             return Measurement { record: unserved(spec), served: None };
         };
         let target = Target::of(asked.target);
@@ -202,15 +199,17 @@ fn has_company(hpa: &HorizontalPodAutoscaler, policy: &Policy) -> bool {
 
 /// Whether an HPA has a metric of ours that measures demand.
 fn has_demand(hpa: &HorizontalPodAutoscaler, policy: &Policy) -> bool {
-    let ours = hpa.spec.metrics.iter().filter_map(|spec| Asked::of(hpa, spec)).filter(|asked| is_ours(asked, policy));
-    let mut kinds = ours.filter_map(|asked| policy.metric(&asked.metric.name)).map(|metric| &metric.kind);
+    let mut kinds = served_metrics(hpa, policy).map(|metric| &metric.kind);
     kinds.any(|kind| matches!(kind, MetricKind::PerPod { .. } | MetricKind::PerWorkload { .. }))
 }
 
 /// The metrics of an HPA that somebody else serves.
 fn foreign(hpa: &HorizontalPodAutoscaler, policy: &Policy) -> Vec<String> {
-    let foreign =
-        hpa.spec.metrics.iter().filter(|spec| !Asked::of(hpa, spec).is_some_and(|asked| is_ours(&asked, policy)));
+    let foreign = hpa
+        .spec
+        .metrics
+        .iter()
+        .filter(|spec| Asked::of(hpa, spec).is_none_or(|asked| served(&asked, policy).is_none()));
     foreign.map(|spec| format!("{} {}", spec.kind, name_of(spec))).collect()
 }
 

@@ -30,6 +30,17 @@ fn nothing_grows_on_stale_capacity() {
 }
 
 #[test]
+fn nothing_grows_while_a_pod_cannot_be_read_and_the_record_says_which() {
+    let mut scene = scene();
+    scene.view.capacity_problem = Some("pod ml/odd cannot be read, so what it uses is unknown".to_owned());
+    let decision = &scene.decide().decisions[&key("llm")];
+    assert_eq!((decision.grant, decision.limiting_factor), (5, LimitingFactor::StaleCapacity));
+    let fits = decision.steps.iter().find(|step| step.name == "fits").unwrap();
+    assert_eq!(fits.reason, "not known: pod ml/odd cannot be read, so what it uses is unknown");
+    assert_eq!(decision.change.as_deref(), Some("pods that can be read (see the step `fits`)"));
+}
+
+#[test]
 fn nothing_grows_when_evaluation_has_stopped() {
     let scene = scene();
     let snapshot = scene.decide();

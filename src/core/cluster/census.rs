@@ -1,0 +1,92 @@
+//! The pods of several workloads, in one pass over the pods of their namespaces.
+//!
+//! It is made once per evaluation and shared by everything that asks for the pods of workloads.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::View;
+use crate::{
+    object::{ObjectKey, Pod, ScaleTarget, WorkloadKey, owner::may_own},
+    selector::{Operator, Selector},
+};
+
+/// The pods of the workloads that were asked for and are known.
+#[derive(Debug, Default)]
+pub struct Census<'v> {
+    rows: BTreeMap<&'v WorkloadKey, Row<'v>>,
+}
+
+#[derive(Debug)]
+struct Row<'v> {
+    target: &'v ScaleTarget,
+    /// In the order of the keys.
+    pods: Vec<(&'v ObjectKey, &'v Pod)>,
+}
+
+/// Selectors of a namespace by one label that they require, so that a pod is compared with few of them.
+type Index<'v> = HashMap<(&'v str, &'v str, &'v str), Vec<Candidate<'v>>>;
+type Candidate<'v> = (&'v WorkloadKey, &'v Selector);
+
+impl<'v> Census<'v> {
+    /// Finds the pods of workloads; those that the view does not know are left out.
+    pub fn of<'w>(view: &'v View, workloads: impl IntoIterator<Item = &'w WorkloadKey>) -> Self {
+        let known = workloads.into_iter().filter_map(|key| view.workloads.get_key_value(key));
+        let rows: BTreeMap<_, _> = known.map(|(key, target)| (key, Row { target, pods: Vec::new() })).collect();
+        let mut index = Index::new();
+        let mut unindexed: HashMap<&str, Vec<Candidate<'v>>> = HashMap::new();
+        let mut namespaces = BTreeSet::new();
+        // An empty scale selector means that nothing is known, not that everything matches.
+        for (key, row) in rows.iter().filter(|(_, row)| !row.target.selector.is_empty()) {
+            namespaces.insert(&*key.namespace);
+            match required_label(&row.target.selector) {
+                Some((label, value)) => index.entry((&key.namespace, label, value)).or_default(),
+                None => unindexed.entry(&key.namespace).or_default(),
+            }
+            .push((key, &row.target.selector));
+        }
+        let mut census = Self { rows };
+        for (key, pod) in namespaces.into_iter().flat_map(|namespace| view.pods_in(namespace)) {
+            let labels = pod.metadata.labels.iter();
+            let indexed = labels.filter_map(|(label, value)| index.get(&(&*key.namespace, &**label, &**value)));
+            let candidates = indexed.chain(unindexed.get(&*key.namespace)).flatten();
+            for (workload, _) in candidates.filter(|(_, selector)| selector.matches(&pod.metadata.labels)) {
+                if let Some(row) = census.rows.get_mut(workload) {
+                    row.pods.push((key, pod));
+                }
+            }
+        }
+        census
+    }
+
+    /// The workloads, with what is known of their scale.
+    pub fn workloads(&self) -> impl Iterator<Item = (&'v WorkloadKey, &'v ScaleTarget)> {
+        self.rows.iter().map(|(key, row)| (*key, row.target))
+    }
+
+    /// The pods that a workload's selector matches: those that the HPA controller counts.
+    #[must_use]
+    pub fn matching(&self, workload: &WorkloadKey) -> &[(&'v ObjectKey, &'v Pod)] {
+        self.rows.get(workload).map_or(&[], |row| &row.pods)
+    }
+
+    /// The pods that belong to a workload, by selector and owner.
+    pub fn own<'c>(&'c self, workload: &'c WorkloadKey) -> impl Iterator<Item = (&'v ObjectKey, &'v Pod)> + 'c {
+        self.matching(workload).iter().copied().filter(|(_, pod)| may_own(workload, pod))
+    }
+
+    /// The workload that each pod without a node belongs to.
+    #[must_use]
+    pub fn unassigned(&self) -> HashMap<&'v ObjectKey, &'v WorkloadKey> {
+        let all = self.rows.keys().flat_map(|workload| self.own(workload).map(move |(key, pod)| (key, pod, *workload)));
+        all.filter(|(_, pod, _)| pod.spec.node_name.is_empty()).map(|(key, _, workload)| (key, workload)).collect()
+    }
+}
+
+/// A label that every matching pod carries, with its value.
+fn required_label(selector: &Selector) -> Option<(&str, &str)> {
+    selector.requirements().iter().find_map(|requirement| {
+        let exact = matches!(requirement.operator, Operator::Equals | Operator::In) && requirement.values.len() == 1;
+        let value = requirement.values.first().filter(|_| exact)?;
+        Some((requirement.key.as_str(), value.as_str()))
+    })
+}
