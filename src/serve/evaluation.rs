@@ -33,6 +33,9 @@ use crate::{
 
 /// How long changes are collected before an evaluation outside of the tick: a rollout arrives as a burst.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Evaluations in a tick that fresh measurements may bring about: targets are scraped at all times of an interval, and
+/// a new pod's first sample should not wait for a whole tick.
+const SCRAPES: u32 = 5;
 /// Most changes applied before live scales are published: a relist of a large cluster must not delay them.
 const BATCH: usize = 4096;
 
@@ -94,31 +97,31 @@ impl Evaluation {
         loop {
             let when = due;
             // Every arm is cancel safe: receiving, ticking and sleeping lose nothing when another arm wins.
-            let matters = tokio::select! {
+            let delay = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                change = self.inputs.changes.recv() => self.absorb(change.ok_or(Closed)?),
+                change = self.inputs.changes.recv() => self.absorb(change.ok_or(Closed)?).then_some(DEBOUNCE),
                 event = self.inputs.sources.recv() => {
                     self.told.record(event.ok_or(Closed)?);
-                    false
+                    Some(tick.period() / SCRAPES)
                 }
                 changed = self.inputs.configuration.changed() => {
                     changed.map_err(|_| Closed)?;
                     tick = self.configured();
-                    true
+                    Some(DEBOUNCE)
                 }
                 _ = tick.tick() => {
                     self.evaluate();
                     due = None;
-                    false
+                    None
                 }
                 () = sleep_until(when.unwrap_or_else(Instant::now)), if when.is_some() => {
                     self.evaluate();
                     due = None;
-                    false
+                    None
                 }
             };
-            if matters && due.is_none() {
-                due = Some(Instant::now() + DEBOUNCE);
+            if let Some(at) = delay.map(|delay| Instant::now() + delay) {
+                due = Some(due.map_or(at, |due| due.min(at)));
             }
         }
     }

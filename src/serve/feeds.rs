@@ -29,6 +29,7 @@ pub(super) async fn run(
     mut configuration: watch::Receiver<Arc<Configuration>>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut begun = false;
     while !shutdown.is_cancelled() {
         let settings = configuration.borrow_and_update().sources.clone();
         let run = shutdown.child_token();
@@ -37,13 +38,21 @@ pub(super) async fn run(
         let changed = changed(&mut configuration, &settings);
         // Cancel safe: the run is not dropped but told to end, and then awaited; `changed` loses no news.
         let ended = tokio::select! {
-            ended = &mut sources => Some(ended),
-            () = changed => None,
+            ended = &mut sources => ended,
+            () = changed => {
+                run.cancel();
+                sources.await
+            }
         };
-        run.cancel();
         match ended {
-            Some(ended) => ended?,
-            None => sources.await?,
+            Ok(()) => begun = true,
+            // At the start there is nothing to fall back on. Later, values that are known grow old and are refused, and
+            // the next configuration is a new chance.
+            Err(error) if !begun => return Err(error),
+            Err(error) => {
+                tracing::error!(error = %format_args!("{error:#}"), "the sources cannot run with the new configuration");
+                let _changed = shutdown.run_until_cancelled(configuration.changed()).await;
+            }
         }
     }
     Ok(())
