@@ -15,3 +15,6 @@ pub use meta::{ObjectKey, ObjectMeta, WorkloadKey};
 pub use node::Node;
 pub use pod::{Pod, PodSpec, PodTemplate};
 pub use scale::{Scale, ScaleTarget};
+
+#[cfg(test)]
+mod tests;
