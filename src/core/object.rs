@@ -4,12 +4,14 @@
 //! so an object costs a fraction of its generic form. The same types serve the watches, the offline commands and
 //! the tests. Nothing in here computes.
 
+pub mod claim;
 pub mod hpa;
 pub mod meta;
 pub mod node;
 pub mod pod;
 pub mod scale;
 
+pub use claim::ClaimTemplate;
 pub use hpa::HorizontalPodAutoscaler;
 pub use meta::{ObjectKey, ObjectMeta, WorkloadKey};
 pub use node::Node;

@@ -222,3 +222,11 @@ fn errors_name_the_file_the_cause_and_the_cure() {
     let missing = plimsoll("-f @9 --for @0", &[DEPLOYMENT], "").result.unwrap_err();
     assert!(format!("{missing:#}").starts_with("reading /"));
 }
+
+#[test]
+fn claim_templates_bind_the_pods_of_a_stateful_set_to_volumes() {
+    let workload = DEPLOYMENT.replace("Deployment", "StatefulSet")
+        + "  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce]}}]\n";
+    let answer = answer(&list(&[node("a", "8")]), &workload);
+    assert_eq!((&answer["fits"]["class"], &answer["unmodelled"][0]["code"]), (&json!("unknown"), &json!("volumes")));
+}

@@ -2,7 +2,7 @@
 
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
-    object::{Pod, PodTemplate, WorkloadKey, meta::StringMap},
+    object::{ClaimTemplate, Pod, PodTemplate, WorkloadKey, meta::StringMap},
     selector::{LabelSelector, Selector},
 };
 use serde_json::Value;
@@ -55,6 +55,8 @@ impl Workload {
         let pointer = template_at(object).unwrap_or_default();
         let template = decode::<PodTemplate>(source, &kind, object, pointer)?;
         let mut template = template.ok_or_else(|| anyhow!("{source}: the pod template is empty"))?;
+        let claims = decode::<Vec<ClaimTemplate>>(source, &kind, object, "/spec/volumeClaimTemplates")?;
+        template.claim(&claims.unwrap_or_default());
         if pointer.is_empty() {
             // A pod stands for others like it, which the scheduler will place afresh.
             template.spec.node_name.clear();
