@@ -107,6 +107,20 @@ fn anti_affinity_of_a_placed_pod_counts_where_it_selects_the_template() {
 }
 
 #[test]
+fn labels_that_controllers_add_may_be_selected() {
+    let added = |app: &str| {
+        let expressions = json!([{"key": "pod-template-hash", "operator": "Exists"}]);
+        json!({"topologyKey": "z", "labelSelector": {"matchLabels": {"app": app}, "matchExpressions": expressions}})
+    };
+    let view = mk_view([mk_node("a", 8)], [repelling(&added("llm"))]);
+    assert_eq!(codes(&view, json!({})), ["podAntiAffinityOfOthers"]);
+    let existing = Template::of_pod(&mk_pod("llm", "", 1), &view);
+    assert!(Inventory::of(&view, &Policy::default()).unmodelled(&existing).is_empty());
+    let view = mk_view([mk_node("a", 8)], [repelling(&added("cv"))]);
+    assert_eq!(codes(&view, json!({})), [""; 0]);
+}
+
+#[test]
 fn a_namespace_selector_reads_the_labels_of_the_namespace() {
     let selecting = json!({"matchLabels": {"app": "llm"}});
     let term = |key: &str, value: &str| json!({"topologyKey": "z", "labelSelector": selecting, "namespaceSelector": {"matchLabels": {key: value}}});
