@@ -17,6 +17,7 @@ mod inventory;
 mod placer;
 mod requests;
 mod template;
+mod waiting;
 
 use serde::Serialize;
 

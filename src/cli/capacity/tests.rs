@@ -89,10 +89,10 @@ fn the_answer_counts_bound_pending_and_what_fits() {
         pod("cv-2", "cv", None),
     ]);
     let answer = answer(&objects, DEPLOYMENT);
-    assert_eq!(answer["fits"], json!({"class": "exact", "lo": 5, "hi": 5}));
+    assert_eq!(answer["fits"], json!({"class": "interval", "lo": 4, "hi": 5}));
     assert_eq!(answer["requests"], json!({"cpu": "500m", "nvidia.com/gpu": "1"}));
     let counts = ["bound", "ceiling", "pending", "pendingOthers", "freeGpus", "strandedGpus"].map(|key| &answer[key]);
-    assert_eq!(counts.map(|count| count.as_i64().unwrap()), [1, 6, 1, 1, 5, 0]);
+    assert_eq!(counts.map(|count| count.as_i64().unwrap()), [1, 5, 1, 1, 5, 0]);
     assert_eq!(answer["limitingFactor"], "gpu");
     assert_eq!(
         answer["groups"],
