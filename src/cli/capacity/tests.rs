@@ -230,3 +230,13 @@ fn claim_templates_bind_the_pods_of_a_stateful_set_to_volumes() {
     let answer = answer(&list(&[node("a", "8")]), &workload);
     assert_eq!((&answer["fits"]["class"], &answer["unmodelled"][0]["code"]), (&json!("unknown"), &json!("volumes")));
 }
+
+#[test]
+fn amounts_below_zero_are_refused_in_the_workload_and_cost_a_node_elsewhere() {
+    let error = refusal(&list(&[]).to_string(), &DEPLOYMENT.replace("500m", "-500m"));
+    assert!(error.contains("spec.template.spec.containers[0].resources.limits[cpu] is -500m, below zero"), "{error}");
+    let mut odd = pod("odd", "cv", Some("c"));
+    odd["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("-1");
+    let answer = answer(&list(&[node("a", "8"), node("b", "-8"), node("c", "8"), odd]), DEPLOYMENT);
+    assert_eq!(answer["fits"], json!({"class": "interval", "lo": 8, "hi": null}));
+}

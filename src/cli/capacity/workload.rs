@@ -2,6 +2,7 @@
 
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
+    capacity::negative_request,
     object::{ClaimTemplate, Pod, PodTemplate, WorkloadKey, meta::StringMap},
     selector::{LabelSelector, Selector},
 };
@@ -55,6 +56,11 @@ impl Workload {
         let pointer = template_at(object).unwrap_or_default();
         let template = decode::<PodTemplate>(source, &kind, object, pointer)?;
         let mut template = template.ok_or_else(|| anyhow!("{source}: the pod template is empty"))?;
+        if let Some(negative) = negative_request(&template.spec) {
+            let place = pointer.trim_start_matches('/').replace('/', ".");
+            let place = if place.is_empty() { "spec".to_owned() } else { format!("{place}.spec") };
+            bail!("{source}: {kind}: {place}.{negative}");
+        }
         let claims = decode::<Vec<ClaimTemplate>>(source, &kind, object, "/spec/volumeClaimTemplates")?;
         template.claim(&claims.unwrap_or_default());
         if pointer.is_empty() {

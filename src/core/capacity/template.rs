@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{LimitingFactor, filters::Filter, requests};
+use super::{LimitingFactor, absurd, filters::Filter, requests};
 use crate::{
     cluster::View,
     object::{Pod, PodSpec, PodTemplate, meta::StringMap, pod::Container},
@@ -120,6 +120,8 @@ fn priority(spec: &PodSpec, view: &View) -> Option<i32> {
 
 fn of_spec(spec: &PodSpec, view: &View) -> Vec<Reason> {
     let mut reasons = Vec::new();
+    let negative = absurd::negative_request(spec);
+    reasons.extend(negative.map(|message| Reason::new("resources", message, LimitingFactor::Unmodelled)));
     reasons.extend(of_scheduling(spec));
     reasons.extend(of_pod_placement(spec));
     reasons.extend(of_devices(spec, view));

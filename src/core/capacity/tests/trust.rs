@@ -21,6 +21,7 @@ fn everything_that_is_not_modelled_is_unknown_and_named() {
     let term = json!({"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]});
     for (more, code) in [
         (json!({"schedulerName": "volcano"}), "schedulerName"),
+        (json!({"overhead": {"cpu": "-1"}}), "resources"),
         (json!({"nodeName": "a"}), "nodeName"),
         (json!({"schedulingGates": [{"name": "x"}]}), "schedulingGates"),
         (json!({"schedulingGroup": {"podGroupName": "g"}}), "schedulingGroup"),
