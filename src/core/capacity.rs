@@ -10,6 +10,7 @@
 //! that needs any other plugin to answer *no* is [`Class::Unknown`], never a guess. Nothing here evicts a pod: room
 //! that only preemption would make is in `hi`, never in `lo`.
 
+mod absurd;
 mod anti_affinity;
 mod explain;
 mod filters;
@@ -17,9 +18,11 @@ mod inventory;
 mod placer;
 mod requests;
 mod template;
+mod waiting;
 
 use serde::Serialize;
 
+pub use absurd::{negative_allocatable, negative_request};
 pub use inventory::Inventory;
 pub use placer::Placer;
 pub use template::{Reason, Template};

@@ -4,6 +4,7 @@
 //! so an object costs a fraction of its generic form. The same types serve the watches, the offline commands and
 //! the tests. Nothing in here computes.
 
+pub mod claim;
 pub mod hpa;
 pub mod meta;
 pub mod node;
@@ -11,8 +12,12 @@ pub mod owner;
 pub mod pod;
 pub mod scale;
 
+pub use claim::ClaimTemplate;
 pub use hpa::HorizontalPodAutoscaler;
 pub use meta::{ObjectKey, ObjectMeta, WorkloadKey};
 pub use node::Node;
 pub use pod::{Pod, PodSpec, PodTemplate};
 pub use scale::{Scale, ScaleTarget};
+
+#[cfg(test)]
+mod tests;

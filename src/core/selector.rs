@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::object::meta::{StringMap, null_as_default};
+use crate::object::meta::{StringMap, null_as_default, null_items_as_default, null_values_as_default};
 
 /// Most requirements in one selector that is read from outside.
 const MAX_REQUIREMENTS: usize = 64;
@@ -19,10 +19,10 @@ const MAX_TEXT: usize = 16 * 1024;
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelector {
     /// Labels that must be equal.
-    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "StringMap::is_empty")]
+    #[serde(deserialize_with = "null_values_as_default", skip_serializing_if = "StringMap::is_empty")]
     pub match_labels: StringMap,
     /// Further requirements.
-    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_items_as_default", skip_serializing_if = "Vec::is_empty")]
     pub match_expressions: Vec<LabelSelectorRequirement>,
 }
 
@@ -31,11 +31,13 @@ pub struct LabelSelector {
 #[serde(default)]
 pub struct LabelSelectorRequirement {
     /// Label key.
+    #[serde(deserialize_with = "null_as_default")]
     pub key: String,
     /// `In`, `NotIn`, `Exists`, `DoesNotExist`.
+    #[serde(deserialize_with = "null_as_default")]
     pub operator: String,
     /// Operands.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub values: Vec<String>,
 }
 
@@ -122,7 +124,9 @@ impl Selector {
 }
 
 impl Requirement {
-    fn matches(&self, labels: &StringMap) -> bool {
+    /// Whether a set of labels satisfies the requirement.
+    #[must_use]
+    pub fn matches(&self, labels: &StringMap) -> bool {
         let label = labels.get(&self.key);
         match self.operator {
             Operator::In | Operator::Equals => label.is_some_and(|value| self.values.contains(value)),

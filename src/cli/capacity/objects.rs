@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
+    capacity::{negative_allocatable, negative_request},
     cluster::{DeviceClass, Namespace, View},
     object::{Node, Pod, meta::StringMap},
 };
@@ -93,7 +94,7 @@ impl Objects {
 
     fn node(&mut self, source: &Source, object: Value) -> anyhow::Result<()> {
         let name = name(source, "Node", &object)?;
-        match serde_json::from_value::<Node>(object) {
+        match sound::<Node>(object, negative_allocatable) {
             Ok(node) => drop(self.view.nodes.insert(name, node)),
             Err(error) => drop(self.unusable.insert(name, format!("{source}: the Node cannot be read: {error}"))),
         }
@@ -107,7 +108,7 @@ impl Objects {
         let ended = text(&object, "/status/phase").is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
         let node = text(&object, "/spec/nodeName");
         let nominated = text(&object, "/status/nominatedNodeName");
-        match serde_json::from_value::<Pod>(object) {
+        match sound::<Pod>(object, |pod| negative_request(&pod.spec).map(|negative| format!("spec.{negative}"))) {
             Ok(mut pod) => {
                 pod.metadata.namespace = namespace;
                 self.view.pods.insert(pod.metadata.key(), pod);
@@ -139,6 +140,12 @@ impl Objects {
     fn namespace(&mut self, object: &Value) -> &mut Namespace {
         self.view.namespaces.entry(namespace_of(object)).or_default()
     }
+}
+
+/// The object, unless it cannot be decoded or has an amount that cannot be.
+fn sound<T: DeserializeOwned>(object: Value, negative: impl Fn(&T) -> Option<String>) -> Result<T, String> {
+    let object = serde_json::from_value(object).map_err(|error| error.to_string())?;
+    negative(&object).map_or(Ok(object), Err)
 }
 
 /// The namespace of a namespaced object; absent means `default`, as for kubectl.

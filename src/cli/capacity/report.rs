@@ -28,7 +28,7 @@ pub(super) struct Report {
     limiting_factor: LimitingFactor,
     /// Pods of the workload that wait for a node; they are the first to take what fits.
     pending: u32,
-    /// Pods of others that wait for a node. What they will take is not subtracted.
+    /// Pods of others that wait for a node. What they may take as things are is not promised.
     pending_others: u32,
     free_gpus: i64,
     stranded_gpus: i64,
@@ -52,7 +52,8 @@ impl Report {
         objects.close();
         let view = &objects.view;
         let template = Template::of(&workload.template, &workload.key.namespace, view);
-        let answer = with_unusable(Inventory::of(view, policy).fits(&template), &objects);
+        let answer =
+            with_unusable(Inventory::of(view, policy).fits_beside(&template, |pod| !workload.owns(pod)), &objects);
         let count = |wanted: &dyn Fn(&Pod) -> bool| {
             u32::try_from(view.pods.values().filter(|pod| wanted(pod)).count()).unwrap_or(u32::MAX)
         };

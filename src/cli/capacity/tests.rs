@@ -89,10 +89,10 @@ fn the_answer_counts_bound_pending_and_what_fits() {
         pod("cv-2", "cv", None),
     ]);
     let answer = answer(&objects, DEPLOYMENT);
-    assert_eq!(answer["fits"], json!({"class": "exact", "lo": 5, "hi": 5}));
+    assert_eq!(answer["fits"], json!({"class": "interval", "lo": 4, "hi": 5}));
     assert_eq!(answer["requests"], json!({"cpu": "500m", "nvidia.com/gpu": "1"}));
     let counts = ["bound", "ceiling", "pending", "pendingOthers", "freeGpus", "strandedGpus"].map(|key| &answer[key]);
-    assert_eq!(counts.map(|count| count.as_i64().unwrap()), [1, 6, 1, 1, 5, 0]);
+    assert_eq!(counts.map(|count| count.as_i64().unwrap()), [1, 5, 1, 1, 5, 0]);
     assert_eq!(answer["limitingFactor"], "gpu");
     assert_eq!(
         answer["groups"],
@@ -234,4 +234,22 @@ fn errors_name_the_file_the_cause_and_the_cure() {
     }
     let missing = plimsoll("-f @9 --for @0", &[DEPLOYMENT], "").result.unwrap_err();
     assert!(format!("{missing:#}").starts_with("reading /"));
+}
+
+#[test]
+fn claim_templates_bind_the_pods_of_a_stateful_set_to_volumes() {
+    let workload = DEPLOYMENT.replace("Deployment", "StatefulSet")
+        + "  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce]}}]\n";
+    let answer = answer(&list(&[node("a", "8")]), &workload);
+    assert_eq!((&answer["fits"]["class"], &answer["unmodelled"][0]["code"]), (&json!("unknown"), &json!("volumes")));
+}
+
+#[test]
+fn amounts_below_zero_are_refused_in_the_workload_and_cost_a_node_elsewhere() {
+    let error = refusal(&list(&[]).to_string(), &DEPLOYMENT.replace("500m", "-500m"));
+    assert!(error.contains("spec.template.spec.containers[0].resources.limits[cpu] is -500m, below zero"), "{error}");
+    let mut odd = pod("odd", "cv", Some("c"));
+    odd["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("-1");
+    let answer = answer(&list(&[node("a", "8"), node("b", "-8"), node("c", "8"), odd]), DEPLOYMENT);
+    assert_eq!(answer["fits"], json!({"class": "interval", "lo": 8, "hi": null}));
 }

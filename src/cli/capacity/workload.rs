@@ -2,7 +2,8 @@
 
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
-    object::{Pod, PodTemplate, WorkloadKey, meta::StringMap, owner::may_own},
+    capacity::negative_request,
+    object::{ClaimTemplate, Pod, PodTemplate, WorkloadKey, meta::StringMap, owner::may_own},
     selector::{LabelSelector, Selector},
 };
 use serde_json::Value;
@@ -56,6 +57,13 @@ impl Workload {
         let pointer = template_at(object).unwrap_or_default();
         let template = decode::<PodTemplate>(source, &kind, object, pointer)?;
         let mut template = template.ok_or_else(|| anyhow!("{source}: the pod template is empty"))?;
+        if let Some(negative) = negative_request(&template.spec) {
+            let place = pointer.trim_start_matches('/').replace('/', ".");
+            let place = if place.is_empty() { "spec".to_owned() } else { format!("{place}.spec") };
+            bail!("{source}: {kind}: {place}.{negative}");
+        }
+        let claims = decode::<Vec<ClaimTemplate>>(source, &kind, object, "/spec/volumeClaimTemplates")?;
+        template.claim(&claims.unwrap_or_default());
         if pointer.is_empty() {
             // A pod stands for others like it, which the scheduler will place afresh.
             template.spec.node_name.clear();

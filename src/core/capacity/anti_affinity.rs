@@ -13,8 +13,26 @@ use crate::{
         meta::StringMap,
         pod::{PodAffinityTerm, PodSpec},
     },
-    selector::Selector,
+    selector::{Requirement, Selector},
 };
+
+/// Labels that controllers give to the pods of a template: those of ReplicaSets, DaemonSets and StatefulSets
+/// (`pkg/apis/apps`), Jobs (`pkg/apis/batch`), Argo Rollouts and LeaderWorkerSets.
+const ADDED_LABELS: [&str; 11] = [
+    "pod-template-hash",
+    "controller-revision-hash",
+    "pod-template-generation",
+    "apps.kubernetes.io/pod-index",
+    "statefulset.kubernetes.io/pod-name",
+    "batch.kubernetes.io/job-name",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-completion-index",
+    "job-name",
+    "controller-uid",
+    "rollouts-pod-template-hash",
+];
+/// The same, of which only the start is fixed.
+const ADDED_PREFIX: &str = "leaderworkerset.sigs.k8s.io/";
 
 /// The distinct terms of all placed pods: replicas of one workload share theirs.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +86,7 @@ impl<'v> AntiAffinity<'v> {
 
 impl Term<'_> {
     fn selects(&self, template: &Template, view: &View) -> bool {
-        self.pods.as_ref().is_none_or(|pods| pods.matches(&template.labels))
+        self.pods.as_ref().is_none_or(|pods| pods.requirements().iter().all(|it| may_hold(it, template)))
             && (self.namespaces.contains(template.namespace.as_str()) || self.selects_namespace(template, view))
     }
 
@@ -78,6 +96,13 @@ impl Term<'_> {
         let namespace = view.namespaces.get(&template.namespace);
         namespace.is_none_or(|namespace| selector.matches(&labels_of(&template.namespace, namespace)))
     }
+}
+
+/// Whether pods of the template may satisfy a requirement, by what is known of their labels.
+fn may_hold(requirement: &Requirement, template: &Template) -> bool {
+    let key = requirement.key.as_str();
+    let may_be_added = !template.exists && (ADDED_LABELS.contains(&key) || key.starts_with(ADDED_PREFIX));
+    may_be_added || requirement.matches(&template.labels)
 }
 
 /// The API server puts the name of each namespace among its labels.

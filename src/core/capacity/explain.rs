@@ -57,17 +57,15 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
 }
 
 /// The most that the scheduler could bind: with all lower priorities evicted, and on nodes that are not ready but
-/// tolerated.
+/// do not repel.
 fn most(inventory: &Inventory<'_>, template: &Template, demand: &Demand, lo: u32) -> u32 {
     let evicted = template.preempts.then(|| inventory.after_preemption(template)).flatten();
-    let unready = demand.judged.verdicts.contains(&Verdict::NotReady { tolerated: true });
+    let unready = demand.judged.verdicts.contains(&Verdict::NotReady);
     if evicted.is_none() && !unready {
         return lo;
     }
     let room = evicted.as_ref().unwrap_or(inventory);
-    let usable = |row: &usize| {
-        matches!(demand.judged.verdicts.get(*row), Some(Verdict::Open | Verdict::NotReady { tolerated: true }))
-    };
+    let usable = |row: &usize| matches!(demand.judged.verdicts.get(*row), Some(Verdict::Open | Verdict::NotReady));
     room.rows().filter(usable).map(|row| room.count(row, template, demand)).fold(0, u32::saturating_add).max(lo)
 }
 
@@ -265,7 +263,7 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Filtered(Verdict::Cordoned) => "cordoned".to_owned(),
             Stop::Filtered(Verdict::Tainted(taint)) => format!("taint {taint} is not tolerated"),
             Stop::Filtered(Verdict::Unselected) => "node selector or required node affinity does not match".to_owned(),
-            Stop::Filtered(Verdict::NotReady { .. }) => "not ready".to_owned(),
+            Stop::Filtered(Verdict::NotReady) => "not ready, so not promised".to_owned(),
             Stop::Reserved => "room is kept for nominated pods of at least this priority".to_owned(),
             Stop::Short(bits) => {
                 let names: Vec<_> = self.short_names(*bits).collect();

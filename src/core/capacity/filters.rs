@@ -2,7 +2,8 @@
 //!
 //! Rules of v1.36.3: plugins `nodeunschedulable`, `tainttoleration`, `nodeaffinity`;
 //! `k8s.io/component-helpers/scheduling/corev1/nodeaffinity`. Readiness is no scheduler filter: a not-ready node is
-//! tainted by the node controller, and between the two it must not be promised to anybody.
+//! tainted by the node controller, and as long as its taints do not repel, the scheduler uses it. It must not be
+//! promised to anybody, but what it would take cannot be denied either.
 
 use serde::Serialize;
 
@@ -17,6 +18,8 @@ use crate::object::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Filter {
     tolerations: Vec<Toleration>,
+    /// Keys of [`UNHEALTHY`] taints that admission makes the pods tolerate.
+    defaulted: Vec<&'static str>,
     node_selector: StringMap,
     affinity: Option<Vec<NodeSelectorTerm>>,
 }
@@ -32,11 +35,8 @@ pub(super) enum Verdict {
     Tainted(String),
     /// The node selector or the required node affinity does not match.
     Unselected,
-    /// Not ready, and nothing else stops the scheduler.
-    NotReady {
-        /// Whether the template tolerates the taints of a node that is not ready: the scheduler would use the node.
-        tolerated: bool,
-    },
+    /// Not ready, or tainted as such, and yet nothing stops the scheduler.
+    NotReady,
 }
 
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
@@ -52,6 +52,7 @@ impl Filter {
             node_affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
         Self {
             tolerations: spec.tolerations.clone(),
+            defaulted: UNHEALTHY.into_iter().filter(|key| is_defaulted(spec, key)).collect(),
             node_selector: spec.node_selector.clone(),
             affinity: required.map(|selector| selector.node_selector_terms.clone()),
         }
@@ -62,17 +63,18 @@ impl Filter {
         if node.spec.unschedulable && !self.tolerates(UNSCHEDULABLE, "", "NoSchedule") {
             return Verdict::Cordoned;
         }
-        if let Some(taint) = node.spec.taints.iter().find(|taint| self.is_repelled_by(taint)) {
+        let repelling = || node.spec.taints.iter().filter(|taint| self.is_repelled_by(taint));
+        if let Some(taint) = repelling().find(|taint| !self.tolerates_by_default(taint)) {
             return Verdict::Tainted(print(taint));
         }
         if !self.selects(node) {
             return Verdict::Unselected;
         }
-        if !node.is_ready() {
-            let tolerated = node.spec.taints.iter().any(|taint| UNHEALTHY.contains(&taint.key.as_str()));
-            return Verdict::NotReady { tolerated };
-        }
-        Verdict::Open
+        if node.is_ready() && repelling().next().is_none() { Verdict::Open } else { Verdict::NotReady }
+    }
+
+    fn tolerates_by_default(&self, taint: &Taint) -> bool {
+        taint.effect == "NoExecute" && self.defaulted.contains(&taint.key.as_str())
     }
 
     fn is_repelled_by(&self, taint: &Taint) -> bool {
@@ -99,6 +101,15 @@ impl Filter {
         self.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.affinity.as_ref().is_none_or(|terms| terms.iter().any(|term| term_matches(term, node)))
     }
+}
+
+/// Admission adds a toleration of the taint with `NoExecute` unless the pod has any for it
+/// (`plugin/pkg/admission/defaulttolerationseconds`).
+fn is_defaulted(spec: &PodSpec, key: &str) -> bool {
+    !spec.tolerations.iter().any(|toleration| {
+        (toleration.key == key || toleration.key.is_empty())
+            && (toleration.effect == "NoExecute" || toleration.effect.is_empty())
+    })
 }
 
 fn print(taint: &Taint) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{LimitingFactor, filters::Filter, requests};
+use super::{LimitingFactor, absurd, filters::Filter, requests};
 use crate::{
     cluster::View,
     object::{Pod, PodSpec, PodTemplate, meta::StringMap, pod::Container},
@@ -30,6 +30,8 @@ pub struct Template {
     pub namespace: String,
     /// Labels of its pods.
     pub labels: StringMap,
+    /// Whether it is that of a pod that exists, whose labels controllers have completed already.
+    pub(super) exists: bool,
     /// What the template alone shows to be not modelled; [`super::Inventory::unmodelled`] adds what other pods do.
     pub unmodelled: Vec<Reason>,
     /// Request vector without zeros, one pod included as `pods`; milli-CPU and whole units.
@@ -70,7 +72,9 @@ impl Template {
     /// The template of a pod that exists and waits for a node: admission is behind it.
     #[must_use]
     pub fn of_pod(pod: &Pod, view: &View) -> Self {
-        Self::new(&pod.spec, &pod.metadata.namespace, &pod.metadata.labels, of_spec(&pod.spec, view), view)
+        let unmodelled = of_spec(&pod.spec, view);
+        let template = Self::new(&pod.spec, &pod.metadata.namespace, &pod.metadata.labels, unmodelled, view);
+        Self { exists: true, ..template }
     }
 
     fn new(spec: &PodSpec, namespace: &str, labels: &StringMap, unmodelled: Vec<Reason>, view: &View) -> Self {
@@ -80,6 +84,7 @@ impl Template {
         Self {
             namespace: namespace.to_owned(),
             labels: labels.clone(),
+            exists: false,
             unmodelled,
             requests,
             priority: priority(spec, view),
@@ -115,6 +120,8 @@ fn priority(spec: &PodSpec, view: &View) -> Option<i32> {
 
 fn of_spec(spec: &PodSpec, view: &View) -> Vec<Reason> {
     let mut reasons = Vec::new();
+    let negative = absurd::negative_request(spec);
+    reasons.extend(negative.map(|message| Reason::new("resources", message, LimitingFactor::Unmodelled)));
     reasons.extend(of_scheduling(spec));
     reasons.extend(of_pod_placement(spec));
     reasons.extend(of_devices(spec, view));

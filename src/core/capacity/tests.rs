@@ -4,6 +4,7 @@ mod limits;
 mod properties;
 mod requests;
 mod trust;
+mod waiting;
 
 use serde_json::{Value, json};
 

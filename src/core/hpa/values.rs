@@ -9,7 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{GoDuration, number::milli_value};
 use crate::{
-    object::{hpa::ObjectReference, meta::null_as_default},
+    object::{
+        hpa::ObjectReference,
+        meta::{null_as_default, null_items_as_default, null_values_as_default},
+    },
     quantity::{Milli, Quantity},
     selector::Selector,
 };
@@ -19,78 +22,86 @@ use crate::{
 #[serde(default)]
 pub struct Values {
     /// External metrics.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub external: Vec<ExternalSeries>,
     /// Metrics of pods.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub pods: Vec<PodSeries>,
     /// Metrics of single objects.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub object: Vec<ObjectSample>,
     /// CPU and memory of pods; empty means that the resource metrics API did not answer.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub resource: Vec<PodUsage>,
 }
 
 /// One External metric: one value a series.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ExternalSeries {
     /// Name.
+    #[serde(deserialize_with = "null_as_default")]
     pub metric: String,
     /// Metric selector.
     #[serde(default, deserialize_with = "null_as_default")]
     pub selector: String,
     /// Values, in the order of the answer; none is an answer without items, which the controller refuses.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "null_items_as_default")]
     pub values: Vec<MetricValue>,
 }
 
 /// One metric of pods.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PodSeries {
     /// Name.
+    #[serde(deserialize_with = "null_as_default")]
     pub metric: String,
     /// Metric selector.
     #[serde(default, deserialize_with = "null_as_default")]
     pub selector: String,
     /// Value by pod.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "null_values_as_default")]
     pub values: BTreeMap<String, MetricValue>,
 }
 
 /// One metric of one object.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ObjectSample {
     /// Name of the metric.
+    #[serde(deserialize_with = "null_as_default")]
     pub metric: String,
     /// The object.
+    #[serde(deserialize_with = "null_as_default")]
     pub object: ObjectName,
     /// The value.
+    #[serde(deserialize_with = "null_as_default")]
     pub value: MetricValue,
 }
 
 /// An object within the HPA's namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ObjectName {
     /// Kind.
+    #[serde(deserialize_with = "null_as_default")]
     pub kind: String,
     /// Name.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
 }
 
 /// Usage of one pod (`metrics.k8s.io` `PodMetrics`).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PodUsage {
     /// Name of the pod.
+    #[serde(deserialize_with = "null_as_default")]
     pub pod: String,
     /// End of the window; absent means the time of the evaluation.
     #[serde(default)]
     pub timestamp: Option<Timestamp>,
     /// Length of the window.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub window: GoDuration,
     /// Usage by container and resource name.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "null_values_as_default")]
     pub containers: BTreeMap<String, BTreeMap<String, Option<MetricValue>>>,
 }
 

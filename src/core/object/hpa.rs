@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::meta::{ObjectMeta, WorkloadKey, null_as_default};
+use super::meta::{ObjectMeta, WorkloadKey, null_as_default, null_items_as_default, nullable_items};
 use crate::{quantity::Quantity, selector::LabelSelector};
 
 /// A HorizontalPodAutoscaler.
@@ -11,10 +11,13 @@ use crate::{quantity::Quantity, selector::LabelSelector};
 #[serde(default)]
 pub struct HorizontalPodAutoscaler {
     /// Metadata.
+    #[serde(deserialize_with = "null_as_default")]
     pub metadata: ObjectMeta,
     /// Specification.
+    #[serde(deserialize_with = "null_as_default")]
     pub spec: HpaSpec,
     /// Status.
+    #[serde(deserialize_with = "null_as_default")]
     pub status: HpaStatus,
 }
 
@@ -23,13 +26,15 @@ pub struct HorizontalPodAutoscaler {
 #[serde(rename_all = "camelCase", default)]
 pub struct HpaSpec {
     /// What is scaled.
+    #[serde(deserialize_with = "null_as_default")]
     pub scale_target_ref: ObjectReference,
     /// Fewest replicas; absent means 1.
     pub min_replicas: Option<i32>,
     /// Most replicas.
+    #[serde(deserialize_with = "null_as_default")]
     pub max_replicas: i32,
     /// Metrics, the largest proposal of which wins.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub metrics: Vec<MetricSpec>,
     /// Policies and stabilisation.
     pub behavior: Option<Behavior>,
@@ -43,8 +48,10 @@ pub struct ObjectReference {
     #[serde(deserialize_with = "null_as_default")]
     pub api_version: String,
     /// Kind.
+    #[serde(deserialize_with = "null_as_default")]
     pub kind: String,
     /// Name.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
 }
 
@@ -53,7 +60,7 @@ pub struct ObjectReference {
 #[serde(rename_all = "camelCase", default)]
 pub struct MetricSpec {
     /// `Object`, `Pods`, `Resource`, `ContainerResource`, `External`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
     pub kind: String,
     /// A metric of one object.
     pub object: Option<ObjectMetric>,
@@ -72,10 +79,13 @@ pub struct MetricSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct ObjectMetric {
     /// The object.
+    #[serde(deserialize_with = "null_as_default")]
     pub described_object: ObjectReference,
     /// The metric.
+    #[serde(deserialize_with = "null_as_default")]
     pub metric: MetricIdentifier,
     /// The target.
+    #[serde(deserialize_with = "null_as_default")]
     pub target: MetricTarget,
 }
 
@@ -84,8 +94,10 @@ pub struct ObjectMetric {
 #[serde(default)]
 pub struct PodsMetric {
     /// The metric.
+    #[serde(deserialize_with = "null_as_default")]
     pub metric: MetricIdentifier,
     /// The target.
+    #[serde(deserialize_with = "null_as_default")]
     pub target: MetricTarget,
 }
 
@@ -94,8 +106,10 @@ pub struct PodsMetric {
 #[serde(default)]
 pub struct ResourceMetric {
     /// `cpu` or `memory`.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// The target.
+    #[serde(deserialize_with = "null_as_default")]
     pub target: MetricTarget,
 }
 
@@ -104,10 +118,13 @@ pub struct ResourceMetric {
 #[serde(default)]
 pub struct ContainerResourceMetric {
     /// `cpu` or `memory`.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// The container.
+    #[serde(deserialize_with = "null_as_default")]
     pub container: String,
     /// The target.
+    #[serde(deserialize_with = "null_as_default")]
     pub target: MetricTarget,
 }
 
@@ -116,8 +133,10 @@ pub struct ContainerResourceMetric {
 #[serde(default)]
 pub struct ExternalMetric {
     /// The metric.
+    #[serde(deserialize_with = "null_as_default")]
     pub metric: MetricIdentifier,
     /// The target.
+    #[serde(deserialize_with = "null_as_default")]
     pub target: MetricTarget,
 }
 
@@ -126,6 +145,7 @@ pub struct ExternalMetric {
 #[serde(default)]
 pub struct MetricIdentifier {
     /// Name of the metric.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// Which series; absent and empty mean the same.
     pub selector: Option<LabelSelector>,
@@ -136,7 +156,7 @@ pub struct MetricIdentifier {
 #[serde(rename_all = "camelCase", default)]
 pub struct MetricTarget {
     /// `Utilization`, `Value`, `AverageValue`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
     pub kind: String,
     /// For `Value`.
     pub value: Option<Quantity>,
@@ -165,6 +185,7 @@ pub struct ScalingRules {
     /// `Max`, `Min` or `Disabled`.
     pub select_policy: Option<String>,
     /// Policies; absent and empty mean the defaults.
+    #[serde(deserialize_with = "nullable_items")]
     pub policies: Option<Vec<ScalingPolicy>>,
     /// Tolerance of this direction; absent means the cluster's.
     pub tolerance: Option<Quantity>,
@@ -175,11 +196,13 @@ pub struct ScalingRules {
 #[serde(rename_all = "camelCase", default)]
 pub struct ScalingPolicy {
     /// `Pods` or `Percent`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
     pub kind: String,
     /// Pods or percent.
+    #[serde(deserialize_with = "null_as_default")]
     pub value: i32,
     /// Period over which the value holds, in seconds.
+    #[serde(deserialize_with = "null_as_default")]
     pub period_seconds: i32,
 }
 
@@ -196,7 +219,7 @@ pub struct HpaStatus {
     /// When the HPA last changed the replicas.
     pub last_scale_time: Option<Timestamp>,
     /// Conditions.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub conditions: Vec<HpaCondition>,
 }
 
@@ -205,9 +228,10 @@ pub struct HpaStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct HpaCondition {
     /// `AbleToScale`, `ScalingActive`, `ScalingLimited`, `ScaledToZero`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
     pub kind: String,
     /// `True`, `False`, `Unknown`.
+    #[serde(deserialize_with = "null_as_default")]
     pub status: String,
     /// Reason.
     #[serde(deserialize_with = "null_as_default")]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Labels or annotations.
 pub type StringMap = BTreeMap<String, String>;
@@ -13,19 +13,22 @@ pub type StringMap = BTreeMap<String, String>;
 #[serde(rename_all = "camelCase", default)]
 pub struct ObjectMeta {
     /// Name, unique within namespace and kind.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// Namespace; empty for cluster-scoped objects.
+    #[serde(deserialize_with = "null_as_default")]
     pub namespace: String,
     /// Unique over time.
+    #[serde(deserialize_with = "null_as_default")]
     pub uid: String,
     /// Labels.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_values_as_default")]
     pub labels: StringMap,
     /// Annotations.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_values_as_default")]
     pub annotations: StringMap,
     /// Owners, of which at most one is the controller.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub owner_references: Vec<OwnerReference>,
     /// When the object was made.
     pub creation_timestamp: Option<Timestamp>,
@@ -38,12 +41,16 @@ pub struct ObjectMeta {
 #[serde(rename_all = "camelCase", default)]
 pub struct OwnerReference {
     /// Group and version of the owner.
+    #[serde(deserialize_with = "null_as_default")]
     pub api_version: String,
     /// Kind of the owner.
+    #[serde(deserialize_with = "null_as_default")]
     pub kind: String,
     /// Name of the owner.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// Uid of the owner.
+    #[serde(deserialize_with = "null_as_default")]
     pub uid: String,
     /// Whether this owner is the managing controller.
     pub controller: Option<bool>,
@@ -71,14 +78,48 @@ pub struct WorkloadKey {
     pub name: String,
 }
 
-/// Reads `null` as the default: Go clients print empty maps and slices so.
+/// Reads `null` as the default, as Go does: its clients print empty maps and slices so.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
-    D: serde::Deserializer<'de>,
+    D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
+
+/// The same for a list and for each of its items.
+pub(crate) fn null_items_as_default<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(nullable_items(deserializer)?.unwrap_or_default())
+}
+
+/// The same for the items of a list that may be absent.
+pub(crate) fn nullable_items<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    let items = Option::<Vec<OrDefault<T>>>::deserialize(deserializer)?;
+    Ok(items.map(|items| items.into_iter().map(|OrDefault(item)| item).collect()))
+}
+
+/// The same for a map and for each of its values.
+pub(crate) fn null_values_as_default<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    let values = Option::<BTreeMap<String, OrDefault<T>>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(values.into_iter().map(|(key, OrDefault(value))| (key, value)).collect())
+}
+
+/// An item or value that may be `null`.
+#[derive(Deserialize)]
+#[serde(bound = "T: Default + Deserialize<'de>")]
+struct OrDefault<T>(#[serde(deserialize_with = "null_as_default")] T);
 
 // === impl ObjectKey ===
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    meta::{ObjectMeta, null_as_default},
+    meta::{ObjectMeta, null_as_default, null_items_as_default},
     pod::ResourceList,
 };
 
@@ -12,10 +12,13 @@ use super::{
 #[serde(default)]
 pub struct Node {
     /// Metadata.
+    #[serde(deserialize_with = "null_as_default")]
     pub metadata: ObjectMeta,
     /// Specification.
+    #[serde(deserialize_with = "null_as_default")]
     pub spec: NodeSpec,
     /// Status.
+    #[serde(deserialize_with = "null_as_default")]
     pub status: NodeStatus,
 }
 
@@ -27,7 +30,7 @@ pub struct NodeSpec {
     #[serde(deserialize_with = "null_as_default")]
     pub unschedulable: bool,
     /// Taints.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub taints: Vec<Taint>,
 }
 
@@ -36,11 +39,13 @@ pub struct NodeSpec {
 #[serde(default)]
 pub struct Taint {
     /// Key.
+    #[serde(deserialize_with = "null_as_default")]
     pub key: String,
     /// Value.
     #[serde(deserialize_with = "null_as_default")]
     pub value: String,
     /// `NoSchedule`, `PreferNoSchedule`, `NoExecute`.
+    #[serde(deserialize_with = "null_as_default")]
     pub effect: String,
 }
 
@@ -55,7 +60,7 @@ pub struct NodeStatus {
     #[serde(deserialize_with = "null_as_default")]
     pub capacity: ResourceList,
     /// Conditions.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub conditions: Vec<NodeCondition>,
 }
 
@@ -64,9 +69,10 @@ pub struct NodeStatus {
 #[serde(default)]
 pub struct NodeCondition {
     /// Type, e.g. `Ready`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
     pub kind: String,
     /// `True`, `False`, `Unknown`.
+    #[serde(deserialize_with = "null_as_default")]
     pub status: String,
 }
 

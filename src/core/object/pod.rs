@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::meta::{ObjectMeta, StringMap, null_as_default};
+use super::meta::{ObjectMeta, StringMap, null_as_default, null_items_as_default, null_values_as_default};
 use crate::{quantity::Quantity, selector::LabelSelector};
 
 /// Resource name to amount.
@@ -17,10 +17,13 @@ pub type ResourceList = BTreeMap<String, Quantity>;
 #[serde(default)]
 pub struct Pod {
     /// Metadata.
+    #[serde(deserialize_with = "null_as_default")]
     pub metadata: ObjectMeta,
     /// Specification.
+    #[serde(deserialize_with = "null_as_default")]
     pub spec: PodSpec,
     /// Status.
+    #[serde(deserialize_with = "null_as_default")]
     pub status: PodStatus,
 }
 
@@ -29,8 +32,10 @@ pub struct Pod {
 #[serde(default)]
 pub struct PodTemplate {
     /// Metadata that its pods will carry.
+    #[serde(deserialize_with = "null_as_default")]
     pub metadata: ObjectMeta,
     /// Specification of its pods.
+    #[serde(deserialize_with = "null_as_default")]
     pub spec: PodSpec,
 }
 
@@ -45,18 +50,18 @@ pub struct PodSpec {
     #[serde(deserialize_with = "null_as_default")]
     pub scheduler_name: String,
     /// Labels that a node must carry.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_values_as_default")]
     pub node_selector: StringMap,
     /// Node and pod affinity.
     pub affinity: Option<Affinity>,
     /// Tolerations.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub tolerations: Vec<Toleration>,
     /// Containers.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub containers: Vec<Container>,
     /// Init containers, sidecars (`restartPolicy: Always`) included.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub init_containers: Vec<Container>,
     /// Overhead that the runtime class adds.
     #[serde(deserialize_with = "null_as_default")]
@@ -73,15 +78,15 @@ pub struct PodSpec {
     /// Group that is scheduled as one; only its presence is read.
     pub scheduling_group: Option<Value>,
     /// Topology spread constraints.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// Scheduling gates by name.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub scheduling_gates: Vec<SchedulingGate>,
     /// Runtime class.
     pub runtime_class_name: Option<String>,
     /// Volumes: name, and exactly one source under its own key.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub volumes: Vec<BTreeMap<String, Value>>,
     /// Claims of dynamic resource allocation.
     #[serde(deserialize_with = "null_as_default")]
@@ -96,12 +101,13 @@ pub struct PodSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct Container {
     /// Name.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// Requests and limits.
     #[serde(deserialize_with = "null_as_default")]
     pub resources: Resources,
     /// Ports.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub ports: Vec<ContainerPort>,
     /// `Always` on an init container makes it a sidecar.
     pub restart_policy: Option<String>,
@@ -127,15 +133,19 @@ pub struct Resources {
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerPort {
     /// Name, by which metrics ports are found.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// Port in the container.
+    #[serde(deserialize_with = "null_as_default")]
     pub container_port: u16,
     /// Port on the node; 0 means none.
+    #[serde(deserialize_with = "null_as_default")]
     pub host_port: u16,
     /// Address on the node.
-    #[serde(rename = "hostIP")]
+    #[serde(rename = "hostIP", deserialize_with = "null_as_default")]
     pub host_ip: String,
     /// Protocol; empty means TCP.
+    #[serde(deserialize_with = "null_as_default")]
     pub protocol: String,
 }
 
@@ -164,7 +174,7 @@ pub struct NodeAffinity {
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSelector {
     /// Terms, any of which suffices.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub node_selector_terms: Vec<NodeSelectorTerm>,
 }
 
@@ -173,10 +183,10 @@ pub struct NodeSelector {
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSelectorTerm {
     /// Requirements on labels.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub match_expressions: Vec<NodeSelectorRequirement>,
     /// Requirements on fields; only `metadata.name` exists.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub match_fields: Vec<NodeSelectorRequirement>,
 }
 
@@ -185,11 +195,13 @@ pub struct NodeSelectorTerm {
 #[serde(default)]
 pub struct NodeSelectorRequirement {
     /// Label or field.
+    #[serde(deserialize_with = "null_as_default")]
     pub key: String,
     /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt`, `Lt`.
+    #[serde(deserialize_with = "null_as_default")]
     pub operator: String,
     /// Operands.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub values: Vec<String>,
 }
 
@@ -198,7 +210,7 @@ pub struct NodeSelectorRequirement {
 #[serde(rename_all = "camelCase", default)]
 pub struct PodAffinity {
     /// Hard terms, all of which must hold.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub required_during_scheduling_ignored_during_execution: Vec<PodAffinityTerm>,
 }
 
@@ -209,17 +221,18 @@ pub struct PodAffinityTerm {
     /// Pods that the term speaks of; absent matches none.
     pub label_selector: Option<LabelSelector>,
     /// Namespaces by name; none and no selector means the pod's own.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub namespaces: Vec<String>,
     /// Namespaces by label; an empty one means all.
     pub namespace_selector: Option<LabelSelector>,
     /// Node label that names the domain.
+    #[serde(deserialize_with = "null_as_default")]
     pub topology_key: String,
     /// Keys merged into the selector.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub match_label_keys: Vec<String>,
     /// Keys merged into the selector, negated.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub mismatch_label_keys: Vec<String>,
 }
 
@@ -228,12 +241,16 @@ pub struct PodAffinityTerm {
 #[serde(rename_all = "camelCase", default)]
 pub struct Toleration {
     /// Taint key; empty with `Exists` tolerates everything.
+    #[serde(deserialize_with = "null_as_default")]
     pub key: String,
     /// `Equal` (default) or `Exists`.
+    #[serde(deserialize_with = "null_as_default")]
     pub operator: String,
     /// Value for `Equal`.
+    #[serde(deserialize_with = "null_as_default")]
     pub value: String,
     /// Effect; empty matches all.
+    #[serde(deserialize_with = "null_as_default")]
     pub effect: String,
 }
 
@@ -242,10 +259,13 @@ pub struct Toleration {
 #[serde(rename_all = "camelCase", default)]
 pub struct TopologySpreadConstraint {
     /// Largest permitted difference.
+    #[serde(deserialize_with = "null_as_default")]
     pub max_skew: i32,
     /// Node label that names the domain.
+    #[serde(deserialize_with = "null_as_default")]
     pub topology_key: String,
     /// `DoNotSchedule` binds, `ScheduleAnyway` does not.
+    #[serde(deserialize_with = "null_as_default")]
     pub when_unsatisfiable: String,
     /// Pods that are counted.
     pub label_selector: Option<LabelSelector>,
@@ -256,7 +276,7 @@ pub struct TopologySpreadConstraint {
     /// `Ignore` (default) or `Honor`.
     pub node_taints_policy: Option<String>,
     /// Keys merged into the selector.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub match_label_keys: Vec<String>,
 }
 
@@ -265,6 +285,7 @@ pub struct TopologySpreadConstraint {
 #[serde(default)]
 pub struct SchedulingGate {
     /// Name of the gate.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
 }
 
@@ -284,10 +305,10 @@ pub struct PodStatus {
     #[serde(deserialize_with = "null_as_default")]
     pub nominated_node_name: String,
     /// What the kubelet has given to each container; differs from the specification during a resize.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub container_statuses: Vec<ContainerStatus>,
     /// The same for init containers.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub init_container_statuses: Vec<ContainerStatus>,
     /// Pod-level resources that are in effect.
     pub resources: Option<Resources>,
@@ -295,7 +316,7 @@ pub struct PodStatus {
     #[serde(deserialize_with = "null_as_default")]
     pub allocated_resources: ResourceList,
     /// Conditions.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_items_as_default")]
     pub conditions: Vec<PodCondition>,
 }
 
@@ -304,6 +325,7 @@ pub struct PodStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerStatus {
     /// Name of the container.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// Resources that are in effect.
     pub resources: Option<Resources>,
@@ -317,9 +339,10 @@ pub struct ContainerStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct PodCondition {
     /// Type, e.g. `Ready`, `PodScheduled`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
     pub kind: String,
     /// `True`, `False`, `Unknown`.
+    #[serde(deserialize_with = "null_as_default")]
     pub status: String,
     /// Reason, e.g. `Unschedulable`.
     #[serde(deserialize_with = "null_as_default")]

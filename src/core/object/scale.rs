@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pod::PodTemplate;
+use super::{meta::null_as_default, pod::PodTemplate};
 use crate::selector::Selector;
 
 /// What an HPA reads of a scale subresource.
@@ -10,10 +10,13 @@ use crate::selector::Selector;
 #[serde(rename_all = "camelCase", default)]
 pub struct Scale {
     /// `scale.spec.replicas`: *current*, always.
+    #[serde(deserialize_with = "null_as_default")]
     pub spec_replicas: i32,
     /// `scale.status.replicas`: what AverageValue targets divide by.
+    #[serde(deserialize_with = "null_as_default")]
     pub status_replicas: i32,
     /// `scale.status.selector`, in the string form of a label selector.
+    #[serde(deserialize_with = "null_as_default")]
     pub selector: String,
 }
 

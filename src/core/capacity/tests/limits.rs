@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::capacity::{Class, Fits, LimitingFactor};
+use crate::capacity::{Fits, LimitingFactor};
 
 fn tainted(mut node: Node, key: &str) -> Node {
     node.spec.taints.push(from(json!({"key": key, "effect": "NoSchedule"})));
@@ -112,17 +112,29 @@ fn a_cordoned_node_takes_nothing_unless_the_cordon_is_tolerated() {
 }
 
 #[test]
-fn a_node_that_is_not_ready_takes_nothing() {
-    let view = mk_view([unready(mk_node("a", 8)), mk_node("b", 2)], []);
-    expect(&view, &mk_template(1, json!({})), 2, LimitingFactor::Gpu);
-}
-
-#[test]
-fn tolerating_an_unready_node_raises_only_what_may_be() {
-    let node = tainted(unready(mk_node("a", 8)), "node.kubernetes.io/not-ready");
-    let view = mk_view([node, mk_node("b", 2)], []);
-    let answer = answer(&view, &mk_template(1, json!({"tolerations": [{"operator": "Exists"}]})));
-    assert_eq!(answer.fits, Fits { class: Class::Interval, lo: 2, hi: Some(10) });
+fn a_node_that_is_not_ready_is_promised_to_nobody_but_raises_what_may_be_until_a_taint_repels() {
+    let not_ready = || unready(mk_node("a", 8));
+    let effect = |mut node: Node, effect: &str| {
+        node.spec.taints.iter_mut().for_each(|taint| effect.clone_into(&mut taint.effect));
+        node
+    };
+    let unreachable = |node| tainted(node, "node.kubernetes.io/unreachable");
+    let own = json!({"tolerations": [{"operator": "Exists"}]});
+    let seconds = json!({"tolerations": [{"key": "node.kubernetes.io/unreachable", "value": "x"}]});
+    for (node, more, hi) in [
+        (not_ready(), json!({}), 10),
+        (unreachable(not_ready()), json!({}), 2),
+        (unreachable(not_ready()), own.clone(), 10),
+        (effect(unreachable(not_ready()), "NoExecute"), json!({}), 10),
+        (effect(unreachable(mk_node("a", 8)), "NoExecute"), json!({}), 10),
+        (effect(unreachable(mk_node("a", 8)), "NoExecute"), seconds, 2),
+        (tainted(not_ready(), "other"), json!({}), 2),
+    ] {
+        let view = mk_view([node, mk_node("b", 2)], []);
+        assert_eq!(answer(&view, &mk_template(1, more)).fits, Fits::between(2, Some(hi)));
+    }
+    let view = mk_view([effect(unreachable(mk_node("a", 8)), "NoExecute")], []);
+    expect(&view, &mk_template(1, own), 8, LimitingFactor::Gpu);
 }
 
 #[test]

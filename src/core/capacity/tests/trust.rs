@@ -21,6 +21,7 @@ fn everything_that_is_not_modelled_is_unknown_and_named() {
     let term = json!({"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]});
     for (more, code) in [
         (json!({"schedulerName": "volcano"}), "schedulerName"),
+        (json!({"overhead": {"cpu": "-1"}}), "resources"),
         (json!({"nodeName": "a"}), "nodeName"),
         (json!({"schedulingGates": [{"name": "x"}]}), "schedulingGates"),
         (json!({"schedulingGroup": {"podGroupName": "g"}}), "schedulingGroup"),
@@ -104,6 +105,20 @@ fn anti_affinity_of_a_placed_pod_counts_where_it_selects_the_template() {
         let view = mk_view([mk_node("a", 8)], [repelling(&term)]);
         assert_eq!(codes(&view, json!({})) == ["podAntiAffinityOfOthers"], repels);
     }
+}
+
+#[test]
+fn labels_that_controllers_add_may_be_selected() {
+    let added = |app: &str| {
+        let expressions = json!([{"key": "pod-template-hash", "operator": "Exists"}]);
+        json!({"topologyKey": "z", "labelSelector": {"matchLabels": {"app": app}, "matchExpressions": expressions}})
+    };
+    let view = mk_view([mk_node("a", 8)], [repelling(&added("llm"))]);
+    assert_eq!(codes(&view, json!({})), ["podAntiAffinityOfOthers"]);
+    let existing = Template::of_pod(&mk_pod("llm", "", 1), &view);
+    assert!(Inventory::of(&view, &Policy::default()).unmodelled(&existing).is_empty());
+    let view = mk_view([mk_node("a", 8)], [repelling(&added("cv"))]);
+    assert_eq!(codes(&view, json!({})), [""; 0]);
 }
 
 #[test]

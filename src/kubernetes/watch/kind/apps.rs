@@ -2,7 +2,7 @@
 
 use plimsoll_core::{
     cluster::{Change, Delta},
-    object::{ObjectMeta, PodTemplate, ScaleTarget, WorkloadKey},
+    object::{ClaimTemplate, ObjectMeta, PodTemplate, ScaleTarget, WorkloadKey},
     selector::{LabelSelector, Selector},
 };
 use serde::Deserialize;
@@ -28,12 +28,15 @@ pub(in crate::kubernetes::watch) struct AppsObject {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct AppsSpec {
     /// Absent means 1.
     replicas: Option<i32>,
     #[serde(default)]
     selector: LabelSelector,
     template: Option<PodTemplate>,
+    /// Of a StatefulSet.
+    volume_claim_templates: Option<Vec<ClaimTemplate>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -74,11 +77,15 @@ impl Kind for Apps {
             Undecodable { identity, reason: error.to_string() }
         })?;
         trim(&mut annotations);
+        let mut template = spec.template;
+        if let (Some(template), Some(claims)) = (&mut template, &spec.volume_claim_templates) {
+            template.claim(claims);
+        }
         let target = ScaleTarget {
             spec_replicas: spec.replicas.unwrap_or(1),
             status_replicas: status.replicas,
             selector,
-            template: spec.template,
+            template,
             annotations,
         };
         Ok(Some((self.key(namespace, name), target)))
@@ -113,6 +120,17 @@ mod tests {
         assert_eq!(target.selector.to_string(), "app=llm");
         assert_eq!(target.annotations.keys().collect::<Vec<_>>(), ["a"]);
         assert!(target.template.is_some());
+    }
+
+    #[test]
+    fn claim_templates_of_a_stateful_set_are_volumes_of_its_pods() {
+        let kind = Apps { feed: Feed::StatefulSets, kind: "StatefulSet" };
+        let pod = json!({"spec": {"volumes": [{"name": "data", "emptyDir": {}}]}});
+        let claims = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+        let object = json!({"metadata": {"name": "db"}, "spec": {"template": pod, "volumeClaimTemplates": claims}});
+        let template = read(&kind, object).unwrap().1.template.unwrap();
+        let claim = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+        assert_eq!(serde_json::to_value(template.spec.volumes).unwrap(), claim);
     }
 
     #[test]

@@ -1,0 +1,123 @@
+//! Pods of others that wait for a node: within moments the scheduler may bind them where replicas were counted.
+//!
+//! Which nodes it takes for them is its own affair (it scores, and draws lots), so no one placement is assumed: what
+//! may be promised is what is left wherever they go. Whatever of them is not modelled can only keep them away.
+
+use std::collections::HashMap;
+
+use super::{
+    Answer, Class, Fits, Inventory, Template,
+    anti_affinity::AntiAffinity,
+    filters::Verdict,
+    inventory::{Demand, fitting},
+};
+use crate::object::Pod;
+
+/// Waiting pods with equal filters and requests.
+struct Rivals {
+    demand: Demand,
+    /// How many of them the nodes hold at most.
+    count: u64,
+}
+
+impl Inventory<'_> {
+    /// As [`Inventory::fits`], but room that waiting pods of others may take is not promised.
+    ///
+    /// Those that the scheduler has found no room for, and those that room is kept for, are not among them.
+    #[must_use]
+    pub fn fits_beside(&self, template: &Template, is_other: impl Fn(&Pod) -> bool) -> Answer {
+        let mut answer = self.fits(template);
+        if answer.fits.class == Class::Unknown {
+            return answer;
+        }
+        let waiting: Vec<_> =
+            self.shape().view.pods.values().filter(|pod| may_be_bound(pod) && is_other(pod)).collect();
+        let lo = u64::from(answer.fits.lo).saturating_sub(self.loss(template, &waiting));
+        answer.fits = Fits::between(u32::try_from(lo).unwrap_or(answer.fits.lo), answer.fits.hi);
+        answer
+    }
+
+    /// The most replicas that the waiting pods can displace.
+    fn loss(&self, template: &Template, waiting: &[&Pod]) -> u64 {
+        let mut repelling = AntiAffinity::default();
+        for pod in waiting {
+            repelling.add(pod);
+        }
+        if repelling.repelling(template, self.shape().view).is_some() {
+            return u64::MAX;
+        }
+        let rivals = self.rivals(waiting);
+        let demand = self.shape().demand(template);
+        let mut largest = vec![0; rivals.len()];
+        let mut at_stake = 0_u64;
+        for &row in &demand.judged.open {
+            let losses = self.losses(row, template, &demand, &rivals);
+            if losses.iter().any(|loss| *loss > 0) {
+                at_stake = at_stake.saturating_add(self.count(row, template, &demand).into());
+            }
+            for (largest, loss) in largest.iter_mut().zip(losses) {
+                *largest = loss.max(*largest);
+            }
+        }
+        let each = rivals.iter().zip(largest).map(|(rivals, loss): (_, u64)| rivals.count.saturating_mul(loss));
+        each.fold(0, u64::saturating_add).min(at_stake)
+    }
+
+    fn rivals(&self, waiting: &[&Pod]) -> Vec<Rivals> {
+        let mut counts: HashMap<_, (Template, u64)> = HashMap::new();
+        for pod in waiting {
+            let template = Template::of_pod(pod, self.shape().view);
+            let key = (template.filter_key.clone(), template.requests.clone());
+            counts.entry(key).or_insert((template, 0)).1 += 1;
+        }
+        let rivals = counts.into_values().map(|(template, count)| {
+            let demand = self.shape().demand(&template);
+            let held =
+                self.rows().filter(|row| admits(&demand, *row)).map(|row| fitting(self.row(row), &demand).into());
+            Rivals { count: count.min(held.fold(0, u64::saturating_add)), demand }
+        });
+        rivals.filter(|rivals| rivals.count > 0).collect()
+    }
+
+    /// The most replicas that one of each rivals can displace on a node, so that no sum of them is too small: what
+    /// they take of a resource does not count if all of them together leave enough, and else it is rounded up.
+    fn losses(&self, row: usize, template: &Template, demand: &Demand, rivals: &[Rivals]) -> Vec<u64> {
+        let free = self.beside_nominated(row, template);
+        let fits = i64::from(fitting(&free, demand));
+        let comes = |rivals: &&Rivals| admits(&rivals.demand, row) && fitting(self.row(row), &rivals.demand) > 0;
+        let takes = |rivals: &Rivals, column: usize| {
+            let requests = rivals.demand.requests.iter();
+            requests.filter(|(wanted, _)| *wanted == column).map(|(_, amount)| *amount).fold(0, i64::saturating_add)
+        };
+        let is_scarce = |column: usize, amount: i64| {
+            let all = rivals
+                .iter()
+                .filter(comes)
+                .map(|rivals| takes(rivals, column).saturating_mul(i64::try_from(rivals.count).unwrap_or(i64::MAX)));
+            let free = free.get(column).copied().unwrap_or(0);
+            all.fold(0, i64::saturating_add) > free.saturating_sub(amount.saturating_mul(fits))
+        };
+        let scarce: Vec<_> = demand.requests.iter().filter(|(column, amount)| is_scarce(*column, *amount)).collect();
+        let loss = |rivals: &Rivals| {
+            let each = scarce
+                .iter()
+                .map(|(column, amount)| takes(rivals, *column).unsigned_abs().div_ceil(amount.unsigned_abs()));
+            if fits > 0 && comes(&rivals) { each.max().unwrap_or(0) } else { 0 }
+        };
+        rivals.iter().map(loss).collect()
+    }
+}
+
+/// Whether the scheduler may bind the pod as things are.
+fn may_be_bound(pod: &Pod) -> bool {
+    let spec = &pod.spec;
+    let refused = pod.condition("PodScheduled").is_some_and(|it| it.status == "False" && it.reason == "Unschedulable");
+    let waits =
+        spec.node_name.is_empty() && pod.status.nominated_node_name.is_empty() && spec.scheduling_gates.is_empty();
+    let is_ours = matches!(spec.scheduler_name.as_str(), "" | "default-scheduler");
+    waits && is_ours && !refused && !pod.is_terminal() && !pod.is_terminating()
+}
+
+fn admits(demand: &Demand, row: usize) -> bool {
+    matches!(demand.judged.verdicts.get(row), Some(Verdict::Open | Verdict::NotReady))
+}
