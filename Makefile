@@ -46,7 +46,7 @@ bench: ## Benchmarks (criterion).
 lint: ## What CI denies: formatting, clippy, documentation, licences and sources of dependencies.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	.ci/deny
 
 fmt: ## Format the code.

@@ -1,6 +1,6 @@
 //! The status API: what Plimsoll knows, decides and suffers, as JSON on a port of its own. Read-only.
 //!
-//! All tenants' data is on it, so it listens on loopback unless that is lifted on purpose ([`listen`]). What is
+//! All tenants' data is on it, so it listens on loopback unless that is lifted on purpose ([`Args`]). What is
 //! answered comes from [`Reports`], which the wiring implements on the newest snapshot; nothing here computes, and
 //! no request waits for a source.
 

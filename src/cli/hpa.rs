@@ -23,17 +23,28 @@ pub struct Args {
     command: Command,
 }
 
+/// The form of a line in and of a line out.
+const LINES: &str = "\
+Each line in is one evaluation:
+  {hpa, scale: {specReplicas, statusReplicas, selector}, pods: [Pod],
+   values: {external: [{metric, selector, values: [quantity]}],
+            pods: [{metric, selector, values: {pod: quantity}}],
+            object: [{metric, object: {kind, name}, value}],
+            resource: [{pod, timestamp, window, containers: {name: {cpu, memory}}}]},
+   now, state: {recommendations: [{replicas, time}],
+                scaleUpEvents: [{replicaChange, time, outdated}], scaleDownEvents: [...]}}
+A value that is absent could not be fetched; selector is the canonical string, \"\" when there is none. Times are
+RFC 3339, windows Go durations.
+
+Each line out is its answer:
+  {desiredReplicas, error, proposals: [{type, metric, replicas | error}],
+   conditions: [{type, status, reason}], state}
+The state is what the next evaluation is given.";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Evaluate HPAs as kube-controller-manager 1.36 does: JSON Lines in, JSON Lines out.
-    ///
-    /// In: {hpa, scale: {specReplicas, statusReplicas, selector}, pods: [Pod], values: {external: [{metric, selector,
-    /// values: [quantity]}], pods: [{metric, selector, values: {pod: quantity}}], object: [{metric, object: {kind,
-    /// name}, value}], resource: [{pod, timestamp, window, containers: {name: {cpu, memory}}}]}, now, state:
-    /// {recommendations: [{replicas, time}], scaleUpEvents and scaleDownEvents: [{replicaChange, time, outdated}]}}.
-    /// An absent value means that it could not be fetched. Out: {desiredReplicas, error, proposals, conditions,
-    /// state}; the state is the next evaluation's.
-    #[command(verbatim_doc_comment)]
+    #[command(after_long_help = LINES)]
     Evaluate(Flags),
 }
 

@@ -44,8 +44,15 @@ pub(crate) async fn up_and_down(world: &World<'_>, inference: &Inference, report
     world.standin.set_load(Load::NONE);
     world.wait_replicas(1, SCALING).await?;
     report.line(world.trajectory.path(began));
-    let most = world.trajectory.most_replicas(began);
-    world.ensure(most == 7, &format!("it went up to {most} for a load that needs 7")).await
+    ensure_most(world, began, 7).await
+}
+
+/// No more than the load needs, but for one replica: while load moves to new pods, a sum of samples that were taken at
+/// different moments may count some of it twice.
+async fn ensure_most(world: &World<'_>, since: Mark, needed: i32) -> Result<()> {
+    let most = world.trajectory.most_replicas(since);
+    let fits = (needed..=needed + 1).contains(&most);
+    world.ensure(fits, &format!("it went up to {most} for a load that needs {needed}")).await
 }
 
 /// The values of a list, added up.
@@ -92,8 +99,7 @@ pub(crate) async fn a_capacity_guard_beside_them_changes_nothing(cluster: &Clust
     world.standin.set_load(Load::NONE);
     world.wait_replicas(1, SCALING).await?;
     report.line(world.trajectory.path(began));
-    let most = world.trajectory.most_replicas(began);
-    world.ensure(most == 6, &format!("it went up to {most} for a load that needs 6")).await?;
+    ensure_most(&world, began, 6).await?;
     world.remove().await
 }
 
@@ -104,7 +110,9 @@ pub(crate) async fn a_spike_of_forty_times_is_served_and_left_again(cluster: &Cl
     let calm = Load { queue: 11.7, gpu: 80.0, rate: 25.0 };
     world.standin.set_load(calm);
     world.deploy(&Inference::new("spike", 3), 3).await?;
-    world.autoscale(&Autoscaler::queue_and_utilisation(3, 50)).await?;
+    // With the default tolerance of 10 % an HPA may rest at 43: sums are short while load moves to new pods.
+    let behavior = json!({"scaleUp": {"tolerance": "10m", "policies": [percent(100, 1)]}});
+    world.autoscale(&Autoscaler::queue_and_utilisation(3, 50).behavior(behavior)).await?;
     world.wait_metrics(SCALING).await?;
 
     let spike = world.trajectory.mark();
@@ -125,8 +133,7 @@ pub(crate) async fn a_spike_of_forty_times_is_served_and_left_again(cluster: &Cl
     })
     .await?;
     report.line(format!("up: {}; all Ready after {:.1} s", world.trajectory.path(spike), up.as_secs_f64()));
-    let most = world.trajectory.most_replicas(spike);
-    world.ensure(most == 47, &format!("it went up to {most}")).await?;
+    ensure_most(&world, spike, 47).await?;
 
     let calmed = world.trajectory.mark();
     world.standin.set_load(calm);
