@@ -10,8 +10,8 @@
 //! An HPA takes the largest proposal of its metrics, so no metric can cap another: the cap has to live in every value
 //! that is served. What is promised, for every state that a [`Guard`] stands for: the next replica count is at most
 //! the larger of the current one and the cap, and the raw value is served whenever it already keeps to that. Two
-//! things no value can cure, and the promise leaves out: replicas that `scale.status` reports and our view has not
-//! seen yet (kubernetes#138505: inside the tolerance an `AverageValue` metric proposes the reported count, so at most
+//! things no value can cure, and the promise leaves out: reported replicas above the cap where our view still shows none
+//! (kubernetes#138505: inside the tolerance an `AverageValue` metric proposes the reported count, so at most
 //! the surge of a rollout leaks, for one sync), and metrics of the HPA that somebody else serves.
 //!
 //! Caps are floored to thousandths, raw values are rounded up as Kubernetes does, everything served is in

@@ -80,9 +80,9 @@ impl Guard {
         !self.sheds() && self.max_replicas <= self.cap()
     }
 
-    /// Whether the surge of a rollout would shrink the workload within seconds if it were capped.
-    pub(super) fn tolerates_surge(&self) -> bool {
-        self.down_window_seconds < SHORT_WINDOW_SECONDS && self.current <= self.grant
+    /// Whether a shrinking proposal takes effect within seconds.
+    pub(super) fn shrinks_at_once(&self) -> bool {
+        self.down_window_seconds < SHORT_WINDOW_SECONDS
     }
 
     /// The largest count of Running and Ready pods that the controller may see.

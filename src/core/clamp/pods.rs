@@ -18,7 +18,7 @@ pub enum Standing {
     Counted,
     /// Pending: its sample is dropped, and replaced by 0 when the rest asks for growth.
     Pending,
-    /// Terminating or failed: its sample is dropped.
+    /// Terminating or failed: its sample is dropped, until the pod is gone; then it is that of an unknown one.
     Ignored,
     /// Not a pod of the workload that we know of: its sample counts in the mean only.
     Unknown,
@@ -86,10 +86,9 @@ struct Metric<'a> {
 
 impl Metric<'_> {
     fn hold(&self, samples: &[PodSample]) -> (Vec<Milli>, Effect) {
-        let counting: Vec<_> =
-            samples.iter().filter(|sample| sample.standing != Standing::Ignored).map(|sample| sample.value).collect();
-        if self.harmless(&counting) || (self.guard.max_is_within_cap() && self.bounded(&counting)) {
-            return (samples.iter().map(|sample| sample.value).collect(), Effect::Raw);
+        let raw: Vec<_> = samples.iter().map(|sample| sample.value).collect();
+        if self.harmless(&raw) || (self.guard.max_is_within_cap() && self.bounded(&raw)) {
+            return (raw, Effect::Raw);
         }
         let scaled = self.scaled(samples);
         let next: Vec<_> =
@@ -111,12 +110,13 @@ impl Metric<'_> {
         }
         let low = self.just_below_tolerance(samples);
         let next: Vec<_> = samples.iter().map(|sample| PodSample { value: low, ..*sample }).collect();
-        match self.proposal(&next) {
-            Some(kept) if low.0 >= 0 && cap > 0 && kept <= cap && (carried || kept >= self.guard.bound) => {
-                (vec![low; samples.len()], Effect::Shed)
-            }
-            _ => (vec![self.target; samples.len()], Effect::Held),
+        let kept = self.proposal(&next).filter(|kept| *kept <= cap && (carried || *kept >= self.guard.bound));
+        // Whatever of it comes to count meanwhile must not grow beyond the current count.
+        let served = vec![low; samples.len()];
+        if low.0 >= 0 && cap > 0 && kept.is_some() && self.within(&served, self.guard.holding_cap()) {
+            return (served, Effect::Shed);
         }
+        (vec![self.target; samples.len()], Effect::Held)
     }
 
     /// The largest equal value of all pods that is outside the tolerance although missing pods count as at target.
@@ -161,13 +161,17 @@ impl Metric<'_> {
         }
     }
 
+    fn harmless(&self, values: &[Milli]) -> bool {
+        self.within(values, self.guard.cap())
+    }
+
     /// Whether no choice of counted pods proposes more than the cap.
     ///
     /// For each number `m` of counted pods the largest sum that `m` samples can have is the sum of the `m` largest.
-    fn harmless(&self, values: &[Milli]) -> bool {
+    fn within(&self, values: &[Milli], cap: i32) -> bool {
         let mut sorted = values.to_vec();
         sorted.sort_unstable_by(|a, b| b.cmp(a));
-        let cap = f64::from(self.guard.cap());
+        let cap = f64::from(cap);
         let most = values.len().max(usize::try_from(self.guard.most_ready()).unwrap_or(0)).saturating_add(self.missing);
         let exact = most.min(values.len().saturating_add(EXACT_COUNTS));
         let mut sum = 0_i64;

@@ -42,12 +42,14 @@ pub fn ratio(guard: &Guard, target: Milli, raw: Milli, carried: bool) -> Clamped
 }
 
 fn shed(guard: &Guard, target: Milli, raw: Milli, carried: bool) -> Clamped {
-    let ready = guard.assigned.max(guard.ready).max(1);
     let edge = below_tolerance(guard, target);
-    if raw <= edge && proposes_at_most(raw, target, guard.cap(), ready) {
+    // What runs now is cut to the cap; what may become Ready meanwhile must not grow beyond the current count.
+    let limits = [(guard.cap(), guard.assigned.max(guard.ready).max(1)), (guard.holding_cap(), guard.most_ready())];
+    if raw <= edge && limits.iter().all(|(cap, ready)| proposes_at_most(raw, target, *cap, *ready)) {
         return Clamped { value: raw, effect: Effect::Raw };
     }
-    let value = raw.min(edge).min(largest_within(target, guard.cap(), ready));
+    let value =
+        limits.iter().fold(raw.min(edge), |value, (cap, ready)| value.min(largest_within(target, *cap, *ready)));
     let kept = ratio_proposal(guard, target, value);
     if value.0 < 0 || guard.cap() == 0 || (kept < guard.bound && !carried) || kept > guard.cap() {
         return Clamped { value: target, effect: Effect::Held };
