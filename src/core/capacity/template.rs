@@ -192,7 +192,8 @@ fn of_devices(spec: &PodSpec, view: &View) -> Vec<Reason> {
 fn of_volumes(spec: &PodSpec) -> Vec<Reason> {
     let sources = spec.volumes.iter().flat_map(|volume| {
         // An empty source is an emptyDir by default.
-        volume.keys().map(String::as_str).filter(|key| *key != "name")
+        let sources = volume.iter().filter(|(key, source)| *key != "name" && !source.is_null());
+        sources.map(|(key, _)| key.as_str())
     });
     let placed = sources.filter(|source| !NEUTRAL_VOLUMES.contains(source));
     let reason = |source: &str| {

@@ -49,6 +49,7 @@ fn what_does_not_bind_leaves_the_answer_exact() {
     for more in [
         json!({"schedulerName": "default-scheduler"}),
         json!({"hostNetwork": true}),
+        json!({"volumes": [{"name": "a", "emptyDir": {}, "csi": null}]}),
         json!({"volumes": [{"name": "a", "configMap": {}}, {"name": "b", "emptyDir": {"medium": "Memory"}}, {"name": "c"}]}),
         json!({"affinity": {"podAffinity": soft, "podAntiAffinity": soft}}),
         json!({"topologySpreadConstraints": [{"topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway"}]}),
