@@ -32,7 +32,8 @@ pub mod values;
 
 pub use defaults::with_defaults;
 pub use duration::GoDuration;
-pub use evaluate::{ControllerConfig, Outcome, Proposal, Situation, evaluate};
+pub use evaluate::{ControllerConfig, Outcome, Proposal, Situation, evaluate, namespace_of};
+pub use pods::list as pods_of;
 pub use state::State;
 pub use tolerance::{Tolerances, tolerances_of};
 pub use values::Values;

@@ -7,7 +7,11 @@ use plimsoll_core::{
         ratio_proposal,
     },
     decision::{Live, Rules, Target, TargetKind},
-    object::{HorizontalPodAutoscaler, hpa::MetricIdentifier, hpa::MetricTarget},
+    hpa,
+    object::{
+        HorizontalPodAutoscaler,
+        hpa::{MetricIdentifier, MetricTarget, ObjectReference},
+    },
     policy::{MetricKind, Mode, Policy},
     quantity::Milli,
     selector::Selector,
@@ -21,13 +25,13 @@ pub(super) fn clamp(line: &Line, policy: &Policy) -> anyhow::Result<Answer> {
     let desk = Desk::new(line, policy)?;
     let mut reasons = Vec::new();
     for entry in values.external.iter_mut().flatten() {
-        desk.external(entry, &mut reasons)?;
+        desk.external(entry, &mut reasons);
     }
     for entry in values.pods.iter_mut().flatten() {
-        desk.pods(entry, &mut reasons)?;
+        desk.pods(entry, &mut reasons);
     }
     for entry in values.object.iter_mut().flatten() {
-        desk.object(entry, &mut reasons)?;
+        desk.object(entry, &mut reasons);
     }
     let clamped = values.is_changed();
     Ok(Answer { values, cap: desk.guard.cap(), clamped, reason: desk.reason(&reasons) })
@@ -45,7 +49,21 @@ struct Metric<'a> {
 enum Kind {
     External,
     Pods,
-    Object { kind: String, name: String },
+    /// By kind and name; the first name for which there is a value is the one that is read.
+    Object {
+        kind: String,
+        names: Vec<String>,
+    },
+}
+
+/// The metrics of an HPA.
+#[derive(Default)]
+struct Metrics<'a> {
+    clamped: Vec<Metric<'a>>,
+    /// Names of those that somebody else serves.
+    foreign: Vec<String>,
+    /// Why others pass untouched.
+    unusable: Vec<String>,
 }
 
 /// What became of one value, for the reason.
@@ -59,9 +77,7 @@ struct Said {
 struct Desk<'a> {
     line: &'a Line,
     policy: &'a Policy,
-    metrics: Vec<Metric<'a>>,
-    /// Metrics that pass untouched.
-    foreign: Vec<String>,
+    metrics: Metrics<'a>,
     live: Live,
     guard: Guard,
     /// The metric that proposes the cap while a surplus is shed.
@@ -71,59 +87,59 @@ struct Desk<'a> {
 impl<'a> Desk<'a> {
     fn new(line: &'a Line, policy: &'a Policy) -> anyhow::Result<Self> {
         let selector: Selector = line.scale.selector.parse().context("scale.selector")?;
-        let ours = line.pods.iter().filter(|pod| selector.matches(&pod.metadata.labels));
-        let state = Live::count(line.scale.spec_replicas, line.scale.status_replicas, ours);
+        let ours = hpa::pods_of(&line.pods, hpa::namespace_of(&line.hpa), &selector);
+        let state = Live::count(line.scale.spec_replicas, line.scale.status_replicas, ours.into_iter());
         let capacity = &line.capacity;
         let lo = if capacity.fits.class == Class::Unknown { 0 } else { capacity.fits.lo.unwrap_or(0) };
         anyhow::ensure!(capacity.bound >= 0 && lo >= 0, "capacity.bound and capacity.fits.lo are counts of replicas");
-        let grant = capacity.bound.saturating_add(lo);
+        let replicas = |count: i64| i32::try_from(count).unwrap_or(i32::MAX);
+        let bound = replicas(capacity.bound);
+        let grant = bound.saturating_add(replicas(lo));
         let stance = if line.policy.hold { Stance::Hold } else { Stance::Shed };
-        let rules = Rules::of(&line.hpa, Mode::Enforce, policy);
-        let guard = Guard { bound: capacity.bound, grant, ..rules.guard(&state, grant, stance) };
-        let (metrics, foreign) = metrics(&line.hpa)?;
-        let mut desk = Self { line, policy, metrics, foreign, live: state, guard, carrier: None };
+        let guard = Rules::of(&line.hpa, Mode::Enforce, policy).guard(&state, grant, stance);
+        // An HPA that says no maximum is none that stops growth.
+        let max_replicas = if guard.max_replicas > 0 { guard.max_replicas } else { i32::MAX };
+        let guard = Guard { bound, grant, max_replicas, ..guard };
+        let mut desk = Self { line, policy, metrics: Metrics::of(&line.hpa), live: state, guard, carrier: None };
         desk.carrier = desk.carrier();
         Ok(desk)
     }
 
     // === values ===
 
-    fn external(&self, entry: &mut External, said: &mut Vec<Said>) -> anyhow::Result<()> {
-        let selector = parsed(&entry.selector)?;
-        let readers: Vec<_> = self.readers(&Kind::External, &entry.metric, Some(&selector)).collect();
-        let parts: Vec<_> = entry.values.iter().map(Amount::raw).collect();
+    fn external(&self, entry: &mut External, said: &mut Vec<Said>) {
+        let readers = self.readers(|metric| metric.reads(&Kind::External, &entry.metric, &entry.selector));
+        let parts: Vec<_> = entry.values.iter().map(Amount::measured).collect();
         if readers.is_empty() || parts.is_empty() {
-            return Ok(());
+            return;
         }
         let total = sum(&parts);
+        let servable = parts.iter().all(|part| *part == part.servable());
         let (value, effect, note) = self.whole(&entry.metric, &readers, total);
-        let served = if value == total { parts } else { apportion(value, &parts) };
+        let served = if value == total && servable { parts } else { apportion(value, &parts) };
         for (amount, value) in entry.values.iter_mut().zip(served) {
             amount.serve(value);
         }
-        said.push(Said { metric: format!("External {}", entry.metric), effect, note });
-        Ok(())
+        said.push(Said::of("External", &entry.metric, effect, note, servable));
     }
 
-    fn object(&self, entry: &mut Object, said: &mut Vec<Said>) -> anyhow::Result<()> {
-        let kind = Kind::Object { kind: entry.described.kind.clone(), name: entry.described.name.clone() };
-        let selector = entry.selector.as_deref().map(parsed).transpose()?;
-        let readers: Vec<_> = self.readers(&kind, &entry.metric, selector.as_ref()).collect();
+    fn object(&self, entry: &mut Object, said: &mut Vec<Said>) {
+        let readers = self.readers(|metric| metric.reads_object(entry));
         if readers.is_empty() {
-            return Ok(());
+            return;
         }
+        let servable = entry.value.measured() == entry.value.raw();
         let (value, effect, note) = self.whole(&entry.metric, &readers, entry.value.raw());
         entry.value.serve(value);
-        said.push(Said { metric: format!("Object {}", entry.metric), effect, note });
-        Ok(())
+        said.push(Said::of("Object", &entry.metric, effect, note, servable));
     }
 
-    fn pods(&self, entry: &mut Pods, said: &mut Vec<Said>) -> anyhow::Result<()> {
-        let selector = parsed(&entry.selector)?;
-        let readers: Vec<_> = self.readers(&Kind::Pods, &entry.metric, Some(&selector)).collect();
+    fn pods(&self, entry: &mut Pods, said: &mut Vec<Said>) {
+        let readers = self.readers(|metric| metric.reads(&Kind::Pods, &entry.metric, &entry.selector));
         if readers.is_empty() || entry.values.is_empty() {
-            return Ok(());
+            return;
         }
+        let servable = entry.values.values().all(|value| value.measured() == value.raw());
         let (mut samples, missing) = self.samples(entry);
         let mut effect = Effect::Raw;
         for (index, metric) in readers.iter().chain(readers.iter().skip(1)) {
@@ -136,8 +152,7 @@ impl<'a> Desk<'a> {
         for (value, sample) in entry.values.values_mut().zip(&samples) {
             value.serve(sample.value);
         }
-        said.push(Said { metric: format!("Pods {}", entry.metric), effect, note: "" });
-        Ok(())
+        said.push(Said::of("Pods", &entry.metric, effect, "", servable));
     }
 
     fn samples(&self, entry: &Pods) -> (Vec<PodSample>, usize) {
@@ -167,17 +182,8 @@ impl<'a> Desk<'a> {
 
     // === which metric reads what ===
 
-    fn readers<'d>(
-        &'d self,
-        kind: &'d Kind,
-        name: &'d str,
-        selector: Option<&'d Selector>,
-    ) -> impl Iterator<Item = (usize, &'d Metric<'a>)> {
-        self.metrics.iter().enumerate().filter(move |(_, metric)| {
-            metric.kind == *kind
-                && metric.identifier.name == name
-                && selector.is_none_or(|selector| metric.selector == *selector)
-        })
+    fn readers(&self, reads: impl Fn(&Metric<'_>) -> bool) -> Vec<(usize, &Metric<'a>)> {
+        self.metrics.clamped.iter().enumerate().filter(|(_, metric)| reads(metric)).collect()
     }
 
     /// `gpu_nodes_available` beside metrics that carry demand: a count of free nodes is no ratio of anything.
@@ -185,7 +191,8 @@ impl<'a> Desk<'a> {
         let is_guard =
             |name: &str| self.policy.metric(name).is_some_and(|metric| metric.kind == MetricKind::CapacityGuard);
         is_guard(name)
-            && (!self.foreign.is_empty() || self.metrics.iter().any(|metric| !is_guard(&metric.identifier.name)))
+            && (!self.metrics.foreign.is_empty()
+                || self.metrics.clamped.iter().any(|metric| !is_guard(&metric.identifier.name)))
     }
 
     /// While a surplus is shed and more than the cap is asked for: the first metric that can propose the cap exactly.
@@ -199,22 +206,20 @@ impl<'a> Desk<'a> {
                 && !self.has_no_vote(&metric.identifier.name)
                 && self.raw(metric).is_some()
         };
-        self.metrics.iter().position(exact)
+        self.metrics.clamped.iter().position(exact)
     }
 
     /// The largest proposal for the raw values.
     fn demand(&self) -> Option<i32> {
-        let voting = self.metrics.iter().filter(|metric| !self.has_no_vote(&metric.identifier.name));
+        let voting = self.metrics.clamped.iter().filter(|metric| !self.has_no_vote(&metric.identifier.name));
         voting.filter_map(|metric| self.proposal(metric)).max()
     }
 
     fn proposal(&self, metric: &Metric<'_>) -> Option<i32> {
         let target = metric.target.value;
         if metric.kind == Kind::Pods {
-            let entry = self.line.values.pods.iter().flatten().find(|entry| {
-                entry.metric == metric.identifier.name
-                    && parsed(&entry.selector).is_ok_and(|selector| selector == metric.selector)
-            })?;
+            let mut entries = self.line.values.pods.iter().flatten();
+            let entry = entries.find(|entry| metric.reads(&Kind::Pods, &entry.metric, &entry.selector))?;
             let (samples, missing) = self.samples(entry);
             return pods_proposal(&self.guard, target, &samples, missing, self.live.unready());
         }
@@ -228,21 +233,16 @@ impl<'a> Desk<'a> {
     /// The raw sum that an External or Object metric reads, if there is one.
     fn raw(&self, metric: &Metric<'_>) -> Option<Milli> {
         let Values { external, object, .. } = &self.line.values;
-        let name = &metric.identifier.name;
         match &metric.kind {
             Kind::External => {
-                let same = |entry: &&External| {
-                    entry.metric == *name && parsed(&entry.selector).is_ok_and(|selector| selector == metric.selector)
-                };
+                let same = |entry: &&External| metric.reads(&Kind::External, &entry.metric, &entry.selector);
                 let entry = external.iter().flatten().find(same).filter(|entry| !entry.values.is_empty())?;
-                Some(sum(&entry.values.iter().map(Amount::raw).collect::<Vec<_>>()))
+                Some(sum(&entry.values.iter().map(Amount::measured).collect::<Vec<_>>()))
             }
-            Kind::Object { kind, name: object_name } => {
-                let same = |entry: &&Object| {
-                    entry.metric == *name && entry.described.kind == *kind && entry.described.name == *object_name
-                };
+            Kind::Object { names, .. } => names.iter().find_map(|name| {
+                let same = |entry: &&Object| entry.described.name == *name && metric.reads_object(entry);
                 object.iter().flatten().find(same).map(|entry: &Object| entry.value.raw())
-            }
+            }),
             Kind::Pods => None,
         }
     }
@@ -267,9 +267,11 @@ impl<'a> Desk<'a> {
             "" => format!("{}: {}", said.metric, said.effect.as_str()),
             note => format!("{}: {note}", said.metric),
         }));
-        if !self.foreign.is_empty() {
-            parts.push(format!("{} not served by us: it escapes the cap", self.foreign.join(", ")));
+        let Metrics { foreign, unusable, .. } = &self.metrics;
+        if !foreign.is_empty() {
+            parts.push(format!("{} not served by us: it escapes the cap", foreign.join(", ")));
         }
+        parts.extend(unusable.iter().map(|why| format!("{why}: its value passes untouched")));
         let min = self.line.hpa.spec.min_replicas.unwrap_or(1);
         if min > self.guard.cap() {
             parts.push(format!("minReplicas {min} is above the cap: the HPA enforces it all the same"));
@@ -278,52 +280,93 @@ impl<'a> Desk<'a> {
     }
 }
 
-fn parsed(selector: &str) -> anyhow::Result<Selector> {
-    Ok(selector.parse::<Selector>()?.normalized())
-}
-
+/// The sum, bounded to what may be handed to an HPA only when it is whole.
 fn sum(parts: &[Milli]) -> Milli {
-    Milli(parts.iter().fold(0_i64, |sum, part| sum.saturating_add(part.0)))
+    let total: i128 = parts.iter().map(|part| i128::from(part.0)).sum();
+    Milli(i64::try_from(total.max(0)).unwrap_or(i64::MAX)).servable()
 }
 
-/// The metrics of an HPA that are clamped, and the names of the others.
-fn metrics(hpa: &HorizontalPodAutoscaler) -> anyhow::Result<(Vec<Metric<'_>>, Vec<String>)> {
-    let mut metrics = Vec::new();
-    let mut foreign = Vec::new();
-    for spec in &hpa.spec.metrics {
-        let of = if let (Some(external), "External") = (&spec.external, spec.kind.as_str()) {
-            Some((Kind::External, &external.metric, &external.target))
-        } else if let (Some(pods), "Pods") = (&spec.pods, spec.kind.as_str()) {
-            Some((Kind::Pods, &pods.metric, &pods.target))
-        } else if let (Some(object), "Object") = (&spec.object, spec.kind.as_str()) {
-            let described = &object.described_object;
-            let kind = Kind::Object { kind: described.kind.clone(), name: described.name.clone() };
-            Some((kind, &object.metric, &object.target))
-        } else {
-            None
-        };
-        match of {
-            Some((kind, identifier, target)) => metrics.push(metric(kind, identifier, target)?),
-            None => foreign.push(format!("{} metric", spec.kind)),
+// === impl Said ===
+
+impl Said {
+    fn of(kind: &str, metric: &str, effect: Effect, note: &'static str, servable: bool) -> Self {
+        let bounded = effect == Effect::Raw && note.is_empty() && !servable;
+        let note = if bounded { "bounded, as no value below 0 or above 1e12 is served" } else { note };
+        Self { metric: format!("{kind} {metric}"), effect, note }
+    }
+}
+
+// === impl Metrics ===
+
+impl<'a> Metrics<'a> {
+    fn of(hpa: &'a HorizontalPodAutoscaler) -> Self {
+        let mut metrics = Self::default();
+        for spec in &hpa.spec.metrics {
+            let of = if let (Some(external), "External") = (&spec.external, spec.kind.as_str()) {
+                Some((Kind::External, &external.metric, &external.target))
+            } else if let (Some(pods), "Pods") = (&spec.pods, spec.kind.as_str()) {
+                Some((Kind::Pods, &pods.metric, &pods.target))
+            } else if let (Some(object), "Object") = (&spec.object, spec.kind.as_str()) {
+                Some((Kind::of_object(&object.described_object, hpa), &object.metric, &object.target))
+            } else {
+                None
+            };
+            match of.map(|(kind, identifier, target)| Metric::of(kind, identifier, target)) {
+                Some(Ok(metric)) => metrics.clamped.push(metric),
+                Some(Err(error)) => metrics.unusable.push(format!("{error:#}")),
+                None => metrics.foreign.push(format!("{} metric", spec.kind)),
+            }
         }
+        if hpa.spec.metrics.is_empty() {
+            metrics.foreign.push("the default Resource metric (cpu at 80 %)".to_owned());
+        }
+        metrics
     }
-    if hpa.spec.metrics.is_empty() {
-        foreign.push("the default Resource metric (cpu at 80 %)".to_owned());
-    }
-    Ok((metrics, foreign))
 }
 
-fn metric<'a>(kind: Kind, identifier: &'a MetricIdentifier, target: &MetricTarget) -> anyhow::Result<Metric<'a>> {
-    let name = &identifier.name;
-    let selector = identifier.selector.as_ref().map_or_else(|| Ok(Selector::default()), Selector::try_from);
-    let selector = selector.with_context(|| format!("the selector of metric {name}"))?.normalized();
-    let target = Target::of(target)
-        .with_context(|| format!("metric {name} needs a target of type AverageValue or Value above 0"))?;
-    anyhow::ensure!(
-        kind != Kind::Pods || target.kind == TargetKind::AverageValue,
-        "metric {name} of type Pods needs a target of type AverageValue"
-    );
-    Ok(Metric { kind, identifier, selector, target })
+impl Kind {
+    /// A Namespace is asked for by the HPA's own, whatever name the HPA gives; an API that serves it by name is obeyed.
+    fn of_object(described: &ObjectReference, hpa: &HorizontalPodAutoscaler) -> Self {
+        let mut names = vec![described.name.clone()];
+        if described.kind == "Namespace" && !described.api_version.contains('/') {
+            names.insert(0, hpa::namespace_of(hpa).to_owned());
+        }
+        Self::Object { kind: described.kind.clone(), names }
+    }
+
+    /// As the controller takes the targets of their metrics: only those of objects go by the target's type.
+    fn target(&self, target: &MetricTarget) -> Option<Target> {
+        let kind = match self {
+            Self::Object { .. } => target.kind.as_str(),
+            Self::External if target.average_value.is_none() => "Value",
+            Self::External | Self::Pods => "AverageValue",
+        };
+        Target::of(&MetricTarget { kind: kind.to_owned(), ..target.clone() })
+    }
+}
+
+impl<'a> Metric<'a> {
+    fn of(kind: Kind, identifier: &'a MetricIdentifier, target: &MetricTarget) -> anyhow::Result<Self> {
+        let name = &identifier.name;
+        let selector = identifier.selector.as_ref().map_or_else(|| Ok(Selector::default()), Selector::try_from);
+        let selector = selector.with_context(|| format!("the selector of metric {name}"))?.normalized();
+        let wanted = if kind == Kind::Pods { "AverageValue" } else { "AverageValue or Value" };
+        let target =
+            kind.target(target).with_context(|| format!("metric {name} needs a target of type {wanted} above 0"))?;
+        Ok(Self { kind, identifier, selector, target })
+    }
+
+    /// Whether it reads the values of that name and selector; a text that is no selector selects nothing.
+    fn reads(&self, kind: &Kind, name: &str, selector: &str) -> bool {
+        let same = |selector: Selector| selector.normalized() == self.selector;
+        self.kind == *kind && self.identifier.name == name && selector.parse::<Selector>().is_ok_and(same)
+    }
+
+    fn reads_object(&self, entry: &Object) -> bool {
+        let Kind::Object { kind, names } = &self.kind else { return false };
+        let described = &entry.described;
+        self.identifier.name == entry.metric && *kind == described.kind && names.contains(&described.name)
+    }
 }
 
 #[cfg(test)]

@@ -6,32 +6,26 @@ use plimsoll_core::{
     object::{HorizontalPodAutoscaler, Pod, Scale},
     quantity::{Milli, Quantity},
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::{Map, Value};
 
-/// One line in.
+/// One line in. Keys that are not named here are left alone, so that a line for `plimsoll hpa evaluate` can be reused
+/// and a caller may carry its own.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Line {
     pub(super) hpa: HorizontalPodAutoscaler,
     pub(super) scale: Scale,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(super) pods: Vec<Pod>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(super) values: Values,
     pub(super) capacity: Capacity,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(super) policy: Surplus,
-    /// Accepted, so that a line for `plimsoll hpa evaluate` can be reused; the clamp has no memory.
-    #[serde(default, rename = "now")]
-    _now: Option<Value>,
-    #[serde(default, rename = "state")]
-    _state: Option<Value>,
 }
 
 /// Values of metrics; an entry that is absent means that the fetch failed.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Values {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) external: Option<Vec<External>>,
@@ -39,38 +33,41 @@ pub(super) struct Values {
     pub(super) pods: Option<Vec<Pods>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) object: Option<Vec<Object>>,
-    /// Passed through as it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) resource: Option<Value>,
+    /// Resource values and whatever else there is: passed through as it is, as in every entry.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct External {
     pub(super) metric: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(super) selector: String,
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(super) values: Vec<Amount>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Pods {
     pub(super) metric: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(super) selector: String,
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(super) values: BTreeMap<String, Amount>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Object {
     pub(super) metric: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) selector: Option<String>,
     #[serde(rename = "object")]
     pub(super) described: ObjectName,
     pub(super) value: Amount,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// A quantity that is printed as it was given unless it was changed.
@@ -81,17 +78,17 @@ pub(super) struct Amount {
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct ObjectName {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(super) api_version: String,
     pub(super) kind: String,
     pub(super) name: String,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
+/// Counts of replicas; grants rest on `lo` alone, so the rest of what `plimsoll capacity` says is left alone.
 #[derive(Debug, Deserialize)]
 pub(super) struct Capacity {
-    pub(super) bound: i32,
+    pub(super) bound: i64,
     pub(super) fits: Fits,
 }
 
@@ -99,10 +96,7 @@ pub(super) struct Capacity {
 pub(super) struct Fits {
     pub(super) class: Class,
     #[serde(default)]
-    pub(super) lo: Option<i32>,
-    /// Read so that the output of `plimsoll capacity` can be passed on; grants rest on `lo` alone.
-    #[serde(default, rename = "hi")]
-    _hi: Option<i64>,
+    pub(super) lo: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -115,7 +109,6 @@ pub(super) enum Class {
 
 /// What happens to replicas above the grant.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Surplus {
     #[serde(default = "yes", deserialize_with = "hold")]
     pub(super) hold: bool,
@@ -145,7 +138,12 @@ impl Values {
 // === impl Amount ===
 
 impl Amount {
-    /// As an HPA reads it, bounded to what may be handed to one.
+    /// As it was measured.
+    pub(super) fn measured(&self) -> Milli {
+        self.value
+    }
+
+    /// The same, bounded to what may be handed to an HPA.
     pub(super) fn raw(&self) -> Milli {
         self.value.servable()
     }
@@ -161,7 +159,10 @@ impl Amount {
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let given = Value::deserialize(deserializer)?;
-        let quantity = Quantity::deserialize(&given).map_err(serde::de::Error::custom)?;
+        let quantity = match &given {
+            Value::Null => Err(D::Error::custom("a value is a Kubernetes quantity, not null")),
+            given => Quantity::deserialize(given).map_err(D::Error::custom),
+        }?;
         Ok(Self { value: quantity.milli(), given: Some(given) })
     }
 }
@@ -185,22 +186,17 @@ const fn yes() -> bool {
     true
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Hold {
-    Flag(bool),
-    Word(String),
-    Absent(()),
+fn hold<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(yes()),
+        Value::Bool(hold) => Ok(hold),
+        Value::String(word) if ["always", "hold", "true"].contains(&word.as_str()) => Ok(true),
+        Value::String(word) if ["never", "shed", "false"].contains(&word.as_str()) => Ok(false),
+        other => Err(D::Error::custom(format!("hold must be true, false, \"always\" or \"never\", not {other}"))),
+    }
 }
 
-fn hold<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    match Hold::deserialize(deserializer)? {
-        Hold::Flag(hold) => Ok(hold),
-        Hold::Absent(()) => Ok(yes()),
-        Hold::Word(word) if ["always", "hold", "true"].contains(&word.as_str()) => Ok(true),
-        Hold::Word(word) if ["never", "shed", "false"].contains(&word.as_str()) => Ok(false),
-        Hold::Word(word) => {
-            Err(serde::de::Error::custom(format!("policy.hold is true, false, \"always\" or \"never\", not {word:?}")))
-        }
-    }
+/// Clients written in Go print what is empty as `null`.
+fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

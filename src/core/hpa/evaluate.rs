@@ -292,7 +292,9 @@ fn sides(behavior: &Behavior) -> (ScalingRules, ScalingRules) {
     (behavior.scale_up.clone().unwrap_or_default(), behavior.scale_down.clone().unwrap_or_default())
 }
 
-fn namespace_of(hpa: &HorizontalPodAutoscaler) -> &str {
+/// The namespace of an HPA: `default` for one that names none.
+#[must_use]
+pub fn namespace_of(hpa: &HorizontalPodAutoscaler) -> &str {
     if hpa.metadata.namespace.is_empty() { DEFAULT_NAMESPACE } else { &hpa.metadata.namespace }
 }
 

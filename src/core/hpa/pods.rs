@@ -49,7 +49,8 @@ pub(super) enum Judging<'a> {
 /// The pods that the controller's lister finds: in the HPA's namespace, by selector, one per name.
 ///
 /// A pod without a namespace is in the HPA's. Of several with one name the last counts, as in a watch.
-pub(super) fn list<'a>(pods: &'a [Pod], namespace: &str, selector: &Selector) -> Vec<&'a Pod> {
+#[must_use]
+pub fn list<'a>(pods: &'a [Pod], namespace: &str, selector: &Selector) -> Vec<&'a Pod> {
     let mine = |pod: &&Pod| pod.metadata.namespace.is_empty() || pod.metadata.namespace == namespace;
     let by_name: BTreeMap<&str, &Pod> = pods.iter().filter(mine).map(|pod| (&*pod.metadata.name, pod)).collect();
     by_name.into_values().filter(|pod| selector.matches(&pod.metadata.labels)).collect()

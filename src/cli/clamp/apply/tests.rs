@@ -111,9 +111,92 @@ fn what_others_serve_passes_and_is_said_to_escape() {
 }
 
 #[test]
+fn a_metric_without_a_usable_target_passes_and_is_named_while_its_siblings_are_capped() {
+    let metrics = json!([external("bad", &json!({ "type": "Value" })), external("q", &average("10"))]);
+    let values = json!({ "external": [{ "metric": "bad", "values": ["9"] }, { "metric": "q", "values": ["150"] }] });
+    let answer = answer(line(5, 5, &metrics, &values));
+    let served = |index: usize| answer["values"]["external"][index]["values"][0].clone();
+    assert_eq!((served(0), served(1)), (json!("9"), json!("80")));
+    let reason = answer["reason"].as_str().unwrap();
+    assert!(reason.contains("bad needs a target of type AverageValue or Value above 0"), "{reason}");
+}
+
+#[test]
+fn negative_parts_are_summed_before_anything_is_bounded() {
+    let metrics = json!([external("q", &average("10"))]);
+    let of = |parts: &Value| {
+        let values = json!({ "external": [{ "metric": "q", "values": parts }] });
+        let answer = answer(line(5, 5, &metrics, &values));
+        (answer["values"]["external"][0]["values"].clone(), answer["clamped"].clone(), answer["reason"].to_string())
+    };
+    assert_eq!(of(&json!(["90", "-50"])).0, json!(["40", "0"]));
+    let (served, clamped, reason) = of(&json!(["-50"]));
+    assert_eq!((served, clamped), (json!(["0"]), json!(true)));
+    assert!(reason.contains("q: bounded"), "{reason}");
+}
+
+#[test]
+fn pods_of_other_namespaces_are_not_the_workloads() {
+    let metrics = json!([{ "type": "Pods", "pods": { "metric": { "name": "q" }, "target": average("10") } }]);
+    let values = json!({ "pods": [{ "metric": "q", "values": { "p0": "20", "p1": "20" } }] });
+    let mut line = line(2, 2, &metrics, &values);
+    line["capacity"]["fits"]["lo"] = json!(0);
+    let alone = answer(line.clone());
+    let mut other = pod("p0", "Running");
+    other["metadata"]["namespace"] = json!("other");
+    other["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    line["pods"].as_array_mut().unwrap().push(other);
+    assert_eq!(answer(line), alone);
+    assert_eq!(alone["values"]["pods"][0]["values"], json!({ "p0": "10", "p1": "10" }));
+}
+
+#[test]
+fn a_namespace_is_capped_as_it_is_read_by_the_hpas_own_name() {
+    let described = json!({ "apiVersion": "v1", "kind": "Namespace", "name": "whatever" });
+    let metrics = json!([{ "type": "Object", "object": {
+        "metric": { "name": "q" }, "describedObject": described, "target": average("10") } }]);
+    let values =
+        json!({ "object": [{ "metric": "q", "object": { "kind": "Namespace", "name": "ml" }, "value": "200" }] });
+    assert_eq!(answer(line(5, 5, &metrics, &values))["values"]["object"][0]["value"], "80");
+}
+
+#[test]
+fn null_absent_and_unknown_keys_are_read_as_by_hpa_evaluate() {
+    let metrics = json!([external("q", &average("10"))]);
+    let values = json!({ "mark": 1, "pods": null, "external": [
+        { "metric": "q", "selector": null, "values": ["150"], "mark": { "a": [2] } },
+        { "metric": "q", "values": null }, { "metric": "q" } ] });
+    let mut line = line(5, 5, &metrics, &values);
+    line["mark"] = json!("x");
+    line["capacity"]["fits"]["lo"] = json!(u32::MAX);
+    for policy in [json!(null), json!({}), json!({ "hold": null })] {
+        line["policy"] = policy;
+        let answer = answer(line.clone());
+        assert_eq!(answer["cap"], i32::MAX);
+        assert_eq!(
+            (&answer["values"]["mark"], &answer["values"]["external"][0]["mark"]),
+            (&json!(1), &json!({ "a": [2] }))
+        );
+    }
+    (line["pods"], line["values"]) = (json!(null), json!(null));
+    assert_eq!(answer(line)["values"], json!({}));
+}
+
+#[test]
+fn an_hpa_without_a_maximum_does_not_let_everything_pass() {
+    let metrics = json!([external("q", &average("10"))]);
+    let mut line = line(5, 5, &metrics, &json!({ "external": [{ "metric": "q", "values": ["150"] }] }));
+    line["hpa"]["spec"].as_object_mut().unwrap().remove("maxReplicas");
+    assert_eq!(answer(line)["values"]["external"][0]["values"], json!(["80"]));
+}
+
+#[test]
 fn a_line_that_is_wrong_says_what_would_be_right() {
-    let metrics = json!([external("m", &json!({ "type": "Value" }))]);
-    let line: Line = serde_json::from_value(line(5, 5, &metrics, &json!({}))).unwrap();
-    let error = clamp(&line, &Policy::default()).unwrap_err().to_string();
-    assert!(error.contains("AverageValue or Value above 0"), "{error}");
+    let mut wrong = line(5, 5, &json!([]), &json!({}));
+    wrong["policy"] = json!({ "hold": 3 });
+    let error = serde_json::from_value::<Line>(wrong.clone()).unwrap_err().to_string();
+    assert!(error.contains(r#"hold must be true, false, "always" or "never", not 3"#), "{error}");
+    wrong["policy"] = json!(null);
+    wrong["values"] = json!({ "external": [{ "metric": "q", "values": [null] }] });
+    assert!(serde_json::from_value::<Line>(wrong).unwrap_err().to_string().contains("not null"));
 }
