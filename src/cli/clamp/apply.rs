@@ -335,14 +335,13 @@ impl Kind {
         Self::Object { kind: described.kind.clone(), names }
     }
 
-    /// As the controller takes the targets of their metrics: only those of objects go by the target's type.
     fn target(&self, target: &MetricTarget) -> Option<Target> {
-        let kind = match self {
-            Self::Object { .. } => target.kind.as_str(),
-            Self::External if target.average_value.is_none() => "Value",
-            Self::External | Self::Pods => "AverageValue",
+        let source = match self {
+            Self::Object { .. } => "Object",
+            Self::External => "External",
+            Self::Pods => "Pods",
         };
-        Target::of(&MetricTarget { kind: kind.to_owned(), ..target.clone() })
+        Target::of(source, target)
     }
 }
 

@@ -162,14 +162,21 @@ pub(super) enum AskedKind {
 // === impl Target ===
 
 impl Target {
-    /// The target of a metric; none for utilisation, or where the value is absent or not above 0.
+    /// The target of a metric of type `source` (`External`, `Pods`, `Object`), taken as the controller takes it
+    /// (`horizontal.go` v1.36.3): only that of an object goes by its own type, an External one by what is set.
+    ///
+    /// None for utilisation, or where the value is absent or not above 0.
     #[must_use]
-    pub fn of(target: &MetricTarget) -> Option<Self> {
-        let (kind, value) = match target.kind.as_str() {
-            "AverageValue" => (TargetKind::AverageValue, target.average_value),
-            "Value" => (TargetKind::Value, target.value),
+    pub fn of(source: &str, target: &MetricTarget) -> Option<Self> {
+        let average = match source {
+            "External" => target.average_value.is_some(),
+            "Pods" => true,
+            _ if target.kind == "AverageValue" => true,
+            _ if target.kind == "Value" => false,
             _ => return None,
         };
+        let (kind, value) =
+            if average { (TargetKind::AverageValue, target.average_value) } else { (TargetKind::Value, target.value) };
         let value = value?.milli();
         (value.0 > 0).then_some(Self { kind, value })
     }

@@ -114,7 +114,7 @@ impl<'v> Surroundings<'v, '_> {
         let Some((kind, asked)) = asked else {
             return Measurement { record: unserved(spec), served: None };
         };
-        let target = Target::of(asked.target);
+        let target = Target::of(&spec.kind, asked.target);
         let name = &asked.metric.name;
         let mut imputed = 0;
         let raw = match target {
