@@ -24,7 +24,13 @@ pub(crate) async fn every_route_answers_through_the_aggregator(cluster: &Cluster
         let condition = available(&cluster.plane.client, name).await?;
         ensure!(condition["status"] == "True", "{name} is not Available: {condition}");
     }
-    let routes = routes("routes");
+    let mut routes = routes("routes");
+    let pods = world.of_pods("inference_queue_length").await?;
+    let pod = pods["items"][0]["describedObject"]["name"].as_str().context("a pod has a name")?;
+    for version in ["v1beta1", "v1beta2"] {
+        let path = format!("/apis/custom.metrics.k8s.io/{version}/namespaces/routes/pods/{pod}/inference_queue_length");
+        routes.push((path, Answer::Items("MetricValueList")));
+    }
     for (path, kind) in &routes {
         let text = cluster.plane.kubectl(&["get", "--raw", path]).await?;
         let answer: Value = serde_json::from_str(&text).with_context(|| format!("{path} is no JSON: {text}"))?;
