@@ -14,7 +14,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement,
 };
 use kube::{Api, Client, api::PostParams};
-use plimsoll_core::selector::{Operator, Requirement, Selector};
+use plimsoll_core::selector::{Requirement, Selector};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -235,13 +235,7 @@ fn sanitized(text: &str) -> String {
 
 /// Requirements only narrow, so one that a review cannot express may be left out.
 fn requirement(requirement: &Requirement) -> Option<LabelSelectorRequirement> {
-    let operator = match requirement.operator {
-        Operator::In | Operator::Equals => "In",
-        Operator::NotIn | Operator::NotEquals => "NotIn",
-        Operator::Exists => "Exists",
-        Operator::DoesNotExist => "DoesNotExist",
-        Operator::GreaterThan | Operator::LessThan => return None,
-    };
+    let operator = requirement.operator.object_form()?;
     let values: Vec<_> = requirement.values.iter().cloned().collect();
     Some(LabelSelectorRequirement {
         key: requirement.key.clone(),

@@ -8,7 +8,7 @@ use plimsoll_core::{
     answer::{CustomRequest, ExternalValue, ObjectValue},
     object::meta::StringMap,
     quantity::Quantity,
-    selector::{LabelSelector, LabelSelectorRequirement, Operator, Requirement, Selector},
+    selector::{LabelSelector, LabelSelectorRequirement, Requirement, Selector},
 };
 use serde::{Serialize, Serializer};
 
@@ -145,13 +145,7 @@ fn label_selector(selector: &Selector) -> Option<LabelSelector> {
 }
 
 fn expression(requirement: &Requirement) -> Option<LabelSelectorRequirement> {
-    let operator = match requirement.operator {
-        Operator::In | Operator::Equals => "In",
-        Operator::NotIn | Operator::NotEquals => "NotIn",
-        Operator::Exists => "Exists",
-        Operator::DoesNotExist => "DoesNotExist",
-        Operator::GreaterThan | Operator::LessThan => return None,
-    };
+    let operator = requirement.operator.object_form()?;
     Some(LabelSelectorRequirement {
         key: requirement.key.clone(),
         operator: operator.to_owned(),

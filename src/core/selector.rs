@@ -123,6 +123,20 @@ impl Selector {
     }
 }
 
+impl Operator {
+    /// The name in the object form (`metav1.LabelSelectorRequirement`); none where that cannot express it.
+    #[must_use]
+    pub const fn object_form(self) -> Option<&'static str> {
+        match self {
+            Self::In | Self::Equals => Some("In"),
+            Self::NotIn | Self::NotEquals => Some("NotIn"),
+            Self::Exists => Some("Exists"),
+            Self::DoesNotExist => Some("DoesNotExist"),
+            Self::GreaterThan | Self::LessThan => None,
+        }
+    }
+}
+
 impl Requirement {
     /// Whether a set of labels satisfies the requirement.
     #[must_use]
