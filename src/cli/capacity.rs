@@ -16,11 +16,12 @@ use std::{
 use clap::ValueEnum;
 use plimsoll_core::policy::Policy;
 
-use self::{input::Source, objects::Objects, report::Report, workload::Workload};
+use self::{input::Source, objects::Objects, report::Report, what_if::WhatIf, workload::Workload};
 
 mod input;
 mod objects;
 mod report;
+mod what_if;
 mod workload;
 
 /// Arguments of `plimsoll capacity`.
@@ -46,6 +47,12 @@ pub struct Args {
     /// Resource names that are GPUs; a trailing `*` matches any ending [default: the common vendors'].
     #[arg(long = "gpu-resource", value_name = "NAME")]
     gpu_resources: Vec<String>,
+    /// Answer as if a change had been made; can be given several times, the changes are made in order.
+    ///
+    /// Forms: add-nodes=COUNT:LIKE-NODE, remove-node=NAME, cordon=NAME, uncordon=NAME, delete-pod=NAMESPACE/NAME,
+    /// request=RESOURCE=AMOUNT.
+    #[arg(long = "what-if", value_name = "CHANGE")]
+    what_if: Vec<WhatIf>,
 }
 
 /// How the answer is printed.
@@ -79,7 +86,13 @@ fn run_with(args: Args, stdin: impl Read, mut out: impl Write, mut talk: impl Wr
     for (source, documents) in sources.iter().zip(documents) {
         objects.add(source, documents)?;
     }
-    let report = Report::of(workload, objects, &policy(args.gpu_resources));
+    objects.close();
+    let policy = policy(args.gpu_resources);
+    let mut report = Report::of(&workload, &mut objects, &policy);
+    if !args.what_if.is_empty() {
+        let edits: Vec<_> = args.what_if.into_iter().map(|WhatIf(edit)| edit).collect();
+        report = report.after(edits, workload, &mut objects, &policy)?;
+    }
     for warning in &report.warnings {
         writeln!(talk, "plimsoll: {warning}")?;
     }

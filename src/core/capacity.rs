@@ -12,9 +12,11 @@
 
 mod absurd;
 mod anti_affinity;
+mod edit;
 mod explain;
 mod filters;
 mod inventory;
+mod lifting;
 mod placer;
 mod requests;
 mod template;
@@ -23,7 +25,9 @@ mod waiting;
 use serde::Serialize;
 
 pub use absurd::{negative_allocatable, negative_request};
+pub use edit::{Edit, EditError};
 pub use inventory::Inventory;
+pub use lifting::{Lift, Limited, smallest};
 pub use placer::Placer;
 pub use template::{Reason, Template};
 

@@ -2,8 +2,12 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use anyhow::Context as _;
 use plimsoll_core::{
-    capacity::{Answer, Class, Fits, Inventory, LimitingFactor, NodeGroupReport, Reason, Template},
+    capacity::{
+        Answer, Class, Edit, Fits, Inventory, Lift, Limited, LimitingFactor, NodeGroupReport, Reason, Template,
+        smallest,
+    },
     object::Pod,
     policy::Policy,
     quantity::Quantity,
@@ -34,7 +38,33 @@ pub(super) struct Report {
     stranded_gpus: i64,
     groups: Vec<NodeGroupReport>,
     unmodelled: Vec<Reason>,
+    /// The smallest change that makes room for more, tried in the model; none where nothing limits or none was found.
+    lift: Option<Lifting>,
+    /// What was answered before the changes of `--what-if`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Before>,
     pub(super) warnings: Vec<String>,
+}
+
+/// A change that makes room.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Lifting {
+    /// In words.
+    change: String,
+    #[serde(flatten)]
+    lift: Lift,
+}
+
+/// The answer without the changes, and the changes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Before {
+    changes: Vec<Edit>,
+    fits: Fits,
+    bound: u32,
+    ceiling: u32,
+    limiting_factor: LimitingFactor,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,12 +78,42 @@ struct Subject {
 
 impl Report {
     /// The answer for a workload in what the inputs hold.
-    pub(super) fn of(workload: Workload, mut objects: Objects, policy: &Policy) -> Self {
-        objects.close();
+    pub(super) fn of(workload: &Workload, objects: &mut Objects, policy: &Policy) -> Self {
+        let mut report = Self::counted(workload, objects, policy);
+        report.lift = report.lift(workload, objects, policy);
+        report
+    }
+
+    /// The answer once changes are made.
+    pub(super) fn after(
+        self,
+        changes: Vec<Edit>,
+        mut workload: Workload,
+        objects: &mut Objects,
+        policy: &Policy,
+    ) -> anyhow::Result<Self> {
+        for edit in &changes {
+            edit.apply(&mut objects.view, &mut workload.template).with_context(|| format!("--what-if: {edit}"))?;
+        }
+        let Self { fits, bound, ceiling, limiting_factor, .. } = self;
+        let before = Before { changes, fits, bound, ceiling, limiting_factor };
+        Ok(Self { before: Some(before), ..Self::of(&workload, objects, policy) })
+    }
+
+    fn lift(&self, workload: &Workload, objects: &mut Objects, policy: &Policy) -> Option<Lifting> {
+        if self.fits.class == Class::Unknown {
+            return None;
+        }
+        let limited = Limited { namespace: &workload.key.namespace, template: &workload.template, lo: self.fits.lo };
+        let lift = smallest(&mut objects.view, policy, limited, |pod| workload.owns(pod))?;
+        Some(Lifting { change: lift.edit.to_string(), lift })
+    }
+
+    fn counted(workload: &Workload, objects: &Objects, policy: &Policy) -> Self {
         let view = &objects.view;
         let template = Template::of(&workload.template, &workload.key.namespace, view);
         let answer =
-            with_unusable(Inventory::of(view, policy).fits_beside(&template, |pod| !workload.owns(pod)), &objects);
+            with_unusable(Inventory::of(view, policy).fits_beside(&template, |pod| !workload.owns(pod)), objects);
         let count = |wanted: &dyn Fn(&Pod) -> bool| {
             u32::try_from(view.pods.values().filter(|pod| wanted(pod)).count()).unwrap_or(u32::MAX)
         };
@@ -70,8 +130,14 @@ impl Report {
             stranded_gpus: answer.stranded_gpus,
             groups: answer.groups,
             unmodelled: answer.unmodelled,
-            warnings: warnings(&objects),
-            workload: Subject { namespace: workload.key.namespace, kind: workload.key.kind, name: workload.key.name },
+            lift: None,
+            before: None,
+            warnings: warnings(objects),
+            workload: Subject {
+                namespace: workload.key.namespace.clone(),
+                kind: workload.key.kind.clone(),
+                name: workload.key.name.clone(),
+            },
         }
     }
 }
@@ -134,10 +200,14 @@ impl fmt::Display for Report {
         let requests = if requests.is_empty() { "nothing".to_owned() } else { requests.join(", ") };
         writeln!(f, "{kind} {namespace}/{name}: one replica asks for {requests}\n")?;
         table(f, &["BOUND", "FITS", "CEILING", "PENDING", "FREE GPUS", "STRANDED", "LIMITED BY"], &[self.summary()])?;
+        self.describe_changes(f)?;
         if !self.groups.is_empty() {
             writeln!(f)?;
             let rows: Vec<_> = self.groups.iter().map(group_row).collect();
             table(f, &["NODES", "FITS", "WHY NO MORE", "NAMES"], &rows)?;
+        }
+        if let Some(Lifting { change, lift }) = &self.lift {
+            writeln!(f, "\nto make room: {change} (then {} more)", lift.gain)?;
         }
         for reason in &self.unmodelled {
             writeln!(f, "\nnot modelled: {} ({})", reason.message, reason.code)?;
@@ -147,6 +217,15 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    fn describe_changes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Before { changes, fits: before, ceiling, limiting_factor, .. }) = &self.before else { return Ok(()) };
+        writeln!(f)?;
+        for change in changes {
+            writeln!(f, "what if: {change}")?;
+        }
+        writeln!(f, "without: fits {}, ceiling {ceiling}, limited by {}", fits(*before), word(*limiting_factor))
+    }
+
     fn summary(&self) -> Vec<String> {
         vec![
             self.bound.to_string(),

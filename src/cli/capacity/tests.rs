@@ -143,6 +143,8 @@ BOUND  FITS       CEILING  PENDING  FREE GPUS  STRANDED  LIMITED BY
 
 NODES  FITS  WHY NO MORE                             NAMES
 2      2     not enough nvidia.com/gpu for one more  a, b
+
+to make room: add one node like a (then 1 more)
 "
     );
 }
@@ -252,4 +254,60 @@ fn amounts_below_zero_are_refused_in_the_workload_and_cost_a_node_elsewhere() {
     odd["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("-1");
     let answer = answer(&list(&[node("a", "8"), node("b", "-8"), node("c", "8"), odd]), DEPLOYMENT);
     assert_eq!(answer["fits"], json!({"class": "interval", "lo": 8, "hi": null}));
+}
+
+/// [`DEPLOYMENT`] with two GPUs a replica.
+fn wants_two() -> String {
+    DEPLOYMENT.replace("nvidia.com/gpu: 1", "nvidia.com/gpu: 2")
+}
+
+#[test]
+fn a_change_is_answered_as_if_it_had_been_made_beside_the_answer_without_it() {
+    let objects = list(&[node("a", "2"), node("b", "0")]);
+    let ask = |change: &str| {
+        let line = format!("-f @0 --for @1 -o json --what-if {change}");
+        let outcome = plimsoll(&line, &[&objects.to_string(), &wants_two()], "");
+        serde_json::from_str::<Value>(&outcome.out).unwrap()
+    };
+    for (change, after) in [
+        ("add-nodes=3:a", 4),
+        ("remove-node=a", 0),
+        ("cordon=a", 0),
+        ("request=nvidia.com/gpu=1", 2),
+        ("cordon=a --what-if uncordon=a", 1),
+    ] {
+        let answer = ask(change);
+        assert_eq!((&answer["before"]["fits"]["lo"], &answer["fits"]["lo"]), (&json!(1), &json!(after)), "{change}");
+    }
+}
+
+#[test]
+fn a_change_that_cannot_be_made_says_why() {
+    let objects = list(&[node("a", "2")]).to_string();
+    let say = |change: &str| {
+        let line = format!("-f @0 --for @1 --what-if {change}");
+        format!("{:#}", plimsoll(&line, &[&objects, DEPLOYMENT], "").result.unwrap_err())
+    };
+    assert!(say("cordon=z").contains("there is no node \"z\""));
+    assert!(say("delete-pod=ml/z").contains("there is no pod ml/z"));
+    let parsed = |text: &str| text.parse::<WhatIf>().map(|_| ()).map_err(|error| format!("{error:#}"));
+    assert!(parsed("explode=a").unwrap_err().contains("add-nodes=COUNT:LIKE-NODE"));
+    assert!(parsed("add-nodes=x:a").unwrap_err().contains("no number of nodes"));
+    assert!(parsed("delete-pod=a").unwrap_err().contains("namespace is missing"));
+    assert!(parsed("request=cpu=lots").unwrap_err().contains("no quantity"));
+}
+
+#[test]
+fn the_smallest_change_that_makes_room_is_one_that_was_tried() {
+    let lift = |items: &[Value]| answer(&list(items), &wants_two())["lift"].clone();
+    let mut taken = pod("other", "other", Some("a"));
+    taken["spec"]["containers"][0]["resources"]["requests"]["nvidia.com/gpu"] = json!("2");
+    let mut cordoned = node("c", "2");
+    cordoned["spec"]["unschedulable"] = json!(true);
+    let a = node("a", "2");
+    assert_eq!(lift(&[a.clone(), taken.clone(), cordoned])["edit"], json!({"kind": "uncordon", "node": "c"}));
+    assert_eq!(lift(&[a.clone(), taken])["change"], "move pod default/other away");
+    let own = pod("llm-1", "llm", Some("a"));
+    let lifted = lift(&[a, own]);
+    assert_eq!((&lifted["change"], &lifted["gain"]), (&json!("add one node like a"), &json!(1)));
 }

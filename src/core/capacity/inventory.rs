@@ -153,6 +153,28 @@ impl<'v> Inventory<'v> {
         }
     }
 
+    /// Free GPUs of every kind on a node, by its name.
+    #[must_use]
+    pub fn free_gpus_of(&self, node: &str) -> i64 {
+        self.row_named(node).map_or(0, |row| self.gpus_in(row, |_| true))
+    }
+
+    /// Whether a node would take a replica if nothing ran on it and it were neither cordoned nor unready.
+    #[must_use]
+    pub fn would_take(&self, node: &str, template: &Template) -> bool {
+        let demand = self.shape.demand(template);
+        let capable = |row: usize| {
+            let kind =
+                matches!(demand.judged.verdicts.get(row), Some(Verdict::Open | Verdict::Cordoned | Verdict::NotReady));
+            kind && fitting(self.shape.capacity(row), &demand) > 0
+        };
+        self.row_named(node).is_some_and(capable)
+    }
+
+    fn row_named(&self, name: &str) -> Option<usize> {
+        self.shape.nodes.binary_search_by(|node| node.metadata.name.as_str().cmp(name)).ok()
+    }
+
     /// Name of the node of a row.
     #[must_use]
     pub fn node_name(&self, row: usize) -> Option<&'v str> {

@@ -1,0 +1,58 @@
+//! `--what-if`: edits in words of the command line.
+
+use std::str::FromStr;
+
+use anyhow::{Context as _, anyhow, bail};
+use plimsoll_core::{capacity::Edit, object::ObjectKey, quantity::Quantity};
+
+/// How edits are written.
+const FORMS: &str = "add-nodes=COUNT:LIKE-NODE, remove-node=NAME, cordon=NAME, uncordon=NAME, \
+     delete-pod=NAMESPACE/NAME, request=RESOURCE=AMOUNT";
+
+/// An edit as an argument.
+#[derive(Clone, Debug)]
+pub(super) struct WhatIf(pub(super) Edit);
+
+impl FromStr for WhatIf {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (verb, operand) = text.split_once('=').unwrap_or((text, ""));
+        let name = || some(operand).with_context(|| format!("{verb} needs a name: {verb}=NAME"));
+        let edit = match verb {
+            "add-nodes" => add_nodes(operand)?,
+            "remove-node" => Edit::RemoveNode { node: name()? },
+            "cordon" => Edit::Cordon { node: name()? },
+            "uncordon" => Edit::Uncordon { node: name()? },
+            "delete-pod" => Edit::DeletePod { pod: key(operand).context("delete-pod=NAMESPACE/NAME")? },
+            "request" => {
+                let (resource, amount) = amount(operand).context("request=RESOURCE=AMOUNT")?;
+                Edit::Request { resource, amount }
+            }
+            _ => bail!("{verb:?} is no change that is known; write one of {FORMS}"),
+        };
+        Ok(Self(edit))
+    }
+}
+
+fn add_nodes(operand: &str) -> anyhow::Result<Edit> {
+    let form = "add-nodes=COUNT:LIKE-NODE, e.g. add-nodes=2:gpu-node-1";
+    let (count, like) = operand.split_once(':').ok_or_else(|| anyhow!("write {form}"))?;
+    let count = count.parse().with_context(|| format!("{count:?} is no number of nodes: write {form}"))?;
+    Ok(Edit::AddNodes { count, like: some(like).with_context(|| format!("write {form}"))? })
+}
+
+fn key(text: &str) -> anyhow::Result<ObjectKey> {
+    let (namespace, name) = text.split_once('/').ok_or_else(|| anyhow!("the namespace is missing in {text:?}"))?;
+    Ok(ObjectKey::new(some(namespace)?, some(name)?))
+}
+
+fn amount(text: &str) -> anyhow::Result<(String, Quantity)> {
+    let (resource, amount) = text.split_once('=').ok_or_else(|| anyhow!("the amount is missing in {text:?}"))?;
+    let amount = amount.parse().with_context(|| format!("{amount:?} is no quantity"))?;
+    Ok((some(resource)?, amount))
+}
+
+fn some(text: &str) -> anyhow::Result<String> {
+    (!text.is_empty()).then(|| text.to_owned()).context("a name is missing")
+}
