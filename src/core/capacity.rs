@@ -6,18 +6,19 @@
 //! ```
 //!
 //! The rules are those of kube-scheduler v1.36.3 with its default profile: `NodeUnschedulable`, `TaintToleration`,
-//! `NodeAffinity` and `NodeResourcesFit`. The answer says of itself how far it can be trusted ([`Class`]): a template
+//! `NodeAffinity`, `NodePorts`, `NodeResourcesFit`, `PodTopologySpread` and `InterPodAffinity`. The answer says of itself how far it can be trusted ([`Class`]): a template
 //! that needs any other plugin to answer *no* is [`Class::Unknown`], never a guess. Nothing here evicts a pod: room
 //! that only preemption would make is in `hi`, never in `lo`.
 
 mod absurd;
-mod anti_affinity;
+mod between;
 mod edit;
 mod explain;
 mod filters;
 mod inventory;
 mod lifting;
 mod placer;
+mod ports;
 mod requests;
 mod template;
 mod waiting;
@@ -79,6 +80,8 @@ pub enum LimitingFactor {
     Taint,
     /// Node selector, node affinity or pod (anti-)affinity.
     Affinity,
+    /// Ports on the node.
+    HostPort,
     /// Topology spread constraints.
     TopologySpread,
     /// A ResourceQuota or LimitRange.
@@ -105,7 +108,7 @@ pub struct NodeGroupReport {
     pub nodes: u32,
     /// The first few of them by name.
     pub names: Vec<String>,
-    /// Replicas that they take together.
+    /// Replicas that they take together, each by itself: constraints between pods may allow fewer.
     pub fits: u32,
     /// What stops the next replica on each of them.
     pub limiting_factor: LimitingFactor,
@@ -127,6 +130,8 @@ pub struct Answer {
     pub free_gpus: i64,
     /// Those of them that no further replica can use.
     pub stranded_gpus: i64,
+    /// What constraints between pods make of it, in words; none where they do not limit.
+    pub constraint: Option<String>,
     /// Why the class is `unknown`; empty otherwise.
     pub unmodelled: Vec<Reason>,
 }

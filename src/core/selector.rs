@@ -96,6 +96,17 @@ impl Selector {
         self.requirements.iter().all(|requirement| requirement.matches(labels))
     }
 
+    /// The selector of pods that have these labels, and perhaps more.
+    #[must_use]
+    pub fn of_labels(labels: &StringMap) -> Self {
+        let requirement = |(key, value): (&String, &String)| Requirement {
+            key: key.clone(),
+            operator: Operator::Equals,
+            values: [value.clone()].into(),
+        };
+        Self { requirements: labels.iter().map(requirement).collect() }
+    }
+
     /// Whether the selector has no requirement, so that it matches everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {

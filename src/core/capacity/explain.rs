@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Answer, Fits, Inventory, LimitingFactor, NodeGroupReport, Reason, Template,
+    between::State,
     filters::Verdict,
     inventory::{Demand, fitting},
     requests::PODS,
@@ -17,6 +18,10 @@ const SAMPLE: usize = 5;
 enum Stop<'a> {
     Filtered(&'a Verdict),
     Reserved,
+    /// A pod has a port of the node that each replica needs.
+    Ports,
+    /// Terms of affinity or of anti-affinity, or topology spread.
+    Between(LimitingFactor),
     /// Requests that are short once everything that fits is placed: bit n for the nth of the demand, the last bit for
     /// all that are beyond.
     Short(u64),
@@ -40,19 +45,47 @@ pub(super) fn refuse(unmodelled: Vec<Reason>) -> Answer {
 /// The answer to a template that is modelled.
 pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let demand = inventory.shape().demand(template);
-    let sites: Vec<_> = inventory.rows().map(|row| visit(inventory, template, &demand, row)).collect();
-    let lo = sites.iter().map(|site| site.fits).fold(0, u32::saturating_add);
+    let states = inventory.states(template).unwrap_or_default();
+    let sites: Vec<_> = inventory.rows().map(|row| visit(inventory, template, &demand, &states, row)).collect();
+    let room = sites.iter().map(|site| site.fits).fold(0, u32::saturating_add);
+    let together = Together::of(&states, &sites, room);
+    let lo = together.lo;
     let judge = Judge::new(inventory, &demand);
     let free_gpus = judge.free_gpus(&sites);
     let request = judge.requested_gpus();
     let stranded_gpus = if request == 0 { 0 } else { free_gpus - request.saturating_mul(i64::from(lo)) };
     Answer {
-        fits: Fits::between(lo, Some(most(inventory, template, &demand, lo))),
-        limiting_factor: judge.limiting_factor(&sites),
+        fits: Fits::between(lo, Some(most(inventory, template, &demand, together.hi))),
+        limiting_factor: together.factor.unwrap_or_else(|| judge.limiting_factor(&sites)),
         groups: judge.groups(&sites),
         free_gpus,
         stranded_gpus: stranded_gpus.max(0),
+        constraint: together.words,
         unmodelled: Vec::new(),
+    }
+}
+
+/// What constraints between pods leave of the room of the single nodes.
+struct Together {
+    lo: u32,
+    hi: u32,
+    /// The kind of constraint, where it allows less than there is room for.
+    factor: Option<LimitingFactor>,
+    /// The same in words.
+    words: Option<String>,
+}
+
+impl Together {
+    fn of(states: &[State], sites: &[Site<'_>], room: u32) -> Self {
+        let rooms = || sites.iter().filter(|site| site.fits > 0).map(|site| (site.row, site.fits));
+        let ranges: Vec<_> = states.iter().map(|state| state.range(rooms())).collect();
+        let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let lo = ranges.iter().map(|range| count(range.lo)).min().unwrap_or(room);
+        let hi = ranges.iter().map(|range| count(range.hi)).max().unwrap_or(room);
+        let least = states.iter().zip(&ranges).min_by_key(|(_, range)| range.lo).filter(|_| lo < room);
+        let factor = least.map(|(state, range)| state.limiting(rooms(), *range));
+        let words = least.map(|(state, _)| state.describe(rooms()));
+        Self { lo, hi, factor, words }
     }
 }
 
@@ -69,15 +102,31 @@ fn most(inventory: &Inventory<'_>, template: &Template, demand: &Demand, lo: u32
     room.rows().filter(usable).map(|row| room.count(row, template, demand)).fold(0, u32::saturating_add).max(lo)
 }
 
-fn visit<'a>(inventory: &Inventory<'_>, template: &Template, demand: &'a Demand, row: usize) -> Site<'a> {
+fn visit<'a>(
+    inventory: &Inventory<'_>,
+    template: &Template,
+    demand: &'a Demand,
+    states: &[State],
+    row: usize,
+) -> Site<'a> {
     match demand.judged.verdicts.get(row) {
         Some(Verdict::Open) => {}
         Some(verdict) => return Site { row, fits: 0, stop: Stop::Filtered(verdict) },
         None => return Site { row, fits: 0, stop: Stop::Missing },
     }
+    if inventory.ports(row, template) == 0 {
+        return Site { row, fits: 0, stop: Stop::Ports };
+    }
+    // A replica that may turn out to be any of several is only promised where all of them may be.
+    let closed = states.iter().find(|state| !state.may_take(row));
+    if let Some(state) = closed {
+        return Site { row, fits: 0, stop: Stop::Between(state.closing(row)) };
+    }
     let fits = inventory.count(row, template, demand);
     let free = inventory.row(row);
-    let stop = if !demand.missing.is_empty() {
+    let stop = if !template.ports.is_empty() && fits > 0 && fitting(free, demand) > fits {
+        Stop::Ports
+    } else if !demand.missing.is_empty() {
         Stop::Missing
     } else if fitting(free, demand) > fits {
         Stop::Reserved
@@ -136,14 +185,14 @@ impl<'a, 'v> Judge<'a, 'v> {
     }
 
     fn free_gpus(&self, sites: &[Site<'_>]) -> i64 {
-        let open = sites.iter().filter(|site| !matches!(site.stop, Stop::Filtered(_)));
+        let open = sites.iter().filter(|site| !matches!(site.stop, Stop::Filtered(_) | Stop::Between(_)));
         open.map(|site| self.inventory.gpus_in(site.row, |column| self.counts(column))).fold(0, i64::saturating_add)
     }
 
     /// The one factor. Nodes that would take a replica if they were empty and that are open decide, those that come
     /// closest first; if there is none, what closes the nodes that would have room.
     fn limiting_factor(&self, sites: &[Site<'_>]) -> LimitingFactor {
-        let open = |site: &&Site<'_>| !matches!(site.stop, Stop::Filtered(_));
+        let open = |site: &&Site<'_>| !matches!(site.stop, Stop::Filtered(_) | Stop::Between(_));
         let capable = |site: &&Site<'_>| fitting(self.inventory.shape().capacity(site.row), self.demand) > 0;
         let able: Vec<_> = sites.iter().filter(open).filter(capable).collect();
         if !able.is_empty() {
@@ -202,6 +251,8 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Filtered(Verdict::Unselected) => LimitingFactor::Affinity,
             Stop::Filtered(_) => LimitingFactor::Taint,
             Stop::Reserved => LimitingFactor::Priority,
+            Stop::Ports => LimitingFactor::HostPort,
+            Stop::Between(factor) => *factor,
             Stop::Short(bits) if bits & self.gpu_bits != 0 => LimitingFactor::Gpu,
             Stop::Short(bits) => {
                 let factors = self.short_names(*bits).map(|name| self.resource_factor(name));
@@ -264,6 +315,9 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Filtered(Verdict::Tainted(taint)) => format!("taint {taint} is not tolerated"),
             Stop::Filtered(Verdict::Unselected) => "node selector or required node affinity does not match".to_owned(),
             Stop::Filtered(Verdict::NotReady) => "not ready, so not promised".to_owned(),
+            Stop::Ports => "a host port that each replica needs is taken".to_owned(),
+            Stop::Between(LimitingFactor::TopologySpread) => "a topology spread constraint excludes it".to_owned(),
+            Stop::Between(_) => "required pod affinity or anti-affinity excludes it".to_owned(),
             Stop::Reserved => "room is kept for nominated pods of at least this priority".to_owned(),
             Stop::Short(bits) => {
                 let names: Vec<_> = self.short_names(*bits).collect();

@@ -73,6 +73,18 @@ impl Filter {
         if node.is_ready() && repelling().next().is_none() { Verdict::Open } else { Verdict::NotReady }
     }
 
+    /// Whether the node selector and the required node affinity select a node.
+    pub(super) fn selects(&self, node: &Node) -> bool {
+        let labels = &node.metadata.labels;
+        self.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.affinity.as_ref().is_none_or(|terms| terms.iter().any(|term| term_matches(term, node)))
+    }
+
+    /// Whether a taint of a node repels, as the pods are after admission.
+    pub(super) fn is_repelled(&self, node: &Node) -> bool {
+        node.spec.taints.iter().any(|taint| self.is_repelled_by(taint) && !self.tolerates_by_default(taint))
+    }
+
     fn tolerates_by_default(&self, taint: &Taint) -> bool {
         taint.effect == "NoExecute" && self.defaulted.contains(&taint.key.as_str())
     }
@@ -94,12 +106,6 @@ impl Filter {
                     _ => false,
                 }
         })
-    }
-
-    fn selects(&self, node: &Node) -> bool {
-        let labels = &node.metadata.labels;
-        self.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.affinity.as_ref().is_none_or(|terms| terms.iter().any(|term| term_matches(term, node)))
     }
 }
 

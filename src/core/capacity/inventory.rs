@@ -9,10 +9,11 @@ use std::{
 };
 
 use super::{
-    Answer, Reason, Template,
-    anti_affinity::AntiAffinity,
+    Answer, LimitingFactor, Reason, Template,
+    between::{self, Domains, Index, Seat, State, Surroundings},
     explain,
     filters::Verdict,
+    ports::{self, HostPort},
     requests::{self, PODS},
 };
 use crate::{
@@ -30,6 +31,16 @@ pub struct Inventory<'v> {
     shape: Arc<Shape<'v>>,
     /// Row-major, `shape.columns.len()` to a row; never below 0.
     free: Vec<i64>,
+    /// Replicas that were placed, with their rows.
+    seated: Vec<Seated>,
+}
+
+/// A replica that was placed.
+#[derive(Clone, Debug)]
+struct Seated {
+    seat: Arc<Seat>,
+    ports: Arc<[HostPort]>,
+    row: usize,
 }
 
 /// What placing replicas does not change.
@@ -45,7 +56,11 @@ pub(super) struct Shape<'v> {
     /// What empty nodes offer, in the layout of the free rows.
     allocatable: Vec<i64>,
     nominated: Vec<Nominated<'v>>,
-    anti_affinity: AntiAffinity<'v>,
+    pub(super) index: Index<'v>,
+    /// Ports that bound pods take, by row.
+    ports: HashMap<usize, Vec<HostPort>>,
+    /// Domains by label key.
+    domains: Mutex<HashMap<String, Arc<Domains>>>,
     /// What bound pods of each priority take of a node (by row).
     taken: BTreeMap<(i32, usize), Vec<i64>>,
     /// Verdicts on all nodes by filter key: many templates share their filters.
@@ -68,7 +83,15 @@ struct Nominated<'v> {
     priority: i32,
     namespace: &'v str,
     labels: &'v StringMap,
+    seat: Seat,
+    ports: Vec<HostPort>,
     requests: Vec<(usize, i64)>,
+}
+
+/// What the constraints between pods read of the nodes, in the eyes of one template.
+pub(super) struct Around<'a, 'v> {
+    shape: &'a Shape<'v>,
+    template: &'a Template,
 }
 
 /// A template resolved against the columns of an inventory.
@@ -106,7 +129,7 @@ impl<'v> Inventory<'v> {
         for free in &mut free {
             *free = (*free).max(0);
         }
-        Self { shape: Arc::new(shape), free }
+        Self { shape: Arc::new(shape), free, seated: Vec::new() }
     }
 
     /// How many further replicas of the template could be placed now, and what stops the next one.
@@ -122,8 +145,75 @@ impl<'v> Inventory<'v> {
     #[must_use]
     pub fn unmodelled(&self, template: &Template) -> Vec<Reason> {
         let mut reasons = template.unmodelled.clone();
-        reasons.extend(self.shape.anti_affinity.repelling(template, self.shape.view));
+        let add = |code, message: String| Reason::new(code, message, LimitingFactor::Affinity);
+        reasons.extend(self.shape.index.unreadable().map(|message| add("podAntiAffinityOfOthers", message.to_owned())));
+        reasons.extend(self.unknown_namespace(template).map(|message| add("namespaces", message)));
+        reasons.extend(self.entangled(template).map(|message| add("nominatedPods", message)));
+        if reasons.is_empty() && self.states(template).is_none() {
+            let message = "terms of pod placement ask for labels that controllers add, and those are not known";
+            reasons.push(add("podLabels", message.to_owned()));
+        }
         reasons
+    }
+
+    /// A namespace that is selected by labels which are not known.
+    fn unknown_namespace(&self, template: &Template) -> Option<String> {
+        let known = |namespace: &str| self.shape.view.namespaces.contains_key(namespace);
+        let asked = |namespace: &&str| !known(namespace);
+        let seat = &template.seat;
+        let namespace = self.shape.index.by_namespace_label(seat).filter(|it| asked(it)).or_else(|| {
+            let terms = || seat.terms.affinity.iter().chain(&seat.terms.anti_affinity);
+            let by_label = terms().any(between::Term::selects_namespaces);
+            by_label.then(|| self.shape.index.namespaces().find(asked)).flatten()
+        })?;
+        Some(format!(
+            "a namespaceSelector of pod placement asks for labels of namespace {namespace:?}, and they are not known"
+        ))
+    }
+
+    /// A nominated pod that constraints between pods are about: where it will be is not settled.
+    fn entangled(&self, template: &Template) -> Option<String> {
+        let view = self.shape.view;
+        let seat = &template.seat;
+        let concerned = |pod: &&Nominated<'_>| {
+            let repels = || pod.seat.terms.anti_affinity.iter().any(|term| term.selects(seat.subject(), view));
+            pod.goes_before(template)
+                && (repels()
+                    || seat.terms.concern(pod.seat.subject(), &seat.namespace, view)
+                    || ports::conflict(&template.ports, &pod.ports))
+        };
+        let pod = self.shape.nominated.iter().find(concerned)?;
+        Some(format!(
+            "a pod in {:?} that is nominated to a node repels these pods or is counted with them",
+            pod.namespace
+        ))
+    }
+
+    /// What the constraints between pods say of the nodes, for each set of labels that replicas may have; empty where
+    /// there are none. None if the labels cannot be known.
+    pub(super) fn states(&self, template: &Template) -> Option<Vec<State>> {
+        let shape = &*self.shape;
+        if template.seat.terms.is_empty() && !self.has_terms() {
+            return Some(Vec::new());
+        }
+        let around = Around { shape, template };
+        let terms = |labels: &StringMap| {
+            between::Terms::of(&template.placement, &template.namespace, labels).unwrap_or_default()
+        };
+        let seats = between::seats(&template.seat, template.exists, terms, &shape.index, shape.view)?;
+        let state = |seat: Seat| {
+            let mut state = State::of(seat, &shape.index, &around);
+            for seated in &self.seated {
+                state.note(&seated.seat, seated.row, &around);
+            }
+            state
+        };
+        Some(seats.into_iter().map(state).filter(|state| !state.is_free()).collect())
+    }
+
+    /// Takes note in a state of a replica that was placed.
+    pub(super) fn note(&self, state: &mut State, template: &Template, placed: &Template, row: usize) {
+        state.note(&placed.seat, row, &Around { shape: &self.shape, template });
     }
 
     /// Places one replica and takes its resources: on the node that keeps the fewest free GPUs, then on the one that
@@ -134,17 +224,23 @@ impl<'v> Inventory<'v> {
             return None;
         }
         let demand = self.shape.demand(template);
+        let states = self.states(template)?;
         let fitting = demand.judged.open.iter().filter_map(|&row| {
             let count = self.count(row, template, &demand);
-            (count > 0).then(|| (self.free_gpus(row, &demand), count, row))
+            let admitted = || states.iter().all(|state| state.admits(row));
+            (count > 0 && admitted()).then(|| (self.free_gpus(row, &demand), count, row))
         });
         let (_, _, row) = fitting.min()?;
-        self.take(row, &demand);
+        self.take(row, template, &demand);
         Some(row)
     }
 
     /// Gives back what [`Inventory::place`] took of that row.
     pub fn release(&mut self, row: usize, template: &Template) {
+        let is_it = |seated: &Seated| seated.row == row && seated.seat == template.seat;
+        if let Some(index) = self.seated.iter().rposition(is_it) {
+            self.seated.remove(index);
+        }
         let demand = self.shape.demand(template);
         for (column, amount) in demand.requests {
             if let Some(free) = self.cell(row, column).and_then(|cell| self.free.get_mut(cell)) {
@@ -193,6 +289,11 @@ impl<'v> Inventory<'v> {
         &self.shape
     }
 
+    /// Whether any placed pod or replica repels others.
+    pub(super) fn has_terms(&self) -> bool {
+        self.shape.index.repels() || self.seated.iter().any(|seated| !seated.seat.terms.anti_affinity.is_empty())
+    }
+
     /// Whether pods are nominated to nodes, so that what fits depends on more than the free rows.
     pub(super) fn has_nominated(&self) -> bool {
         !self.shape.nominated.is_empty()
@@ -208,10 +309,22 @@ impl<'v> Inventory<'v> {
 
     /// Replicas that fit on a node that is open, beside the nominated pods that go first.
     pub(super) fn count(&self, row: usize, template: &Template, demand: &Demand) -> u32 {
-        if self.shape.nominated.is_empty() {
-            return fitting(self.row(row), demand);
+        let count = if self.shape.nominated.is_empty() {
+            fitting(self.row(row), demand)
+        } else {
+            fitting(&self.beside_nominated(row, template), demand)
+        };
+        count.min(self.ports(row, template))
+    }
+
+    /// Replicas that the ports of a node allow.
+    pub(super) fn ports(&self, row: usize, template: &Template) -> u32 {
+        if template.ports.is_empty() {
+            return u32::MAX;
         }
-        fitting(&self.beside_nominated(row, template), demand)
+        let bound = self.shape.ports.get(&row).is_some_and(|taken| ports::conflict(&template.ports, taken));
+        let mut seated = self.seated.iter().filter(|seated| seated.row == row);
+        u32::from(!bound && !seated.any(|seated| ports::conflict(&template.ports, &seated.ports)))
     }
 
     /// A row after the pods that are nominated to it and have at least the template's priority. The template's own
@@ -253,7 +366,9 @@ impl<'v> Inventory<'v> {
         self.gpus_in(row, |column| demand.requests.iter().any(|(requested, _)| *requested == column))
     }
 
-    pub(super) fn take(&mut self, row: usize, demand: &Demand) {
+    pub(super) fn take(&mut self, row: usize, template: &Template, demand: &Demand) {
+        let (seat, ports) = (Arc::clone(&template.seat), Arc::clone(&template.ports));
+        self.seated.push(Seated { seat, ports, row });
         for (column, amount) in &demand.requests {
             if let Some(free) = self.cell(row, *column).and_then(|cell| self.free.get_mut(cell)) {
                 *free = free.saturating_sub(*amount).max(0);
@@ -305,7 +420,9 @@ impl<'v> Shape<'v> {
             columns,
             column_of,
             nominated: Vec::new(),
-            anti_affinity: AntiAffinity::default(),
+            index: Index::default(),
+            ports: HashMap::new(),
+            domains: Mutex::default(),
             taken: BTreeMap::new(),
             verdicts: Mutex::default(),
         }
@@ -328,7 +445,11 @@ impl<'v> Shape<'v> {
                 *taken = taken.saturating_add(amount);
             }
         }
-        self.anti_affinity.add(pod);
+        self.index.add(pod, row);
+        let ports = ports::of(&pod.spec);
+        if !ports.is_empty() {
+            self.ports.entry(row).or_default().extend(ports);
+        }
     }
 
     fn nominate(&mut self, pod: &'v Pod, row: usize) {
@@ -338,9 +459,10 @@ impl<'v> Shape<'v> {
             priority: pod.spec.priority.unwrap_or(0),
             namespace: &pod.metadata.namespace,
             labels: &pod.metadata.labels,
+            seat: Template::of_pod(pod, self.view).seat.as_ref().clone(),
+            ports: ports::of(&pod.spec),
             requests,
         });
-        self.anti_affinity.add(pod);
     }
 
     /// Columns and amounts of one pod, itself counted; what no node offers is left out.
@@ -377,9 +499,37 @@ impl<'v> Shape<'v> {
 
 impl Nominated<'_> {
     fn goes_before(&self, template: &Template) -> bool {
+        let labels = &template.seat.labels;
         let own = self.namespace == template.namespace
-            && !template.labels.is_empty()
-            && template.labels.iter().all(|(key, value)| self.labels.get(key) == Some(value));
+            && !labels.is_empty()
+            && labels.iter().all(|(key, value)| self.labels.get(key) == Some(value));
         !own && template.priority.is_none_or(|priority| self.priority >= priority)
+    }
+}
+
+// === impl Around ===
+
+impl Surroundings for Around<'_, '_> {
+    fn view(&self) -> &View {
+        self.shape.view
+    }
+
+    fn domains(&self, key: &str) -> Arc<Domains> {
+        let mut known = self.shape.domains.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(domains) = known.get(key) {
+            return Arc::clone(domains);
+        }
+        let labels = self.shape.nodes.iter().map(|node| node.metadata.labels.get(key).map(String::as_str));
+        let domains = Arc::new(Domains::of(labels));
+        known.insert(key.to_owned(), Arc::clone(&domains));
+        domains
+    }
+
+    fn is_selected(&self, row: usize) -> bool {
+        self.shape.nodes.get(row).is_some_and(|node| self.template.filter.selects(node))
+    }
+
+    fn is_repelled(&self, row: usize) -> bool {
+        self.shape.nodes.get(row).is_some_and(|node| self.template.filter.is_repelled(node))
     }
 }

@@ -10,11 +10,12 @@ use std::{
 
 use super::{
     Answer, Inventory, Template,
+    between::{Seat, State},
     inventory::{Demand, fitting},
 };
 
-/// What identifies a shape: filters and requests.
-type Key = (Arc<str>, Vec<(String, i64)>);
+/// What identifies a shape: filters and requests, and who the pods are where that matters.
+type Key = (Arc<str>, Vec<(String, i64)>, Option<(Arc<Seat>, bool)>);
 
 /// An inventory that replicas are placed into.
 #[derive(Debug)]
@@ -29,6 +30,9 @@ pub struct Placer<'v> {
 #[derive(Debug)]
 struct Shape {
     demand: Demand,
+    template: Template,
+    /// Constraints between pods; empty where there are none.
+    states: Vec<State>,
     /// Which rows pass its filters.
     open: Vec<bool>,
     /// Rank of each row that takes a replica: free GPUs, then how many fit.
@@ -69,16 +73,22 @@ impl<'v> Placer<'v> {
         }
         let index = self.shape(template);
         let shape = self.shapes.get(index)?;
-        let (_, _, row) = shape.candidates.first().copied()?;
-        self.inventory.take(row, &shape.demand);
+        let admitted =
+            |row: usize| shape.states.iter().all(|state| state.admits(row)) && self.inventory.ports(row, template) > 0;
+        let (_, _, row) = shape.candidates.iter().copied().find(|(_, _, row)| admitted(*row))?;
+        self.inventory.take(row, template, &shape.demand);
         for shape in &mut self.shapes {
             shape.rank(&self.inventory, row);
+            shape.note(&self.inventory, template, row);
         }
         Some(row)
     }
 
     fn shape(&mut self, template: &Template) -> usize {
-        let key = (Arc::clone(&template.filter_key), template.requests.clone());
+        // Whoever other pods may repel or count is told apart from its likes.
+        let matters = self.inventory.has_terms() || !template.seat.terms.is_empty() || !template.ports.is_empty();
+        let seat = matters.then(|| (Arc::clone(&template.seat), template.exists));
+        let key = (Arc::clone(&template.filter_key), template.requests.clone(), seat);
         if let Some(index) = self.known.get(&key) {
             return *index;
         }
@@ -90,7 +100,9 @@ impl<'v> Placer<'v> {
                 *open = true;
             }
         }
-        let mut shape = Shape { demand, open, ranks: vec![None; rows.len()], candidates: BTreeSet::new() };
+        let states = self.inventory.states(template).unwrap_or_default();
+        let (template, ranks) = (template.clone(), vec![None; rows.len()]);
+        let mut shape = Shape { demand, template, states, open, ranks, candidates: BTreeSet::new() };
         for row in rows {
             shape.rank(&self.inventory, row);
         }
@@ -103,6 +115,17 @@ impl<'v> Placer<'v> {
 // === impl Shape ===
 
 impl Shape {
+    /// Takes note of a replica that was placed. Terms of it may be the first that repel this shape.
+    fn note(&mut self, inventory: &Inventory<'_>, placed: &Template, row: usize) {
+        if self.states.is_empty() && !placed.seat.terms.anti_affinity.is_empty() {
+            self.states = inventory.states(&self.template).unwrap_or_default();
+            return;
+        }
+        for state in &mut self.states {
+            inventory.note(state, &self.template, placed, row);
+        }
+    }
+
     fn rank(&mut self, inventory: &Inventory<'_>, row: usize) {
         let count = if self.open.get(row) == Some(&true) { fitting(inventory.row(row), &self.demand) } else { 0 };
         let rank = (count > 0).then(|| (inventory.free_gpus(row, &self.demand), count));

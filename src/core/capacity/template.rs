@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{LimitingFactor, absurd, filters::Filter, requests};
+use super::{
+    LimitingFactor, absurd,
+    between::{Seat, Terms},
+    filters::Filter,
+    ports::{self, HostPort},
+    requests,
+};
 use crate::{
     cluster::View,
     object::{Pod, PodSpec, PodTemplate, meta::StringMap, pod::Container},
@@ -28,8 +34,12 @@ pub struct Reason {
 pub struct Template {
     /// Namespace of its pods.
     pub namespace: String,
-    /// Labels of its pods.
-    pub labels: StringMap,
+    /// What its pods demand of others, and what others see of them.
+    pub(super) seat: Arc<Seat>,
+    /// What [`Seat::terms`] are made from, for labels that are added later.
+    pub(super) placement: Arc<PodSpec>,
+    /// Ports that it takes on a node.
+    pub(super) ports: Arc<[HostPort]>,
     /// Whether it is that of a pod that exists, whose labels controllers have completed already.
     pub(super) exists: bool,
     /// What the template alone shows to be not modelled; [`super::Inventory::unmodelled`] adds what other pods do.
@@ -81,9 +91,20 @@ impl Template {
         let mut requests = vec![(requests::PODS.to_owned(), 1)];
         requests.extend(requests::of_spec(spec).into_iter().map(|(name, amount)| (name.to_owned(), amount)));
         let filter = Filter::of(spec);
+        let mut unmodelled = unmodelled;
+        let terms = Terms::of(spec, namespace, labels).unwrap_or_else(|error| {
+            unmodelled.push(Reason::new("podPlacement", error, LimitingFactor::Affinity));
+            Terms::default()
+        });
         Self {
             namespace: namespace.to_owned(),
-            labels: labels.clone(),
+            seat: Arc::new(Seat { namespace: namespace.to_owned(), labels: labels.clone(), terms }),
+            placement: Arc::new(PodSpec {
+                affinity: spec.affinity.clone(),
+                topology_spread_constraints: spec.topology_spread_constraints.clone(),
+                ..PodSpec::default()
+            }),
+            ports: ports::of(spec).into(),
             exists: false,
             unmodelled,
             requests,
@@ -123,10 +144,8 @@ fn of_spec(spec: &PodSpec, view: &View) -> Vec<Reason> {
     let negative = absurd::negative_request(spec);
     reasons.extend(negative.map(|message| Reason::new("resources", message, LimitingFactor::Unmodelled)));
     reasons.extend(of_scheduling(spec));
-    reasons.extend(of_pod_placement(spec));
     reasons.extend(of_devices(spec, view));
     reasons.extend(of_volumes(spec));
-    reasons.extend(of_ports(spec));
     reasons
 }
 
@@ -145,29 +164,6 @@ fn of_scheduling(spec: &PodSpec) -> Vec<Reason> {
     }
     if spec.scheduling_group.is_some() {
         add("schedulingGroup", "pods are scheduled as a group".to_owned());
-    }
-    reasons
-}
-
-/// Constraints between pods.
-fn of_pod_placement(spec: &PodSpec) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    let spread = spec.topology_spread_constraints.iter().find(|spread| spread.when_unsatisfiable != "ScheduleAnyway");
-    if let Some(spread) = spread {
-        let message = format!("a DoNotSchedule topology spread constraint over {:?}", spread.topology_key);
-        reasons.push(Reason::new("topologySpreadConstraints", message, LimitingFactor::TopologySpread));
-    }
-    let affinity = spec.affinity.as_ref();
-    let between = [
-        ("podAffinity", affinity.and_then(|affinity| affinity.pod_affinity.as_ref())),
-        ("podAntiAffinity", affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref())),
-    ];
-    for (code, terms) in between {
-        let term = terms.and_then(|terms| terms.required_during_scheduling_ignored_during_execution.first());
-        if let Some(term) = term {
-            let message = format!("a required {code} term over {:?}", term.topology_key);
-            reasons.push(Reason::new(code, message, LimitingFactor::Affinity));
-        }
     }
     reasons
 }
@@ -204,18 +200,6 @@ fn of_volumes(spec: &PodSpec) -> Vec<Reason> {
     reasons.sort();
     reasons.dedup();
     reasons
-}
-
-/// On the node's network every container port is a host port (`SetDefaults_Pod`).
-fn of_ports(spec: &PodSpec) -> Vec<Reason> {
-    let mut ports = containers(spec).flat_map(|container| &container.ports);
-    let taken = ports.find(|port| port.host_port != 0 || (spec.host_network && port.container_port != 0));
-    let reason = taken.map(|port| {
-        let number = if port.host_port == 0 { port.container_port } else { port.host_port };
-        let message = format!("host port {number}: one replica per node, where it is free");
-        Reason::new("hostPort", message, LimitingFactor::Unmodelled)
-    });
-    reason.into_iter().collect()
 }
 
 fn of_namespace(namespace: &str, view: &View) -> Vec<Reason> {

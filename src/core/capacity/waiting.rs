@@ -7,9 +7,9 @@ use std::collections::HashMap;
 
 use super::{
     Answer, Class, Fits, Inventory, Template,
-    anti_affinity::AntiAffinity,
     filters::Verdict,
     inventory::{Demand, fitting},
+    ports,
 };
 use crate::object::Pod;
 
@@ -39,11 +39,7 @@ impl Inventory<'_> {
 
     /// The most replicas that the waiting pods can displace.
     fn loss(&self, template: &Template, waiting: &[&Pod]) -> u64 {
-        let mut repelling = AntiAffinity::default();
-        for pod in waiting {
-            repelling.add(pod);
-        }
-        if repelling.repelling(template, self.shape().view).is_some() {
+        if waiting.iter().any(|pod| self.is_entangled(template, pod)) {
             return u64::MAX;
         }
         let rivals = self.rivals(waiting);
@@ -59,8 +55,22 @@ impl Inventory<'_> {
                 *largest = loss.max(*largest);
             }
         }
+        // One replica less in one domain may mean one less in each.
+        if largest.iter().any(|loss| *loss > 0) && !template.seat.terms.is_empty() {
+            return u64::MAX;
+        }
         let each = rivals.iter().zip(largest).map(|(rivals, loss): (_, u64)| rivals.count.saturating_mul(loss));
         each.fold(0, u64::saturating_add).min(at_stake)
+    }
+
+    /// Whether it matters beyond resources to which node a waiting pod goes.
+    fn is_entangled(&self, template: &Template, pod: &Pod) -> bool {
+        let view = self.shape().view;
+        let other = Template::of_pod(pod, view);
+        let repels = || other.seat.terms.anti_affinity.iter().any(|term| term.selects(template.seat.subject(), view));
+        repels()
+            || template.seat.terms.concern(other.seat.subject(), &template.namespace, view)
+            || ports::conflict(&template.ports, &other.ports)
     }
 
     fn rivals(&self, waiting: &[&Pod]) -> Vec<Rivals> {

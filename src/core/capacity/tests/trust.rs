@@ -18,7 +18,8 @@ fn codes(view: &View, more: Value) -> Vec<&'static str> {
 #[test]
 fn everything_that_is_not_modelled_is_unknown_and_named() {
     let view = mk_view([mk_node("a", 8)], []);
-    let term = json!({"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]});
+    let expression = json!({"key": "app", "operator": "Near", "values": []});
+    let malformed = json!({"topologyKey": "zone", "labelSelector": {"matchExpressions": [expression]}});
     for (more, code) in [
         (json!({"schedulerName": "volcano"}), "schedulerName"),
         (json!({"overhead": {"cpu": "-1"}}), "resources"),
@@ -29,14 +30,10 @@ fn everything_that_is_not_modelled_is_unknown_and_named() {
         (json!({"resourceClaims": [{"name": "c"}]}), "resourceClaims"),
         (json!({"volumes": [{"name": "m", "persistentVolumeClaim": {"claimName": "m"}}]}), "volumes"),
         (json!({"volumes": [{"name": "m", "ephemeral": {}}]}), "volumes"),
-        (json!({"affinity": {"podAffinity": term}}), "podAffinity"),
-        (json!({"affinity": {"podAntiAffinity": term}}), "podAntiAffinity"),
         (
-            json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]}),
-            "topologySpreadConstraints",
+            json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [malformed]}}}),
+            "podPlacement",
         ),
-        (json!({"containers": [{"ports": [{"containerPort": 80, "hostPort": 80}]}]}), "hostPort"),
-        (json!({"hostNetwork": true, "containers": [{"ports": [{"containerPort": 80}]}]}), "hostPort"),
     ] {
         assert_eq!(codes(&view, more), [code]);
     }
@@ -52,7 +49,7 @@ fn what_does_not_bind_leaves_the_answer_exact() {
         json!({"volumes": [{"name": "a", "emptyDir": {}, "csi": null}]}),
         json!({"volumes": [{"name": "a", "configMap": {}}, {"name": "b", "emptyDir": {"medium": "Memory"}}, {"name": "c"}]}),
         json!({"affinity": {"podAffinity": soft, "podAntiAffinity": soft}}),
-        json!({"topologySpreadConstraints": [{"topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway"}]}),
+        json!({"topologySpreadConstraints": [{"topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}]}),
     ] {
         assert_eq!(codes(&view, more), [""; 0]);
     }
@@ -88,23 +85,26 @@ fn repelling(term: &Value) -> Pod {
     pod
 }
 
+/// Whether the only node is closed by anti-affinity.
+fn repelled(view: &View) -> bool {
+    let answer = answer(view, &mk_template(1, json!({})));
+    assert_eq!(answer.fits, Fits::exact(if answer.fits.lo == 0 { 0 } else { 8 }));
+    answer.limiting_factor == LimitingFactor::Affinity && answer.fits.lo == 0
+}
+
 #[test]
 fn anti_affinity_of_a_placed_pod_counts_where_it_selects_the_template() {
     let selecting = json!({"matchLabels": {"app": "llm"}});
     for (term, repels) in [
-        (json!({"topologyKey": "z", "labelSelector": selecting}), true),
-        (json!({"topologyKey": "z", "labelSelector": {}}), true),
-        (json!({"topologyKey": "z"}), false),
-        (json!({"topologyKey": "z", "labelSelector": {"matchLabels": {"app": "cv"}}}), false),
-        (json!({"topologyKey": "z", "labelSelector": selecting, "namespaces": ["other"]}), false),
-        (json!({"topologyKey": "z", "labelSelector": selecting, "namespaceSelector": {}}), true),
-        (
-            json!({"topologyKey": "z", "labelSelector": selecting, "namespaceSelector": {"matchLabels": {"t": "x"}}}),
-            true,
-        ),
+        (json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": selecting}), true),
+        (json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}), true),
+        (json!({"topologyKey": "kubernetes.io/hostname"}), false),
+        (json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "cv"}}}), false),
+        (json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": selecting, "namespaces": ["other"]}), false),
+        (json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": selecting, "namespaceSelector": {}}), true),
     ] {
         let view = mk_view([mk_node("a", 8)], [repelling(&term)]);
-        assert_eq!(codes(&view, json!({})) == ["podAntiAffinityOfOthers"], repels);
+        assert_eq!(repelled(&view), repels);
     }
 }
 
@@ -112,30 +112,71 @@ fn anti_affinity_of_a_placed_pod_counts_where_it_selects_the_template() {
 fn labels_that_controllers_add_may_be_selected() {
     let added = |app: &str| {
         let expressions = json!([{"key": "pod-template-hash", "operator": "Exists"}]);
-        json!({"topologyKey": "z", "labelSelector": {"matchLabels": {"app": app}, "matchExpressions": expressions}})
+        json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": app}, "matchExpressions": expressions}})
     };
     let view = mk_view([mk_node("a", 8)], [repelling(&added("llm"))]);
-    assert_eq!(codes(&view, json!({})), ["podAntiAffinityOfOthers"]);
+    let fits = answer(&view, &mk_template(1, json!({}))).fits;
+    assert_eq!(fits, Fits::exact(0), "every pod that a controller makes of the template has the label");
     let existing = Template::of_pod(&mk_pod("llm", "", 1), &view);
-    assert!(Inventory::of(&view, &Policy::default()).unmodelled(&existing).is_empty());
+    assert_eq!(Inventory::of(&view, &Policy::default()).fits(&existing).fits, Fits::exact(8));
     let view = mk_view([mk_node("a", 8)], [repelling(&added("cv"))]);
-    assert_eq!(codes(&view, json!({})), [""; 0]);
+    assert!(!repelled(&view));
+}
+
+/// A bound replica of an earlier revision, which repels those of its own revision.
+fn revision(hash: &str, node: &str) -> Pod {
+    let mut pod = mk_pod("llm", node, 1);
+    pod.metadata.name = format!("llm-{hash}-{node}");
+    pod.metadata.labels.insert("pod-template-hash".to_owned(), hash.to_owned());
+    pod
+}
+
+#[test]
+fn which_revision_comes_next_is_not_guessed_when_constraints_ask_for_it() {
+    let constraint = |keys: Value| {
+        json!({"topologySpreadConstraints": [{
+            "topologyKey": "kubernetes.io/hostname", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"app": "llm"}}, "matchLabelKeys": keys,
+        }]})
+    };
+    let nodes = || [mk_node("a", 3), mk_node("b", 8)];
+    let fits = |pods: Vec<Pod>, keys| answer(&mk_view(nodes(), pods), &mk_template(1, constraint(keys))).fits;
+    let hash = || json!(["pod-template-hash"]);
+    assert_eq!(fits(vec![], hash()), Fits::exact(7));
+    let mut second = revision("x", "a");
+    second.metadata.name.push('2');
+    let one = vec![revision("x", "a"), second];
+    assert_eq!(fits(one.clone(), json!([])), Fits::exact(5));
+    // As revision x 5 more, as a new one 1 on a and 2 on b.
+    assert_eq!(fits(one.clone(), hash()), Fits { class: Class::Interval, lo: 3, hi: Some(5) });
+    let many = ["v", "w", "x", "y", "z"].map(|hash| revision(hash, "a"));
+    let many = mk_view([mk_node("a", 9)], many);
+    assert_eq!(answer(&many, &mk_template(1, constraint(hash()))).unmodelled[0].code, "podLabels");
 }
 
 #[test]
 fn a_namespace_selector_reads_the_labels_of_the_namespace() {
     let selecting = json!({"matchLabels": {"app": "llm"}});
-    let term = |key: &str, value: &str| json!({"topologyKey": "z", "labelSelector": selecting, "namespaceSelector": {"matchLabels": {key: value}}});
+    let term = |key: &str, value: &str| json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": selecting, "namespaceSelector": {"matchLabels": {key: value}}});
     for (term, repels) in [(term("t", "x"), false), (term("kubernetes.io/metadata.name", "ml"), true)] {
         let mut view = mk_view([mk_node("a", 8)], [repelling(&term)]);
         view.namespaces.insert("ml".to_owned(), Namespace::default());
-        assert_eq!(!codes(&view, json!({})).is_empty(), repels);
+        assert_eq!(repelled(&view), repels);
     }
 }
 
 #[test]
+fn a_namespace_selector_over_a_namespace_that_is_not_known_is_unknown() {
+    let by_label = json!({"matchLabels": {"t": "x"}});
+    let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {}, "namespaceSelector": by_label});
+    assert_eq!(codes(&mk_view([mk_node("a", 8)], [repelling(&term)]), json!({})), ["namespaces"]);
+    let near = json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}});
+    assert_eq!(codes(&mk_view([mk_node("a", 8)], [mk_pod("x", "a", 1)]), near), ["namespaces"]);
+}
+
+#[test]
 fn a_waiting_pod_repels_nobody() {
-    let mut pod = repelling(&json!({"topologyKey": "z", "labelSelector": {}}));
+    let mut pod = repelling(&json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}));
     pod.spec.node_name.clear();
     assert_eq!(codes(&mk_view([mk_node("a", 8)], [pod]), json!({})), [""; 0]);
 }

@@ -91,6 +91,7 @@ pub(super) fn decision(
     let guard = case.rules.guard(&case.live, grant, stance);
     let ceiling = case.live.bound.saturating_add(i32::try_from(fits.lo).unwrap_or(i32::MAX));
     let limiting_factor = limiting_factor(&case, allotment, grant);
+    let constraint = allotment.and_then(|allotment| allotment.alone.constraint.as_deref());
     let mut notes = case.notes.clone();
     notes.extend(bounds(&case, ceiling, known));
     let mut decision = Decision {
@@ -111,7 +112,7 @@ pub(super) fn decision(
         stance,
         cap: guard.cap(),
         limiting_factor,
-        change: change(&case, limiting_factor, grant, view),
+        change: change(&case, limiting_factor, constraint, grant, view),
         steps: steps(&case, allotment, fits, ceiling, &guard, surplus, view, now),
         notes,
         demands: case.measured.into_iter().map(|measurement| measurement.record).collect(),
@@ -141,7 +142,13 @@ fn bounds(case: &Case<'_>, ceiling: i32, known: bool) -> Option<Note> {
 }
 
 /// The smallest change that would lift the limit, where it is plain.
-fn change(case: &Case<'_>, factor: LimitingFactor, grant: i32, view: &View) -> Option<String> {
+fn change(
+    case: &Case<'_>,
+    factor: LimitingFactor,
+    constraint: Option<&str>,
+    grant: i32,
+    view: &View,
+) -> Option<String> {
     let unmet = case.want().saturating_sub(grant).max(0);
     let text = match factor {
         LimitingFactor::None => return None,
@@ -156,9 +163,11 @@ fn change(case: &Case<'_>, factor: LimitingFactor, grant: i32, view: &View) -> O
         LimitingFactor::Taint => {
             "a matching toleration, or nodes that are ready, not cordoned and not tainted".to_owned()
         }
-        LimitingFactor::Affinity | LimitingFactor::TopologySpread => {
-            "a wider node selector, affinity or spread".to_owned()
-        }
+        LimitingFactor::HostPort => "nodes on which the host port is free".to_owned(),
+        LimitingFactor::Affinity | LimitingFactor::TopologySpread => match constraint {
+            Some(constraint) => format!("wider constraints, or room where they allow it: {constraint}"),
+            None => "a wider node selector, affinity or spread".to_owned(),
+        },
         LimitingFactor::Quota => {
             "a namespace without ResourceQuota and LimitRange: they are not modelled yet".to_owned()
         }
