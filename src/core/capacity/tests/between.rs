@@ -11,11 +11,6 @@ use serde_json::{Value, json};
 use super::*;
 use crate::capacity::Class;
 
-/// Cases of each of the two properties: few in the daily loop, as many as `PLIMSOLL_CASES` says where all tests run.
-fn cases() -> u32 {
-    std::env::var("PLIMSOLL_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(5_000)
-}
-
 /// Which pods a selector selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sel {
@@ -372,7 +367,7 @@ fn wanted() -> impl Strategy<Value = Wanted> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_order_of_choices_leaves_what_is_answered(
