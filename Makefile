@@ -3,11 +3,11 @@
 CARGO ?= cargo
 # Every cargo call names the whole workspace, so that features resolve once and nothing is compiled twice.
 UNIT  := --workspace --lib --bins --test it
-E2E   := --workspace --test harness --test scenarios --test prometheus --test hpa_oracle
+E2E   := --workspace --test harness --test scenarios --test prometheus --test hpa_oracle --test scheduler_oracle
 TOOLS := tests/e2e/tools/build.sh
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
-.PHONY: help check test unit e2e demo bench lint fmt tools
+.PHONY: help check test unit e2e oracle demo bench lint fmt tools
 
 help: ## Show this help.
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ e2e: tools ## End-to-end tests on the real etcd, kube-apiserver, kube-controller
 	PLIMSOLL_E2E_PROMETHEUS="$$($(TOOLS) prometheus)" \
 	PLIMSOLL_E2E_ORACLE="$$($(TOOLS) hpa-oracle)" \
 	$(CARGO) test $(E2E) -- --nocapture
+
+oracle: tools ## 5,000 random clusters against the real kube-scheduler (about half an hour; `make test` runs 500).
+	$(CARGO) build --workspace --bins --quiet
+	PLIMSOLL_BIN="$(TARGET)/debug/plimsoll" PLIMSOLL_E2E_TOOLS="$$($(TOOLS) controlplane)" PLIMSOLL_E2E_CLUSTERS=5000 \
+	$(CARGO) test --workspace --test scheduler_oracle -- --nocapture
 
 demo: ## The GPU accident on the real control plane: the plain HPA, then Plimsoll.
 	@$(TOOLS) controlplane >/dev/null

@@ -6,14 +6,13 @@
 
 mod metrics;
 mod pods;
-mod rng;
 mod scaling;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use rng::Rng;
+use crate::rng::Rng;
 
 /// A case with a name, and what the real controller answered when it was recorded.
 #[derive(Debug, Deserialize)]

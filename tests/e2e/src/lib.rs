@@ -14,6 +14,7 @@
 //! test, however it ends ([`process`]). Nothing of the adapter's code is linked: it is seen from outside only.
 
 pub mod adapter;
+pub mod cluster_cases;
 pub mod hpa_cases;
 pub mod kubeconfig;
 pub mod manifests;
@@ -22,6 +23,7 @@ pub mod plane;
 pub mod ports;
 pub mod process;
 pub mod prometheus;
+mod rng;
 pub mod standin;
 pub mod suite;
 pub mod tools;

@@ -21,7 +21,7 @@ use crate::{
     tools, wait,
 };
 
-pub use arguments::Settings;
+pub use arguments::{Components, Settings};
 pub(crate) use kwok::{MANAGED, READY_AFTER};
 
 /// A running control plane. Dropping it ends every process and removes the folder.
@@ -87,14 +87,21 @@ impl ControlPlane {
         let spawn = |name: &str, arguments: Vec<String>| -> Result<Process> {
             Process::spawn(name, &tools::control_plane(name)?, &arguments, &logs, Ending::Kill)
         };
-        let mut processes =
-            vec![spawn("etcd", paths.etcd(etcd, peer))?, spawn("kube-apiserver", paths.kube_apiserver(api, etcd))?];
+        let all = settings.components == Components::All;
+        let mut flags = paths.kube_apiserver(api, etcd);
+        if !all {
+            flags.extend(arguments::Paths::kube_apiserver_for_scheduling());
+        }
+        let mut processes = vec![spawn("etcd", paths.etcd(etcd, peer))?, spawn("kube-apiserver", flags)?];
         let client = kubeconfig::client(&paths.kubeconfig("admin")).await?;
         wait_ready(&client, &mut processes).await?;
-        processes.push(spawn("kube-controller-manager", paths.kube_controller_manager(controllers, settings))?);
         processes.push(spawn("kube-scheduler", paths.kube_scheduler(scheduler))?);
-        processes.push(spawn("kwok", paths.kwok(&addresses.pods(), settings))?);
-        wait_default_service_account(&client, &mut processes).await?;
+        if all {
+            let flags = paths.kube_controller_manager(controllers, settings);
+            processes.push(spawn("kube-controller-manager", flags)?);
+            processes.push(spawn("kwok", paths.kwok(&addresses.pods(), settings))?);
+            wait_default_service_account(&client, &mut processes).await?;
+        }
         Ok(Self { _processes: processes, client, pki, addresses, server, folder })
     }
 

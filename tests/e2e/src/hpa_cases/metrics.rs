@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{ago, rng::Rng, scaling::Scale};
+use super::{ago, scaling::Scale};
+use crate::rng::Rng;
 
 /// What a metric selector is in the HPA, and its canonical form; none where it is not valid.
 const SELECTORS: [(&str, Option<&str>); 8] = [

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{ago, rng::Rng};
+use super::ago;
+use crate::rng::Rng;
 
 pub(super) fn pods(rng: &mut Rng, now: Timestamp) -> Vec<Value> {
     let count = match rng.range(0, 19) {

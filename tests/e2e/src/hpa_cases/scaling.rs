@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{NOW, ago, rng::Rng};
+use super::{NOW, ago};
+use crate::rng::Rng;
 
 /// The scale of the target.
 #[derive(Debug)]

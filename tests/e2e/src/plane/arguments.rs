@@ -16,6 +16,18 @@ pub struct Settings {
     pub hpa_downscale_stabilization: Duration,
     /// A node that has not renewed its lease for this long is NotReady.
     pub node_grace: Duration,
+    /// Which components run.
+    pub components: Components,
+}
+
+/// Which components run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Components {
+    /// All of them.
+    #[default]
+    All,
+    /// etcd, kube-apiserver and kube-scheduler, without anything that delays or changes what tests write.
+    Scheduling,
 }
 
 impl Default for Settings {
@@ -25,6 +37,7 @@ impl Default for Settings {
             hpa_sync: Duration::from_secs(2),
             hpa_downscale_stabilization: Duration::from_secs(10),
             node_grace: Duration::from_secs(16),
+            components: Components::All,
         }
     }
 }
@@ -101,6 +114,18 @@ impl Paths<'_> {
         ]
     }
 
+    /// More for a cluster that only schedules: nodes are ready as they are written, pods need no account, and the
+    /// writes of many cases at once are not paced.
+    pub(super) fn kube_apiserver_for_scheduling() -> Vec<String> {
+        vec![
+            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition,DefaultTolerationSeconds".into(),
+            "--max-requests-inflight=2000".into(),
+            "--max-mutating-requests-inflight=1000".into(),
+            // Nobody reads the events of thousands of pods that are not schedulable.
+            "--runtime-config=events.k8s.io/v1=false".into(),
+        ]
+    }
+
     pub(super) fn kube_controller_manager(&self, port: u16, settings: &Settings) -> Vec<String> {
         vec![
             self.file("kubeconfig", "kube-controller-manager"),
@@ -135,8 +160,8 @@ impl Paths<'_> {
             "--bind-address=127.0.0.1".into(),
             format!("--secure-port={port}"),
             "--leader-elect=false".into(),
-            "--kube-api-qps=500".into(),
-            "--kube-api-burst=1000".into(),
+            "--kube-api-qps=5000".into(),
+            "--kube-api-burst=5000".into(),
         ]
     }
 

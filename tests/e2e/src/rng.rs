@@ -2,12 +2,12 @@
 
 /// The generator.
 #[derive(Debug)]
-pub(super) struct Rng {
+pub(crate) struct Rng {
     state: u64,
 }
 
 impl Rng {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d }
     }
 
@@ -20,18 +20,18 @@ impl Rng {
     }
 
     /// A number of `low..=high`.
-    pub(super) fn range(&mut self, low: i64, high: i64) -> i64 {
+    pub(crate) fn range(&mut self, low: i64, high: i64) -> i64 {
         let span = u64::try_from(high.saturating_sub(low)).unwrap_or(0).saturating_add(1);
         low.saturating_add(i64::try_from(self.next() % span).unwrap_or(0))
     }
 
     /// True in so many of a hundred cases.
-    pub(super) fn percent(&mut self, percent: i64) -> bool {
+    pub(crate) fn percent(&mut self, percent: i64) -> bool {
         self.range(0, 99) < percent
     }
 
     /// One of several.
-    pub(super) fn pick<T: Copy>(&mut self, options: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, options: &[T]) -> T {
         let last = i64::try_from(options.len()).unwrap_or(i64::MAX) - 1;
         options[usize::try_from(self.range(0, last)).unwrap_or(0)]
     }

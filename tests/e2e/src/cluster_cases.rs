@@ -1,0 +1,158 @@
+//! Clusters and pod templates for the scheduler's own verdict: random ones by seed.
+//!
+//! A case keeps to itself: its nodes carry a label that its template asks for, and every label that constraints
+//! between pods read is named after the case, so that many cases can be scheduled side by side.
+
+mod nodes;
+mod template;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::rng::Rng;
+
+/// Label of everything that belongs to a case.
+pub const CASE: &str = "plimsoll.test/case";
+/// Most replicas that the nodes of a case can take, whatever is random.
+pub const MOST: usize = 16;
+
+/// A cluster, what runs on it, and what is to be placed.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The seed.
+    pub name: String,
+    /// Nodes.
+    pub nodes: Vec<Value>,
+    /// Pods that have a node.
+    pub pods: Vec<Value>,
+    /// A pod: what each replica is.
+    pub template: Value,
+}
+
+/// The names that a case has for labels.
+#[derive(Debug)]
+struct Names {
+    case: String,
+}
+
+// === impl Case ===
+
+impl Case {
+    /// The case of a seed.
+    #[must_use]
+    pub fn random(seed: u64) -> Self {
+        let names = Names { case: seed.to_string() };
+        let rng = &mut Rng::new(seed);
+        let count = rng.pick(&[1, 2, 3, 4, 4]);
+        let nodes: Vec<_> = (0..count).map(|index| nodes::node(rng, &names, index)).collect();
+        let residents = rng.range(0, 4);
+        let pods = (0..residents).map(|index| nodes::resident(rng, &names, index, count)).collect();
+        let template = template::pod(rng, &names, count);
+        Self { nodes, pods, template, name: names.case }
+    }
+
+    /// The case without one of its parts, one after the other: for finding what a difference needs.
+    #[must_use]
+    pub fn smaller(&self) -> Vec<Self> {
+        let mut smaller = Vec::new();
+        for index in 0..self.pods.len() {
+            let mut case = self.clone();
+            case.pods.remove(index);
+            smaller.push(case);
+        }
+        let used = |name: &Value| self.pods.iter().any(|pod| pod["spec"]["nodeName"] == *name);
+        for index in 0..self.nodes.len() {
+            if self.nodes.len() > 1 && !used(&self.nodes[index]["metadata"]["name"]) {
+                let mut case = self.clone();
+                case.nodes.remove(index);
+                smaller.push(case);
+            }
+        }
+        smaller.extend(template::parts(&self.template).into_iter().map(|template| Self { template, ..self.clone() }));
+        smaller
+    }
+
+    /// The constraints that the case has, for counting what was covered.
+    #[must_use]
+    pub fn features(&self) -> BTreeMap<&'static str, bool> {
+        let spec = &self.template["spec"];
+        let some = |pointer: &str| {
+            spec.pointer(pointer).is_some_and(|value| match value {
+                Value::Array(items) => !items.is_empty(),
+                Value::Object(map) => !map.is_empty(),
+                other => !other.is_null(),
+            })
+        };
+        let of_pods = |pointer: &str| self.pods.iter().any(|pod| pod.pointer(pointer).is_some());
+        let of_nodes = |pointer: &str| self.nodes.iter().any(|node| node.pointer(pointer).is_some());
+        let required = "requiredDuringSchedulingIgnoredDuringExecution";
+        BTreeMap::from([
+            ("taints", of_nodes("/spec/taints")),
+            ("cordon", of_nodes("/spec/unschedulable")),
+            ("tolerations", some("/tolerations")),
+            ("node affinity", some(&format!("/affinity/nodeAffinity/{required}"))),
+            ("spread", some("/topologySpreadConstraints")),
+            ("several spread constraints", some("/topologySpreadConstraints/1")),
+            ("pod affinity", some(&format!("/affinity/podAffinity/{required}"))),
+            ("pod anti-affinity", some(&format!("/affinity/podAntiAffinity/{required}"))),
+            ("anti-affinity of others", of_pods("/spec/affinity/podAntiAffinity")),
+            ("host ports", some("/containers/0/ports")),
+            ("init containers", some("/initContainers")),
+            ("pod-level resources", some("/resources")),
+            ("terminating pods", of_pods("/metadata/finalizers")),
+        ])
+    }
+}
+
+impl Names {
+    /// A label key that only this case has.
+    fn key(&self, name: &str) -> String {
+        format!("{name}.plimsoll.test/c{}", self.case)
+    }
+
+    fn object(&self, name: &str) -> String {
+        format!("c{}-{name}", self.case)
+    }
+
+    /// A selector of this case's pods, by application or all of them.
+    fn selector(&self, rng: &mut Rng) -> Value {
+        match rng.range(0, 9) {
+            0 => Value::Null,
+            1 => json!({"matchLabels": {CASE: self.case}}),
+            2 => json!({"matchExpressions": [
+                {"key": self.key("app"), "operator": "In", "values": ["x", "y"]},
+                {"key": "tier", "operator": rng.pick(&["Exists", "DoesNotExist"])},
+            ]}),
+            _ => json!({"matchLabels": {self.key("app"): rng.pick(&["x", "y"])}}),
+        }
+    }
+
+    fn topology(&self, rng: &mut Rng) -> String {
+        self.key(rng.pick(&["host", "zone", "zone"]))
+    }
+
+    fn labels(&self, rng: &mut Rng) -> Value {
+        let mut labels = json!({CASE: self.case, self.key("app"): rng.pick(&["x", "y"])});
+        if rng.percent(30) {
+            labels["tier"] = json!("front");
+        }
+        labels
+    }
+
+    fn affinity_term(&self, rng: &mut Rng) -> Value {
+        let mut term = json!({"topologyKey": self.topology(rng), "labelSelector": self.selector(rng)});
+        if rng.percent(20) {
+            term["namespaceSelector"] = json!({});
+        }
+        if rng.percent(15) && term["labelSelector"].is_object() {
+            term[rng.pick(&["matchLabelKeys", "mismatchLabelKeys"])] = json!(["tier"]);
+        }
+        term
+    }
+}
+
+/// Required terms; nothing at all without any.
+fn required(terms: &[Value]) -> Value {
+    if terms.is_empty() { Value::Null } else { json!({"requiredDuringSchedulingIgnoredDuringExecution": terms}) }
+}
