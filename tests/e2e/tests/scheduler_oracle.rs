@@ -9,13 +9,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::{
-    collections::BTreeMap,
-    env, fs,
-    path::PathBuf,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, env, fs, path::PathBuf, process::Command, time::Duration};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::Request;
@@ -26,6 +20,7 @@ use plimsoll_e2e::{
     plane::{Components, Settings},
 };
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 /// Cases of one run.
 const CASES: u64 = 500;
@@ -152,7 +147,7 @@ impl Oracle {
                 return bound;
             }
             assert!(started.elapsed() < PATIENCE, "the scheduler has not looked at all pods after {PATIENCE:?}");
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            sleep(Duration::from_millis(250)).await;
         }
     }
 
@@ -161,9 +156,9 @@ impl Oracle {
         for pod in held {
             let path = format!("{PODS}/{}", pod["metadata"]["name"].as_str().unwrap());
             let request = Request::patch(path).header("Content-Type", "application/merge-patch+json");
-            let patch = json!({"metadata": {"finalizers": null}});
+            let release = json!({"metadata": {"finalizers": null}});
             // A case that was refused may not have it.
-            let _ = self.send(request, Some(&patch)).await;
+            let _ = self.send(request, Some(&release)).await;
         }
         for path in [&format!("{PODS}?gracePeriodSeconds=0"), NODES] {
             self.send(Request::delete(path), None).await.unwrap();
@@ -171,7 +166,7 @@ impl Oracle {
         let started = Instant::now();
         while !self.items(PODS, "Pod").await.is_empty() {
             assert!(started.elapsed() < PATIENCE, "pods do not go away");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
     }
 
