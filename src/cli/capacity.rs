@@ -28,7 +28,7 @@ mod workload;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Give every kind of object that decides, or the answer cannot know of it:
-  kubectl get nodes,pods,namespaces,resourcequotas,limitranges,priorityclasses,deviceclasses -A -o json > objects.json
+  kubectl get nodes,pods,namespaces,resourcequotas,limitranges,runtimeclasses,priorityclasses,deviceclasses -A -o json > objects.json
   plimsoll capacity -f objects.json --for deployment.yaml
 
 FITS counts further replicas that could be placed now, the workload's own pending pods included.

@@ -11,6 +11,7 @@
 //! that only preemption would make is in `hi`, never in `lo`.
 
 mod absurd;
+mod admission;
 mod between;
 mod edit;
 mod explain;
@@ -19,6 +20,7 @@ mod inventory;
 mod lifting;
 mod placer;
 mod ports;
+mod quota;
 mod requests;
 mod template;
 mod waiting;
@@ -30,6 +32,7 @@ pub use edit::{Edit, EditError};
 pub use inventory::Inventory;
 pub use lifting::{Lift, Limited, smallest};
 pub use placer::Placer;
+pub use quota::QuotaRoom;
 pub use template::{Reason, Template};
 
 /// How far an answer can be trusted.
@@ -130,6 +133,9 @@ pub struct Answer {
     pub free_gpus: i64,
     /// Those of them that no further replica can use.
     pub stranded_gpus: i64,
+    /// How many further pods ResourceQuotas, LimitRanges and RuntimeClasses let be created, pending ones not counted;
+    /// none where nothing limits them.
+    pub quota: Option<QuotaRoom>,
     /// What constraints between pods make of it, in words; none where they do not limit.
     pub constraint: Option<String>,
     /// Why the class is `unknown`; empty otherwise.

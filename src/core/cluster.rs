@@ -16,7 +16,10 @@ pub use apply::Effect;
 pub use census::Census;
 pub use reach::Reach;
 
-use crate::object::{HorizontalPodAutoscaler, Node, ObjectKey, Pod, ScaleTarget, WorkloadKey, meta::StringMap};
+use crate::object::{
+    HorizontalPodAutoscaler, LimitRange, Node, ObjectKey, Pod, ResourceQuota, RuntimeClass, ScaleTarget, WorkloadKey,
+    meta::StringMap,
+};
 
 /// Everything that is known of the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,8 +32,14 @@ pub struct View {
     pub hpas: BTreeMap<ObjectKey, HorizontalPodAutoscaler>,
     /// Scale targets.
     pub workloads: BTreeMap<WorkloadKey, ScaleTarget>,
-    /// Namespaces. One without labels, annotations, quotas and limit ranges has no entry.
+    /// Namespaces. One without labels and annotations has no entry.
     pub namespaces: BTreeMap<String, Namespace>,
+    /// ResourceQuotas.
+    pub resource_quotas: BTreeMap<ObjectKey, ResourceQuota>,
+    /// LimitRanges.
+    pub limit_ranges: BTreeMap<ObjectKey, LimitRange>,
+    /// RuntimeClasses by name.
+    pub runtime_classes: BTreeMap<String, RuntimeClass>,
     /// Value of each PriorityClass; the entry under the empty name is the global default, if there is one.
     pub priority_classes: BTreeMap<String, i32>,
     /// DeviceClasses by name.
@@ -54,10 +63,6 @@ pub struct Namespace {
     pub annotations: StringMap,
     /// Whether the namespace is being deleted, so that nothing can be made in it.
     pub terminating: bool,
-    /// Names of its ResourceQuotas, sorted.
-    pub resource_quotas: Vec<String>,
-    /// Names of its LimitRanges, sorted.
-    pub limit_ranges: Vec<String>,
 }
 
 /// What is read of a DeviceClass.
@@ -78,11 +83,31 @@ impl View {
         self.device_classes.values().any(|class| class.extended_resource_name.as_deref() == Some(resource))
     }
 
+    /// The ResourceQuotas of a namespace.
+    pub fn resource_quotas_in<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a ResourceQuota)> + 'a {
+        within(&self.resource_quotas, namespace)
+    }
+
+    /// The LimitRanges of a namespace.
+    pub fn limit_ranges_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a LimitRange> + 'a {
+        within(&self.limit_ranges, namespace).map(|(_, range)| range)
+    }
+
     /// The pods of a namespace.
     pub fn pods_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> + 'a {
-        let first = ObjectKey::new(namespace, "");
-        self.pods.range(first..).take_while(move |(key, _)| key.namespace == namespace)
+        within(&self.pods, namespace)
     }
+}
+
+fn within<'a, T>(
+    map: &'a BTreeMap<ObjectKey, T>,
+    namespace: &'a str,
+) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> + 'a {
+    let first = ObjectKey::new(namespace, "");
+    map.range(first..).take_while(move |(key, _)| key.namespace == namespace)
 }
 
 /// A change of what is known of the cluster: what a watch, a file or the simulator tells.
@@ -105,10 +130,12 @@ pub enum Change {
     },
     /// Namespaces: labels and annotations.
     Namespace(Delta<(String, Namespace), String>),
-    /// ResourceQuotas, by key.
-    ResourceQuota(Delta<ObjectKey, ObjectKey>),
-    /// LimitRanges, by key.
-    LimitRange(Delta<ObjectKey, ObjectKey>),
+    /// ResourceQuotas.
+    ResourceQuota(Delta<ResourceQuota, ObjectKey>),
+    /// LimitRanges.
+    LimitRange(Delta<LimitRange, ObjectKey>),
+    /// RuntimeClasses.
+    RuntimeClass(Delta<RuntimeClass, String>),
     /// PriorityClasses: name and value, and whether it is the global default.
     PriorityClass(Delta<(String, i32, bool), String>),
     /// DeviceClasses.

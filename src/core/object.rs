@@ -4,6 +4,7 @@
 //! so an object costs a fraction of its generic form. The same types serve the watches, the offline commands and
 //! the tests. Nothing in here computes.
 
+pub mod admission;
 pub mod claim;
 pub mod hpa;
 pub mod meta;
@@ -12,6 +13,7 @@ pub mod owner;
 pub mod pod;
 pub mod scale;
 
+pub use admission::{LimitRange, ResourceQuota, RuntimeClass};
 pub use claim::ClaimTemplate;
 pub use hpa::HorizontalPodAutoscaler;
 pub use meta::{ObjectKey, ObjectMeta, WorkloadKey};

@@ -36,6 +36,8 @@ pub enum Feed {
     ResourceQuotas,
     /// LimitRanges.
     LimitRanges,
+    /// RuntimeClasses.
+    RuntimeClasses,
     /// PriorityClasses.
     PriorityClasses,
     /// DeviceClasses; not required, since a cluster may not have the kind.
@@ -72,7 +74,7 @@ pub struct WatchHealth {
 
 impl Feed {
     /// The feeds without which the view is not complete, so that the process is not ready.
-    pub const REQUIRED: [Self; 11] = [
+    pub const REQUIRED: [Self; 12] = [
         Self::Nodes,
         Self::Pods,
         Self::HorizontalPodAutoscalers,
@@ -82,6 +84,7 @@ impl Feed {
         Self::Namespaces,
         Self::ResourceQuotas,
         Self::LimitRanges,
+        Self::RuntimeClasses,
         Self::PriorityClasses,
         Self::NodeAutoscaler,
     ];
@@ -99,6 +102,7 @@ impl Feed {
             Self::Namespaces => "namespaces",
             Self::ResourceQuotas => "resourcequotas",
             Self::LimitRanges => "limitranges",
+            Self::RuntimeClasses => "runtimeclasses",
             Self::PriorityClasses => "priorityclasses",
             Self::DeviceClasses => "deviceclasses",
             Self::NodeAutoscaler => "nodeautoscaler",

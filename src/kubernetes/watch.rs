@@ -115,8 +115,9 @@ fn start(context: &Context) -> JoinSet<Result<(), Error>> {
     watch(&mut feeds, context, kind::Apps { feed: Feed::StatefulSets, kind: "StatefulSet" });
     watch(&mut feeds, context, kind::Apps { feed: Feed::ReplicaSets, kind: "ReplicaSet" });
     watch(&mut feeds, context, kind::Namespaces);
-    watch(&mut feeds, context, kind::Named { feed: Feed::ResourceQuotas });
-    watch(&mut feeds, context, kind::Named { feed: Feed::LimitRanges });
+    watch(&mut feeds, context, kind::ResourceQuotas);
+    watch(&mut feeds, context, kind::LimitRanges);
+    watch(&mut feeds, context, kind::RuntimeClasses);
     watch(&mut feeds, context, kind::PriorityClasses);
     watch(&mut feeds, context, kind::DeviceClasses);
     feeds.spawn(autoscaler::run(context.clone()));

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
     capacity::{negative_allocatable, negative_request},
-    cluster::{DeviceClass, Namespace, View},
-    object::{Node, Pod, meta::StringMap},
+    cluster::{DeviceClass, View},
+    object::{Node, ObjectKey, Pod, meta::StringMap},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -73,12 +73,16 @@ impl Objects {
                 self.view.namespaces.entry(name(source, kind, &object)?).or_default().labels = labels;
             }
             ("", "ResourceQuota") => {
-                let name = name(source, kind, &object)?;
-                self.namespace(&object).resource_quotas.push(name);
+                let (key, quota) = namespaced(source, kind, object)?;
+                self.view.resource_quotas.insert(key, quota);
             }
             ("", "LimitRange") => {
+                let (key, range) = namespaced(source, kind, object)?;
+                self.view.limit_ranges.insert(key, range);
+            }
+            ("node.k8s.io", "RuntimeClass") => {
                 let name = name(source, kind, &object)?;
-                self.namespace(&object).limit_ranges.push(name);
+                self.view.runtime_classes.insert(name, whole(source, kind, object)?);
             }
             ("" | "scheduling.k8s.io", "PriorityClass") => self.priority_class(source, &object)?,
             ("" | "resource.k8s.io", "DeviceClass") => {
@@ -136,10 +140,17 @@ impl Objects {
         self.view.priority_classes.insert(name, value);
         Ok(())
     }
+}
 
-    fn namespace(&mut self, object: &Value) -> &mut Namespace {
-        self.view.namespaces.entry(namespace_of(object)).or_default()
-    }
+/// A whole object; what it decides is not known if it cannot be read.
+fn whole<T: DeserializeOwned>(source: &Source, kind: &str, object: Value) -> anyhow::Result<T> {
+    let name = name(source, kind, &object)?;
+    serde_json::from_value(object).map_err(|error| anyhow!("{source}: {kind} {name:?} cannot be read: {error}"))
+}
+
+fn namespaced<T: DeserializeOwned>(source: &Source, kind: &str, object: Value) -> anyhow::Result<(ObjectKey, T)> {
+    let key = ObjectKey::new(namespace_of(&object), name(source, kind, &object)?);
+    Ok((key, whole(source, kind, object)?))
 }
 
 /// The object, unless it cannot be decoded or has an amount that cannot be.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use anyhow::Context as _;
 use plimsoll_core::{
     capacity::{
-        Answer, Class, Edit, Fits, Inventory, Lift, Limited, LimitingFactor, NodeGroupReport, Reason, Template,
-        smallest,
+        Answer, Class, Edit, Fits, Inventory, Lift, Limited, LimitingFactor, NodeGroupReport, QuotaRoom, Reason,
+        Template, smallest,
     },
     object::Pod,
     policy::Policy,
@@ -37,6 +37,10 @@ pub(super) struct Report {
     free_gpus: i64,
     stranded_gpus: i64,
     groups: Vec<NodeGroupReport>,
+    /// How many further pods admission lets be created; none where nothing limits them.
+    quota: Option<QuotaRoom>,
+    /// What constraints between pods make of it; none where they do not limit.
+    constraint: Option<String>,
     unmodelled: Vec<Reason>,
     /// The smallest change that makes room for more, tried in the model; none where nothing limits or none was found.
     lift: Option<Lifting>,
@@ -118,17 +122,22 @@ impl Report {
             u32::try_from(view.pods.values().filter(|pod| wanted(pod)).count()).unwrap_or(u32::MAX)
         };
         let bound = count(&|pod| workload.owns(pod) && pod.is_bound());
+        let created = count(&|pod| workload.owns(pod) && is_pending(pod));
+        let creatable = answer.quota.as_ref().map_or(u32::MAX, |room| room.pods.saturating_add(created));
+        let further = answer.fits.lo.min(creatable);
         Self {
             requests: template.requests().map(|(name, amount)| (name.to_owned(), quantity(name, amount))).collect(),
             fits: answer.fits,
             bound,
-            ceiling: bound.saturating_add(answer.fits.lo),
-            limiting_factor: answer.limiting_factor,
+            ceiling: bound.saturating_add(further),
+            limiting_factor: if further < answer.fits.lo { LimitingFactor::Quota } else { answer.limiting_factor },
             pending: count(&|pod| workload.owns(pod) && is_pending(pod)),
             pending_others: count(&|pod| !workload.owns(pod) && is_pending(pod)),
             free_gpus: answer.free_gpus,
             stranded_gpus: answer.stranded_gpus,
             groups: answer.groups,
+            quota: answer.quota,
+            constraint: answer.constraint,
             unmodelled: answer.unmodelled,
             lift: None,
             before: None,
@@ -205,6 +214,12 @@ impl fmt::Display for Report {
             writeln!(f)?;
             let rows: Vec<_> = self.groups.iter().map(group_row).collect();
             table(f, &["NODES", "FITS", "WHY NO MORE", "NAMES"], &rows)?;
+        }
+        if let Some(constraint) = &self.constraint {
+            writeln!(f, "\nconstraint: {constraint}")?;
+        }
+        if let Some(QuotaRoom { pods, reason }) = &self.quota {
+            writeln!(f, "\nquota: {pods} more pods may be created ({reason})")?;
         }
         if let Some(Lifting { change, lift }) = &self.lift {
             writeln!(f, "\nto make room: {change} (then {} more)", lift.gain)?;

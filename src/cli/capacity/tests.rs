@@ -150,16 +150,28 @@ to make room: add one node like a (then 1 more)
 }
 
 #[test]
-fn quotas_and_device_classes_in_the_input_make_the_answer_unknown() {
-    let named = |kind: &str| json!({"kind": kind, "metadata": {"name": "x"}});
+fn quotas_that_are_not_counted_and_device_classes_in_the_input_make_the_answer_unknown() {
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "x"}, "spec": {"hard": {"pods": "1"}}});
     let class = json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "gpu"},
         "spec": {"extendedResourceName": "nvidia.com/gpu"}});
-    for (object, factor) in [(named("ResourceQuota"), "quota"), (named("LimitRange"), "quota"), (class, "gpu")] {
+    for (object, factor) in [(quota, "quota"), (class, "gpu")] {
         let answer = answer(&list(&[node("a", "8"), object]), DEPLOYMENT);
         assert_eq!(answer["fits"], json!({"class": "unknown", "lo": 0, "hi": null}));
         assert_eq!((&answer["ceiling"], &answer["limitingFactor"]), (&json!(0), &json!(factor)));
         assert_eq!(answer["unmodelled"].as_array().unwrap().len(), 1);
     }
+}
+
+#[test]
+fn a_quota_in_the_input_limits_the_ceiling_and_is_named() {
+    let counts = |pods: &str| json!({"pods": pods});
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": counts("3")},
+        "status": {"hard": counts("3"), "used": counts("2")}});
+    let waiting = pod("llm-2", "llm", None);
+    let answer = answer(&list(&[node("a", "8"), pod("llm-1", "llm", Some("a")), waiting, quota]), DEPLOYMENT);
+    // One is bound, one has been created and is charged already, one more may be created.
+    assert_eq!((&answer["fits"]["lo"], &answer["ceiling"]), (&json!(7), &json!(3)));
+    assert_eq!((&answer["limitingFactor"], &answer["quota"]["pods"]), (&json!("quota"), &json!(1)));
 }
 
 #[test]

@@ -61,6 +61,7 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
         free_gpus,
         stranded_gpus: stranded_gpus.max(0),
         constraint: together.words,
+        quota: None,
         unmodelled: Vec::new(),
     }
 }

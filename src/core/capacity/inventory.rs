@@ -14,6 +14,7 @@ use super::{
     explain,
     filters::Verdict,
     ports::{self, HostPort},
+    quota::{QuotaRoom, Quotas},
     requests::{self, PODS},
 };
 use crate::{
@@ -33,6 +34,7 @@ pub struct Inventory<'v> {
     free: Vec<i64>,
     /// Replicas that were placed, with their rows.
     seated: Vec<Seated>,
+    quotas: Quotas,
 }
 
 /// A replica that was placed.
@@ -129,7 +131,7 @@ impl<'v> Inventory<'v> {
         for free in &mut free {
             *free = (*free).max(0);
         }
-        Self { shape: Arc::new(shape), free, seated: Vec::new() }
+        Self { shape: Arc::new(shape), free, seated: Vec::new(), quotas: Quotas::of(view) }
     }
 
     /// How many further replicas of the template could be placed now, and what stops the next one.
@@ -138,7 +140,8 @@ impl<'v> Inventory<'v> {
     #[must_use]
     pub fn fits(&self, template: &Template) -> Answer {
         let unmodelled = self.unmodelled(template);
-        if unmodelled.is_empty() { explain::answer(self, template) } else { explain::refuse(unmodelled) }
+        let answer = if unmodelled.is_empty() { explain::answer(self, template) } else { explain::refuse(unmodelled) };
+        Answer { quota: self.quota(template), ..answer }
     }
 
     /// Everything that decides about the template and is not modelled: of itself, and of pods that are placed.
@@ -214,6 +217,29 @@ impl<'v> Inventory<'v> {
     /// Takes note in a state of a replica that was placed.
     pub(super) fn note(&self, state: &mut State, template: &Template, placed: &Template, row: usize) {
         state.note(&placed.seat, row, &Around { shape: &self.shape, template });
+    }
+
+    /// How many further pods of the template may be created, besides those that exist; none where nothing limits them.
+    #[must_use]
+    pub fn quota(&self, template: &Template) -> Option<QuotaRoom> {
+        match &template.creation {
+            Ok(charge) => self.quotas.room(charge),
+            Err(reason) => Some(QuotaRoom { pods: 0, reason: reason.message.clone() }),
+        }
+    }
+
+    /// Charges quotas with one more pod of the template.
+    pub fn charge(&mut self, template: &Template) {
+        if let Ok(charge) = &template.creation {
+            self.quotas.take(charge);
+        }
+    }
+
+    /// Takes back what [`Inventory::charge`] charged.
+    pub fn discharge(&mut self, template: &Template) {
+        if let Ok(charge) = &template.creation {
+            self.quotas.release(charge);
+        }
     }
 
     /// Places one replica and takes its resources: on the node that keeps the fewest free GPUs, then on the one that

@@ -59,6 +59,22 @@ impl<'v> Placer<'v> {
         self.answers.entry(key).or_insert_with(|| self.inventory.fits(template)).clone()
     }
 
+    /// Charges quotas with one more pod of the template, unless they let none through.
+    pub fn charge(&mut self, template: &Template) -> bool {
+        let charged = self.inventory.quota(template).is_none_or(|room| room.pods > 0);
+        if charged {
+            self.answers.clear();
+            self.inventory.charge(template);
+        }
+        charged
+    }
+
+    /// Takes back what [`Placer::charge`] charged.
+    pub fn discharge(&mut self, template: &Template) {
+        self.answers.clear();
+        self.inventory.discharge(template);
+    }
+
     /// Whether everything that decides about the template is modelled.
     #[must_use]
     pub fn is_modelled(&self, template: &Template) -> bool {

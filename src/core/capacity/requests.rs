@@ -26,6 +26,37 @@ pub(super) fn of_assigned(pod: &Pod) -> Vec<(&str, i64)> {
     scaled(&pod_requests(&pod.spec, Some(&pod.status)))
 }
 
+/// As [`of_spec`], exact and with every resource name.
+pub(super) fn exact(spec: &PodSpec) -> Vec<(&str, Quantity)> {
+    pod_requests(spec, None).0
+}
+
+/// As [`of_assigned`], exact and with every resource name.
+pub(super) fn held(pod: &Pod) -> Vec<(&str, Quantity)> {
+    pod_requests(&pod.spec, Some(&pod.status)).0
+}
+
+/// The limits of a pod (`PodLimits`), exact and with every resource name.
+pub(super) fn limits(spec: &PodSpec) -> Vec<(&str, Quantity)> {
+    let mut total = combined(spec, |sum, container, _| sum.add(container.resources.limits.iter().map(borrowed)));
+    let pod_level = spec.resources.iter().flat_map(|resources| &resources.limits).map(borrowed);
+    for (name, amount) in pod_level.filter(|(name, _)| is_pod_level(name)) {
+        total.set(name, amount);
+    }
+    // Overhead is added only to what is limited.
+    for (name, amount) in spec.overhead.iter().map(borrowed) {
+        if !total.get(name).is_zero() {
+            total.add([(name, amount)]);
+        }
+    }
+    total.0
+}
+
+/// Whether a resource may be given for a pod as a whole.
+fn is_pod_level(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || name.starts_with("hugepages-")
+}
+
 /// The amount in the unit in which the scheduler compares: milli for CPU, whole units for everything else.
 pub(super) fn scale(resource: &str, amount: Quantity) -> i64 {
     let scaled = if resource == "cpu" { amount.milli().0 } else { amount.units() };
@@ -64,12 +95,11 @@ fn pod_requests<'a>(spec: &'a PodSpec, status: Option<&'a PodStatus>) -> Amounts
 
 /// Pod-level requests after their defaults: a pod-level limit is the request of what no container requests.
 fn pod_level_requests<'a>(resources: &'a Resources, containers: &Amounts<'a>) -> Amounts<'a> {
-    let supported = |name: &str| matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
     let mut requests = Amounts::default();
-    for (name, amount) in resources.requests.iter().map(borrowed).filter(|(name, _)| supported(name)) {
+    for (name, amount) in resources.requests.iter().map(borrowed).filter(|(name, _)| is_pod_level(name)) {
         requests.set(name, amount);
     }
-    for (name, amount) in resources.limits.iter().map(borrowed).filter(|(name, _)| supported(name)) {
+    for (name, amount) in resources.limits.iter().map(borrowed).filter(|(name, _)| is_pod_level(name)) {
         let by_container = !name.starts_with("hugepages-") && containers.has(name);
         if !by_container && !requests.has(name) {
             requests.set(name, amount);
@@ -78,27 +108,47 @@ fn pod_level_requests<'a>(resources: &'a Resources, containers: &Amounts<'a>) ->
     requests
 }
 
-/// `AggregateContainerRequests`: the larger of what runs together and what any init container needs beside the
-/// sidecars that were started before it.
 fn of_containers<'a>(spec: &'a PodSpec, status: Option<&'a PodStatus>) -> Amounts<'a> {
+    combined(spec, |sum, container, place| {
+        let statuses = status.and_then(|status| {
+            let statuses = match place {
+                Place::Main => &status.container_statuses,
+                Place::Sidecar => &status.init_container_statuses,
+                Place::Init => return None,
+            };
+            Some((status, statuses.as_slice()))
+        });
+        add_container(sum, container, statuses);
+    })
+}
+
+/// Where in a pod a container is.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Main,
+    Sidecar,
+    Init,
+}
+
+/// `AggregateContainerRequests` and `AggregateContainerLimits`: the larger of what runs together and what any init
+/// container needs beside the sidecars that were started before it.
+fn combined<'a>(spec: &'a PodSpec, add: impl Fn(&mut Amounts<'a>, &'a Container, Place)) -> Amounts<'a> {
     let mut running = Amounts::default();
     for container in &spec.containers {
-        let statuses = status.map(|status| (status, status.container_statuses.as_slice()));
-        add_container(&mut running, container, statuses);
+        add(&mut running, container, Place::Main);
     }
     let mut sidecars = Amounts::default();
     let mut starting = Amounts::default();
     for container in &spec.init_containers {
         let is_sidecar = container.restart_policy.as_deref() == Some("Always");
-        let statuses = status.filter(|_| is_sidecar).map(|status| (status, status.init_container_statuses.as_slice()));
-        let mut requests = Amounts::default();
-        add_container(&mut requests, container, statuses);
+        let mut amounts = Amounts::default();
+        add(&mut amounts, container, if is_sidecar { Place::Sidecar } else { Place::Init });
         if is_sidecar {
-            running.add(requests.0.iter().copied());
-            sidecars.add(requests.0);
+            running.add(amounts.0.iter().copied());
+            sidecars.add(amounts.0);
             starting.max(sidecars.0.iter().copied());
         } else {
-            let mut beside = requests;
+            let mut beside = amounts;
             beside.add(sidecars.0.iter().copied());
             starting.max(beside.0);
         }

@@ -6,9 +6,11 @@ use serde::Serialize;
 
 use super::{
     LimitingFactor, absurd,
+    admission::{self, Admitted},
     between::{Seat, Terms},
     filters::Filter,
     ports::{self, HostPort},
+    quota::Charge,
     requests,
 };
 use crate::{
@@ -38,6 +40,8 @@ pub struct Template {
     pub(super) seat: Arc<Seat>,
     /// What [`Seat::terms`] are made from, for labels that are added later.
     pub(super) placement: Arc<PodSpec>,
+    /// What quotas charge for each pod that is created; else why none can be.
+    pub(super) creation: Result<Charge, Reason>,
     /// Ports that it takes on a node.
     pub(super) ports: Arc<[HostPort]>,
     /// Whether it is that of a pod that exists, whose labels controllers have completed already.
@@ -69,14 +73,13 @@ impl Template {
     /// The template of a workload: pods that do not exist yet and have admission before them.
     #[must_use]
     pub fn of(template: &PodTemplate, namespace: &str, view: &View) -> Self {
-        let spec = &template.spec;
-        let mut unmodelled = of_spec(spec, view);
-        if let Some(class) = spec.runtime_class_name.as_ref().filter(|class| !class.is_empty()) {
-            let message = format!("runtimeClassName {class:?} may add overhead and a node selector at admission");
-            unmodelled.push(Reason::new("runtimeClassName", message, LimitingFactor::Unmodelled));
-        }
-        unmodelled.extend(of_namespace(namespace, view));
-        Self::new(spec, namespace, &template.metadata.labels, unmodelled, view)
+        let Admitted { spec, refusal, unmodelled: unknown } = admission::admit(&template.spec, namespace, view);
+        let mut unmodelled = of_spec(&spec, view);
+        unmodelled.extend(unknown);
+        unmodelled.extend(Charge::unmodelled(&spec, namespace, view));
+        let creation = refusal.map_or_else(|| Charge::of(&spec, namespace, view), Err);
+        let template = Self::new(&spec, namespace, &template.metadata.labels, unmodelled, view);
+        Self { creation, ..template }
     }
 
     /// The template of a pod that exists and waits for a node: admission is behind it.
@@ -106,6 +109,7 @@ impl Template {
             }),
             ports: ports::of(spec).into(),
             exists: false,
+            creation: Ok(Charge::default()),
             unmodelled,
             requests,
             priority: priority(spec, view),
@@ -200,18 +204,6 @@ fn of_volumes(spec: &PodSpec) -> Vec<Reason> {
     reasons.sort();
     reasons.dedup();
     reasons
-}
-
-fn of_namespace(namespace: &str, view: &View) -> Vec<Reason> {
-    let Some(known) = view.namespaces.get(namespace) else { return Vec::new() };
-    let kinds =
-        [("resourceQuota", "ResourceQuota", &known.resource_quotas), ("limitRange", "LimitRange", &known.limit_ranges)];
-    let named = kinds.into_iter().filter_map(|(code, kind, names)| Some((code, kind, names.first()?)));
-    let reason = |(code, kind, name): (&'static str, &str, &String)| {
-        let message = format!("{kind} {name:?} in namespace {namespace:?} may refuse or change pods");
-        Reason::new(code, message, LimitingFactor::Quota)
-    };
-    named.map(reason).collect()
 }
 
 fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {

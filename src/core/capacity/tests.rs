@@ -1,5 +1,6 @@
 //! Situations by builder functions, and the answer that each must get.
 
+mod admission;
 mod between;
 mod limits;
 mod properties;

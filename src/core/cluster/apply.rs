@@ -3,13 +3,10 @@
 //! A relist replaces one kind in one step: there is no moment at which half of its objects are missing (missing pods
 //! would look like free GPUs). Kinds do not depend on each other, so the order in which they arrive is irrelevant.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-};
+use std::{collections::BTreeMap, mem};
 
 use super::{Change, Delta, Namespace, View};
-use crate::object::{Node, ObjectKey, ScaleTarget, WorkloadKey};
+use crate::object::{Node, ScaleTarget, WorkloadKey};
 
 /// What a change did to the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +44,13 @@ impl View {
             Change::Hpa(delta) => apply(&mut self.hpas, delta, |hpa| hpa.metadata.key(), compare),
             Change::Workload { group, kind, delta } => self.apply_workload(&group, &kind, delta),
             Change::Namespace(delta) => self.apply_namespace(delta),
-            Change::ResourceQuota(delta) => self.apply_names(delta, |namespace| &mut namespace.resource_quotas),
-            Change::LimitRange(delta) => self.apply_names(delta, |namespace| &mut namespace.limit_ranges),
+            Change::ResourceQuota(delta) => {
+                apply(&mut self.resource_quotas, delta, |quota| quota.metadata.key(), compare)
+            }
+            Change::LimitRange(delta) => apply(&mut self.limit_ranges, delta, |range| range.metadata.key(), compare),
+            Change::RuntimeClass(delta) => {
+                apply(&mut self.runtime_classes, delta, |class| class.metadata.name.clone(), compare)
+            }
             Change::PriorityClass(delta) => self.apply_priority_class(delta),
             Change::DeviceClass(delta) => apply(&mut self.device_classes, delta, |class| class.name.clone(), compare),
             Change::NodeAutoscaler(evidence) => {
@@ -93,59 +95,13 @@ impl View {
         }
     }
 
-    /// Sets labels and annotations; quotas and limit ranges are objects of their own and stay.
+    /// Sets what is known of a namespace.
     fn describe_namespace(&mut self, name: &str, described: Namespace) -> Effect {
-        let Namespace { labels, annotations, terminating, .. } = described;
+        let Namespace { labels, annotations, terminating } = described;
         let entry = self.namespaces.entry(name.to_owned()).or_default();
         let changed = entry.labels != labels || entry.annotations != annotations || entry.terminating != terminating;
         (entry.labels, entry.annotations, entry.terminating) = (labels, annotations, terminating);
         self.drop_empty_namespace(name);
-        Effect::changed(changed)
-    }
-
-    fn apply_names(
-        &mut self,
-        delta: Delta<ObjectKey, ObjectKey>,
-        names: fn(&mut Namespace) -> &mut Vec<String>,
-    ) -> Effect {
-        match delta {
-            Delta::Applied(key) => self.edit_names(key, true, names),
-            Delta::Deleted(key) => self.edit_names(key, false, names),
-            Delta::Replaced(keys) => self.replace_names(keys, names),
-        }
-    }
-
-    fn edit_names(&mut self, key: ObjectKey, present: bool, names: fn(&mut Namespace) -> &mut Vec<String>) -> Effect {
-        let ObjectKey { namespace, name } = key;
-        let list = names(self.namespaces.entry(namespace.clone()).or_default());
-        let changed = match (list.binary_search(&name), present) {
-            (Err(index), true) => {
-                list.insert(index, name);
-                true
-            }
-            (Ok(index), false) => {
-                list.remove(index);
-                true
-            }
-            (Ok(_), true) | (Err(_), false) => false,
-        };
-        self.drop_empty_namespace(&namespace);
-        Effect::changed(changed)
-    }
-
-    fn replace_names(&mut self, keys: Vec<ObjectKey>, names: fn(&mut Namespace) -> &mut Vec<String>) -> Effect {
-        let mut new: BTreeMap<String, BTreeSet<String>> =
-            self.namespaces.keys().map(|namespace| (namespace.clone(), BTreeSet::new())).collect();
-        for ObjectKey { namespace, name } in keys {
-            new.entry(namespace).or_default().insert(name);
-        }
-        let mut changed = false;
-        for (namespace, set) in new {
-            let list = names(self.namespaces.entry(namespace.clone()).or_default());
-            let before = mem::replace(list, set.into_iter().collect());
-            changed |= *list != before;
-            self.drop_empty_namespace(&namespace);
-        }
         Effect::changed(changed)
     }
 

@@ -94,6 +94,8 @@ struct Share<'v, 'a> {
     alone: Answer,
     grant: i32,
     ceiling: i32,
+    /// Pods that wait for a node, and have been charged to quotas when they were created.
+    created: i32,
     gpus: i64,
 }
 
@@ -101,11 +103,13 @@ impl<'v, 'a> Share<'v, 'a> {
     fn new(key: &'v WorkloadKey, applicant: &'a Applicant, alone: Answer, policy: &Policy) -> Self {
         let gpus = applicant.template.as_ref().map_or(0, |template| template.gpus(|name| policy.is_gpu(name)));
         let bound = applicant.live.bound;
-        let ceiling = match alone.fits.class {
-            Class::Exact | Class::Interval => bound.saturating_add(i32::try_from(alone.fits.lo).unwrap_or(i32::MAX)),
-            Class::Unknown => bound,
-        };
-        Self { key, applicant, alone, grant: bound, ceiling, gpus: gpus.max(1) }
+        let created = applicant.live.pending;
+        let mut alone = alone;
+        if i64::from(further(&alone, created)) < i64::from(alone.fits.lo) {
+            alone.limiting_factor = LimitingFactor::Quota;
+        }
+        let ceiling = bound.saturating_add(further(&alone, created));
+        Self { key, applicant, alone, grant: bound, ceiling, created, gpus: gpus.max(1) }
     }
 
     /// Bound pods and those that the workload's controller makes or has made.
@@ -129,6 +133,24 @@ impl<'v, 'a> Share<'v, 'a> {
     }
 }
 
+/// What stops the next replica, which is still to be created.
+fn stopped(answer: &Answer) -> LimitingFactor {
+    let refused = answer.quota.as_ref().is_some_and(|room| room.pods == 0);
+    if refused { LimitingFactor::Quota } else { answer.limiting_factor }
+}
+
+/// Replicas beyond those that are bound: what fits, as far as pods exist or may be created.
+pub(super) fn further(alone: &Answer, created: i32) -> i32 {
+    if alone.fits.class == Class::Unknown {
+        return 0;
+    }
+    let fits = i32::try_from(alone.fits.lo).unwrap_or(i32::MAX);
+    match &alone.quota {
+        Some(room) => fits.min(created.saturating_add(i32::try_from(room.pods).unwrap_or(i32::MAX))),
+        None => fits,
+    }
+}
+
 struct Table<'v> {
     scratch: Placer<'v>,
     placements: u32,
@@ -149,7 +171,14 @@ impl Table<'_> {
         let Some(template) = share.applicant.template.as_ref().filter(|_| share.grant < share.ceiling) else {
             return false;
         };
-        if self.placements >= MAX_PLACEMENTS || self.scratch.place(template).is_none() {
+        let exists = share.grant.saturating_sub(share.applicant.live.bound) < share.created;
+        if self.placements >= MAX_PLACEMENTS || !(exists || self.scratch.charge(template)) {
+            return false;
+        }
+        if self.scratch.place(template).is_none() {
+            if !exists {
+                self.scratch.discharge(template);
+            }
             return false;
         }
         self.placements += 1;
@@ -219,7 +248,7 @@ impl Table<'_> {
         let unmet = share.grant < share.applicant.want;
         let others = share.grant < share.ceiling && share.alone.fits.class != Class::Unknown;
         let then = match &share.applicant.template {
-            Some(template) if unmet && others => self.scratch.fits(template).limiting_factor,
+            Some(template) if unmet && others => stopped(&self.scratch.fits(template)),
             _ if unmet => share.alone.limiting_factor,
             _ => LimitingFactor::None,
         };

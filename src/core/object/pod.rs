@@ -91,6 +91,8 @@ pub struct PodSpec {
     /// Claims of dynamic resource allocation.
     #[serde(deserialize_with = "null_as_default")]
     pub resource_claims: Vec<Value>,
+    /// Seconds after which the pod is ended.
+    pub active_deadline_seconds: Option<i64>,
     /// Whether the pod uses the node's network.
     #[serde(deserialize_with = "null_as_default")]
     pub host_network: bool,
@@ -212,6 +214,18 @@ pub struct PodAffinity {
     /// Hard terms, all of which must hold.
     #[serde(deserialize_with = "null_items_as_default")]
     pub required_during_scheduling_ignored_during_execution: Vec<PodAffinityTerm>,
+    /// Soft terms, which decide nothing about placement.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub preferred_during_scheduling_ignored_during_execution: Vec<WeightedPodAffinityTerm>,
+}
+
+/// `v1.WeightedPodAffinityTerm`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WeightedPodAffinityTerm {
+    /// The term.
+    #[serde(deserialize_with = "null_as_default")]
+    pub pod_affinity_term: PodAffinityTerm,
 }
 
 /// `v1.PodAffinityTerm`.

@@ -1,5 +1,6 @@
 //! The watched kinds: where each is served, how it is read, and which change it makes.
 
+mod admission;
 mod apps;
 
 use plimsoll_core::{
@@ -11,6 +12,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::frame::Undecodable;
 use crate::kubernetes::{health::Feed, scale::Targets};
 
+pub(super) use admission::{LimitRanges, ResourceQuotas, RuntimeClasses};
 pub(super) use apps::Apps;
 
 /// The whole object once more, written by `kubectl apply`: read by nobody here.
@@ -48,10 +50,6 @@ pub(super) struct Hpas {
 }
 /// Namespaces.
 pub(super) struct Namespaces;
-/// A kind of which only the names count.
-pub(super) struct Named {
-    pub(super) feed: Feed,
-}
 /// PriorityClasses.
 pub(super) struct PriorityClasses;
 /// DeviceClasses; a cluster may not have the kind.
@@ -198,37 +196,11 @@ impl Kind for Namespaces {
         let ObjectMeta { name, labels, mut annotations, deletion_timestamp, .. } = object.metadata;
         trim(&mut annotations);
         let terminating = deletion_timestamp.is_some();
-        Ok(Some((name, Namespace { labels, annotations, terminating, ..Namespace::default() })))
+        Ok(Some((name, Namespace { labels, annotations, terminating })))
     }
 
     fn change(&mut self, delta: Delta<Self::Item, String>) -> Change {
         Change::Namespace(delta)
-    }
-}
-
-impl Kind for Named {
-    type Object = MetadataOnly;
-    type Item = ObjectKey;
-    type Key = ObjectKey;
-
-    fn feed(&self) -> Feed {
-        self.feed
-    }
-
-    fn path(&self) -> String {
-        format!("/api/v1/{}", self.feed.name())
-    }
-
-    fn key(&self, namespace: String, name: String) -> ObjectKey {
-        ObjectKey { namespace, name }
-    }
-
-    fn read(&self, object: MetadataOnly) -> Result<Option<ObjectKey>, Undecodable> {
-        Ok(Some(object.metadata.key()))
-    }
-
-    fn change(&mut self, delta: Delta<ObjectKey, ObjectKey>) -> Change {
-        if self.feed == Feed::LimitRanges { Change::LimitRange(delta) } else { Change::ResourceQuota(delta) }
     }
 }
 

@@ -3,7 +3,7 @@
 use plimsoll::kubernetes::Feed;
 use plimsoll_core::{
     cluster::{Change, Delta},
-    object::WorkloadKey,
+    object::{ObjectKey, WorkloadKey},
 };
 use serde_json::{Value, json};
 
@@ -44,6 +44,7 @@ async fn every_kind_reaches_the_view() {
     api.list("/api/v1/namespaces", [json!({"metadata": {"name": "ml", "labels": {"team": "x"}}})]);
     api.list("/api/v1/resourcequotas", [names("ml", "gpus")]);
     api.list("/api/v1/limitranges", [names("ml", "defaults")]);
+    api.list("/apis/node.k8s.io/v1/runtimeclasses", [json!({"metadata": {"name": "kata"}})]);
     let class = json!({"metadata": {"name": "high"}, "value": 1000, "globalDefault": true});
     api.list("/apis/scheduling.k8s.io/v1/priorityclasses", [class]);
     api.object(STATUS, names("kube-system", "cluster-autoscaler-status"));
@@ -54,9 +55,10 @@ async fn every_kind_reaches_the_view() {
     assert_eq!((view.nodes.len(), view.pods.len(), view.hpas.len()), (3, 1, 1));
     let kinds: Vec<_> = view.workloads.keys().map(|key| (key.kind.as_str(), key.name.as_str())).collect();
     assert_eq!(kinds, [("Deployment", "llm"), ("ReplicaSet", "bare"), ("StatefulSet", "db")]);
-    assert_eq!(view.namespaces["ml"].resource_quotas, ["gpus"]);
-    assert_eq!(view.namespaces["ml"].limit_ranges, ["defaults"]);
+    assert_eq!(view.resource_quotas.keys().collect::<Vec<_>>(), [&ObjectKey::new("ml", "gpus")]);
+    assert_eq!(view.limit_ranges.keys().collect::<Vec<_>>(), [&ObjectKey::new("ml", "defaults")]);
     assert_eq!(view.namespaces["ml"].labels["team"], "x");
+    assert!(view.runtime_classes.contains_key("kata"));
     assert_eq!(view.priority_classes[""], 1000);
     assert_eq!(view.node_autoscaler.as_deref(), Some("ConfigMap kube-system/cluster-autoscaler-status"));
     assert!(harness.health.capacity_heard_at().is_some());

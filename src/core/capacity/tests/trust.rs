@@ -56,20 +56,6 @@ fn what_does_not_bind_leaves_the_answer_exact() {
 }
 
 #[test]
-fn a_quota_or_limit_range_in_the_namespace_is_unknown_there_only() {
-    let mut view = mk_view([mk_node("a", 8)], []);
-    let quota = Namespace { resource_quotas: vec!["q".to_owned()], ..Namespace::default() };
-    view.namespaces.insert("other".to_owned(), quota.clone());
-    assert_eq!(codes(&view, json!({})), [""; 0]);
-    view.namespaces.insert("ml".to_owned(), quota);
-    assert_eq!(codes(&view, json!({})), ["resourceQuota"]);
-    let ranged = Namespace { limit_ranges: vec!["r".to_owned()], ..Namespace::default() };
-    view.namespaces.insert("ml".to_owned(), ranged);
-    assert_eq!(codes(&view, json!({})), ["limitRange"]);
-    assert_eq!(answer(&view, &mk_template(1, json!({}))).limiting_factor, LimitingFactor::Quota);
-}
-
-#[test]
 fn a_resource_that_a_device_class_stands_for_is_unknown() {
     let mut view = mk_view([mk_node("a", 8)], []);
     let extended_resource_name = Some("nvidia.com/gpu".to_owned());
@@ -225,9 +211,7 @@ fn a_nominated_replica_of_the_workload_itself_hides_no_room() {
 
 #[test]
 fn admission_is_behind_a_pod_that_exists() {
-    let mut view = mk_view([mk_node("a", 8)], []);
-    view.namespaces
-        .insert("ml".to_owned(), Namespace { resource_quotas: vec!["q".to_owned()], ..Namespace::default() });
+    let view = mk_view([mk_node("a", 8)], []);
     let mut pod = mk_pod("llm", "", 1);
     pod.spec.runtime_class_name = Some("nvidia".to_owned());
     assert!(Template::of_pod(&pod, &view).unmodelled.is_empty());

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::super::{Change, Delta, Effect, Namespace, View};
-use crate::object::{HorizontalPodAutoscaler, Node, ObjectKey, ObjectMeta, Pod, ScaleTarget, WorkloadKey};
+use crate::object::{
+    HorizontalPodAutoscaler, LimitRange, Node, ObjectKey, ObjectMeta, Pod, ResourceQuota, ScaleTarget, WorkloadKey,
+};
 
 fn meta(namespace: &str, name: &str) -> ObjectMeta {
     ObjectMeta { namespace: namespace.to_owned(), name: name.to_owned(), ..ObjectMeta::default() }
@@ -57,8 +59,8 @@ fn saying_the_same_again_does_not_matter() {
         Change::Hpa(Delta::Applied(HorizontalPodAutoscaler::default())),
         workloads("Deployment", &["llm"]),
         Change::Namespace(Delta::Replaced(vec![("ml".to_owned(), labelled("team"))])),
-        Change::ResourceQuota(Delta::Replaced(vec![ObjectKey::new("ml", "gpus")])),
-        Change::LimitRange(Delta::Applied(ObjectKey::new("ml", "defaults"))),
+        Change::ResourceQuota(Delta::Replaced(vec![quota("ml", "gpus")])),
+        Change::LimitRange(Delta::Applied(LimitRange::default())),
         class("high", 1000, true),
         Change::NodeAutoscaler(Some("ConfigMap".to_owned())),
     ];
@@ -97,17 +99,9 @@ fn a_relist_of_one_kind_leaves_the_other_kinds_alone() {
     assert_eq!(view.workloads.keys().collect::<Vec<_>>(), [&workload("StatefulSet", "db")]);
 }
 
-#[test]
-fn a_quota_counts_before_its_namespace_is_known_and_after() {
-    let mut view = View::default();
-    view.apply(Change::ResourceQuota(Delta::Applied(ObjectKey::new("ml", "gpus"))));
-    assert_eq!(view.namespaces["ml"].resource_quotas, ["gpus"]);
-    view.apply(Change::Namespace(Delta::Replaced(vec![("ml".to_owned(), labelled("team"))])));
-    assert_eq!(view.namespaces["ml"], Namespace { resource_quotas: vec!["gpus".to_owned()], ..labelled("team") });
-    view.apply(Change::ResourceQuota(Delta::Replaced(Vec::new())));
-    assert_eq!(view.namespaces["ml"], labelled("team"));
-    view.apply(Change::Namespace(Delta::Deleted("ml".to_owned())));
-    assert_eq!(view, View::default());
+fn quota(namespace: &str, name: &str) -> ResourceQuota {
+    let metadata = ObjectMeta { namespace: namespace.to_owned(), name: name.to_owned(), ..ObjectMeta::default() };
+    ResourceQuota { metadata, ..ResourceQuota::default() }
 }
 
 #[test]
@@ -132,9 +126,9 @@ fn independent_changes() -> Vec<Change> {
         workloads("Deployment", &["llm", "web"]),
         workloads("StatefulSet", &["db"]),
         Change::Namespace(Delta::Replaced(vec![("ml".to_owned(), labelled("team"))])),
-        Change::ResourceQuota(Delta::Replaced(vec![ObjectKey::new("ml", "z"), ObjectKey::new("ml", "a")])),
+        Change::ResourceQuota(Delta::Replaced(vec![quota("ml", "z"), quota("ml", "a")])),
         Change::ResourceQuota(Delta::Deleted(ObjectKey::new("other", "gone"))),
-        Change::LimitRange(Delta::Replaced(vec![ObjectKey::new("ml", "defaults")])),
+        Change::LimitRange(Delta::Replaced(vec![LimitRange::default()])),
         Change::PriorityClass(Delta::Replaced(vec![("high".to_owned(), 9, true)])),
         Change::NodeAutoscaler(Some("ConfigMap".to_owned())),
     ]

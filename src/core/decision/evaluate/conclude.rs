@@ -6,12 +6,12 @@ use jiff::Timestamp;
 
 use super::{Case, Measurement, pod_selector};
 use crate::{
-    capacity::{Class, Fits, LimitingFactor},
+    capacity::{Answer, Class, Fits, LimitingFactor},
     clamp::Guard,
     cluster::{Census, View},
     decision::{
         Binding, BindingKey, Decision, Enforced, Note, Raw, Step, Subject, TargetKind,
-        arbitration::{Allotment, Division},
+        arbitration::{Allotment, Division, further},
         digest,
     },
     policy::{Mode, Policy},
@@ -89,9 +89,10 @@ pub(super) fn decision(
     let known = fits.class != Class::Unknown;
     let (stance, surplus) = case.stance(grant, census, fresh, known, policy, now);
     let guard = case.rules.guard(&case.live, grant, stance);
-    let ceiling = case.live.bound.saturating_add(i32::try_from(fits.lo).unwrap_or(i32::MAX));
+    let further = allotment.map_or(0, |allotment| further(&allotment.alone, case.live.pending));
+    let ceiling = case.live.bound.saturating_add(further);
     let limiting_factor = limiting_factor(&case, allotment, grant);
-    let constraint = allotment.and_then(|allotment| allotment.alone.constraint.as_deref());
+    let alone = allotment.map(|allotment| &allotment.alone);
     let mut notes = case.notes.clone();
     notes.extend(bounds(&case, ceiling, known));
     let mut decision = Decision {
@@ -112,7 +113,7 @@ pub(super) fn decision(
         stance,
         cap: guard.cap(),
         limiting_factor,
-        change: change(&case, limiting_factor, constraint, grant, view),
+        change: change(&case, limiting_factor, alone, grant, view),
         steps: steps(&case, allotment, fits, ceiling, &guard, surplus, view, now),
         notes,
         demands: case.measured.into_iter().map(|measurement| measurement.record).collect(),
@@ -142,13 +143,7 @@ fn bounds(case: &Case<'_>, ceiling: i32, known: bool) -> Option<Note> {
 }
 
 /// The smallest change that would lift the limit, where it is plain.
-fn change(
-    case: &Case<'_>,
-    factor: LimitingFactor,
-    constraint: Option<&str>,
-    grant: i32,
-    view: &View,
-) -> Option<String> {
+fn change(case: &Case<'_>, factor: LimitingFactor, alone: Option<&Answer>, grant: i32, view: &View) -> Option<String> {
     let unmet = case.want().saturating_sub(grant).max(0);
     let text = match factor {
         LimitingFactor::None => return None,
@@ -164,13 +159,16 @@ fn change(
             "a matching toleration, or nodes that are ready, not cordoned and not tainted".to_owned()
         }
         LimitingFactor::HostPort => "nodes on which the host port is free".to_owned(),
-        LimitingFactor::Affinity | LimitingFactor::TopologySpread => match constraint {
-            Some(constraint) => format!("wider constraints, or room where they allow it: {constraint}"),
-            None => "a wider node selector, affinity or spread".to_owned(),
-        },
-        LimitingFactor::Quota => {
-            "a namespace without ResourceQuota and LimitRange: they are not modelled yet".to_owned()
+        LimitingFactor::Affinity | LimitingFactor::TopologySpread => {
+            match alone.and_then(|it| it.constraint.as_ref()) {
+                Some(constraint) => format!("wider constraints, or room where they allow it: {constraint}"),
+                None => "a wider node selector, affinity or spread".to_owned(),
+            }
         }
+        LimitingFactor::Quota => match alone.and_then(|it| it.quota.as_ref()) {
+            Some(quota) => format!("more quota: {}", quota.reason),
+            None => "a quota that is counted, or none (see the step `fits`)".to_owned(),
+        },
         LimitingFactor::Priority => "room that is not kept for pods of higher priority".to_owned(),
         LimitingFactor::Unmodelled => "a pod template that uses only what is modelled".to_owned(),
         LimitingFactor::NodeAutoscaler => "room from the node autoscaler".to_owned(),

@@ -120,7 +120,7 @@ fn a_surplus_is_held_for_a_grace_and_then_shed_to_what_runs() {
 #[test]
 fn a_surplus_that_the_scheduler_rejects_is_shed_to_what_runs_even_if_the_template_is_not_modelled() {
     let unmodelled = |mut scene: Scene| {
-        scene.view.namespaces.get_mut("ml").unwrap().resource_quotas.push("team".to_owned());
+        scene.limit("pods", "99", None);
         scene
     };
     let young = &unmodelled(over_scaled(60)).decide().decisions[&key("llm")];
@@ -162,4 +162,14 @@ fn a_new_node_lifts_the_cap() {
     let decision = &scene.decide().decisions[&key("llm")];
     assert_eq!((decision.grant, decision.limiting_factor), (15, LimitingFactor::None));
     assert_eq!(scene.ask(&scene.decide(), "inference_queue_length", "").unwrap().value, Milli(150_000));
+}
+
+#[test]
+fn a_quota_caps_the_grant_and_is_named() {
+    let mut scene = textbook(&queue());
+    scene.limit("requests.nvidia.com/gpu", "7", Some("5"));
+    let decision = &scene.decide().decisions[&key("llm")];
+    assert_eq!((decision.bound, decision.ceiling, decision.grant, decision.cap), (5, 7, 7, 7));
+    assert_eq!(decision.limiting_factor, LimitingFactor::Quota);
+    assert!(decision.change.as_ref().unwrap().contains("ResourceQuota ml/team: requests.nvidia.com/gpu 5 of 7 used"));
 }

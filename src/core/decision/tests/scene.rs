@@ -9,7 +9,7 @@ use crate::{
     answer::{CustomRequest, ExternalValue, ObjectValue, Objects, Refusal},
     cluster::{Namespace, View},
     decision::{Live, Snapshot, answer_custom, answer_external, decide},
-    object::{ObjectKey, ScaleTarget, WorkloadKey},
+    object::{ObjectKey, ResourceQuota, ScaleTarget, WorkloadKey},
     policy::Policy,
     quantity::Milli,
     signal::{QUEUE_LENGTH, Quality, Sample, Signals},
@@ -22,6 +22,19 @@ pub(super) struct Scene {
     pub(super) signals: Signals,
     pub(super) policy: Policy,
     pub(super) now: Timestamp,
+}
+
+impl Scene {
+    /// Puts a quota on the namespace; without what is used it is not known what it lets through.
+    pub(super) fn limit(&mut self, resource: &str, hard: &str, used: Option<&str>) {
+        let hard = json!({ resource: hard });
+        let status = used.map(|used| json!({ "hard": hard, "used": { resource: used } }));
+        let quota: ResourceQuota = serde_json::from_value(json!({
+            "metadata": { "name": "team", "namespace": "ml" }, "spec": { "hard": hard }, "status": status,
+        }))
+        .unwrap();
+        self.view.resource_quotas.insert(quota.metadata.key(), quota);
+    }
 }
 
 pub(super) fn deployment(name: &str) -> WorkloadKey {

@@ -195,7 +195,7 @@ fn a_minimum_above_what_fits_is_said() {
 #[test]
 fn a_template_that_is_not_modelled_is_frozen_at_what_is_bound() {
     let mut scene = scene();
-    scene.view.namespaces.get_mut("ml").unwrap().resource_quotas.push("team".to_owned());
+    scene.limit("pods", "99", None);
     let decision = &scene.decide().decisions[&key("llm")];
     assert_eq!((decision.grant, decision.cap), (5, 5));
 }
