@@ -15,6 +15,7 @@ use crate::{
     ports,
     process::{Ending, Process},
     tools, wait,
+    workload::WORKLOAD,
 };
 
 /// From the start of the process until kube-apiserver believes that the APIs are there.
@@ -124,6 +125,14 @@ impl Adapter {
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.port)
+    }
+
+    /// What it last decided for the workload of a scenario, by its status API.
+    pub async fn decision(&self, namespace: &str) -> Result<Value> {
+        let url = format!("http://127.0.0.1:{}/api/v1/decisions/{namespace}/{WORKLOAD}", self.status_port);
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+        let answer = client.get(&url).send().await?.error_for_status()?;
+        Ok(answer.json().await?)
     }
 
     /// A client that talks to it directly, perhaps with a certificate; it verifies the server as the aggregator does.

@@ -4,6 +4,7 @@
 //! between pods read is named after the case, so that many cases can be scheduled side by side.
 
 mod nodes;
+mod residents;
 mod template;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,13 @@ use crate::rng::Rng;
 pub const CASE: &str = "plimsoll.test/case";
 /// Most replicas that the nodes of a case can take, whatever is random.
 pub const MOST: usize = 16;
+
+/// Where the replicas are.
+pub const NAMESPACE: &str = "default";
+/// Where some of the other pods are.
+pub const OTHER: &str = "other";
+/// PriorityClasses above everybody: name, and whether their pods evict.
+pub const PRIORITIES: [(&str, &str); 2] = [("evicting", "PreemptLowerPriority"), ("waiting", "Never")];
 
 /// A cluster, what runs on it, and what is to be placed.
 #[derive(Clone, Debug)]
@@ -47,7 +55,7 @@ impl Case {
         let count = rng.pick(&[1, 2, 3, 4, 4]);
         let nodes: Vec<_> = (0..count).map(|index| nodes::node(rng, &names, index)).collect();
         let residents = rng.range(0, 4);
-        let pods = (0..residents).map(|index| nodes::resident(rng, &names, index, count)).collect();
+        let pods = (0..residents).map(|index| residents::pod(rng, &names, index, count)).collect();
         let template = template::pod(rng, &names, count);
         Self { nodes, pods, template, name: names.case }
     }
@@ -101,6 +109,16 @@ impl Case {
             ("init containers", some("/initContainers")),
             ("pod-level resources", some("/resources")),
             ("terminating pods", of_pods("/metadata/finalizers")),
+            (
+                "finished pods",
+                self.pods.iter().any(|pod| pod["status"]["phase"].is_string() && pod["status"]["phase"] != "Running"),
+            ),
+            ("resized pods", of_pods("/status/containerStatuses")),
+            ("pods of other namespaces", self.pods.iter().any(|pod| pod["metadata"]["namespace"] == OTHER)),
+            ("parts of GPUs", some("/containers/0/resources/limits/nvidia.com~1mig-1g.10gb")),
+            ("local storage", some("/containers/0/resources/requests/ephemeral-storage")),
+            ("huge pages", some("/containers/0/resources/requests/hugepages-2Mi")),
+            ("priority", some("/priorityClassName")),
         ])
     }
 }
@@ -142,14 +160,31 @@ impl Names {
 
     fn affinity_term(&self, rng: &mut Rng) -> Value {
         let mut term = json!({"topologyKey": self.topology(rng), "labelSelector": self.selector(rng)});
-        if rng.percent(20) {
-            term["namespaceSelector"] = json!({});
+        match rng.range(0, 9) {
+            0 => term["namespaceSelector"] = json!({}),
+            1 => term["namespaceSelector"] = json!({"matchLabels": {"kubernetes.io/metadata.name": OTHER}}),
+            2 => term["namespaces"] = json!([OTHER]),
+            _ => {}
         }
         if rng.percent(15) && term["labelSelector"].is_object() {
             term[rng.pick(&["matchLabelKeys", "mismatchLabelKeys"])] = json!(["tier"]);
         }
         term
     }
+}
+
+/// One port of the node.
+fn ports(rng: &mut Rng) -> Value {
+    let mut port = json!({"containerPort": 80, "hostPort": rng.pick(&[80, 80, 81])});
+    if rng.percent(20) {
+        port["protocol"] = json!("UDP");
+    }
+    match rng.range(0, 5) {
+        0 => port["hostIP"] = json!("0.0.0.0"),
+        1 | 2 => port["hostIP"] = json!(rng.pick(&["10.0.0.1", "10.0.0.2"])),
+        _ => {}
+    }
+    json!([port])
 }
 
 /// Required terms; nothing at all without any.

@@ -61,15 +61,17 @@ struct Record {
     pods: BTreeMap<String, Seen>,
     pending: Vec<(Duration, usize)>,
     lost: Vec<(Duration, String)>,
+    without_place: Vec<(Duration, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts of a pod's status")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a pod's status")]
 struct Seen {
     bound: bool,
     running: bool,
     ready: bool,
     leaving: bool,
+    unschedulable: bool,
 }
 
 // === impl Trajectory ===
@@ -151,6 +153,12 @@ impl Trajectory {
         self.read().lost.iter().filter(|(at, _)| *at > mark.0).map(|(_, pod)| pod.clone()).collect()
     }
 
+    /// The pods for which the scheduler found no place since `mark`, be it for an instant.
+    #[must_use]
+    pub fn without_place(&self, mark: Mark) -> Vec<String> {
+        self.read().without_place.iter().filter(|(at, _)| *at > mark.0).map(|(_, pod)| pod.clone()).collect()
+    }
+
     /// The most pods without a node at any instant since `mark`.
     #[must_use]
     pub fn most_pending(&self, mark: Mark) -> usize {
@@ -177,7 +185,14 @@ impl Trajectory {
 
 impl Record {
     fn new() -> Self {
-        Self { began: Instant::now(), steps: Vec::new(), pods: BTreeMap::new(), pending: Vec::new(), lost: Vec::new() }
+        Self {
+            began: Instant::now(),
+            steps: Vec::new(),
+            pods: BTreeMap::new(),
+            pending: Vec::new(),
+            lost: Vec::new(),
+            without_place: Vec::new(),
+        }
     }
 
     fn now(&self) -> Duration {
@@ -205,6 +220,9 @@ impl Record {
         let before = self.pods.insert(pod.name_any(), seen);
         if seen.leaving && seen.bound && before.is_none_or(|before| !before.leaving) {
             self.lost.push((self.now(), pod.name_any()));
+        }
+        if seen.unschedulable && before.is_none_or(|before| !before.unschedulable) {
+            self.without_place.push((self.now(), pod.name_any()));
         }
         self.note_pending();
     }
@@ -234,6 +252,7 @@ impl Seen {
             running: status.and_then(|status| status.phase.as_deref()) == Some("Running"),
             ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
             leaving: pod.metadata.deletion_timestamp.is_some(),
+            unschedulable: conditions.iter().any(|condition| condition.reason.as_deref() == Some("Unschedulable")),
         }
     }
 }

@@ -1,13 +1,15 @@
 //! The Kubernetes objects of a scenario: nodes with GPUs, the DCGM exporters on them, the inference Deployment and
 //! its HPA. Each builder's call reads like the situation; the objects are what a user would write.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Node, Pod},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::standin::{DIALECT, Dialect, GPUS, WORLD};
 
@@ -16,23 +18,80 @@ pub const WORKLOAD: &str = "llm";
 /// Where the inference pods answer.
 pub const METRICS_PORT: u16 = 8000;
 
-/// A Ready-to-be node with `gpus` GPUs, which kwok will play.
-pub fn node(name: &str, world: &str, gpus: u32, address: std::net::Ipv4Addr) -> Result<Node> {
-    let resources = json!({"cpu": "128", "memory": "1Ti", "pods": "110", "nvidia.com/gpu": gpus.to_string()});
-    let (key, value) = managed();
-    let node = json!({
-        "metadata": {
-            "name": name,
-            "labels": {key: value, WORLD: world, "kubernetes.io/hostname": name, "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"},
+/// What makes one node unlike another.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    resources: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+}
+
+impl Machine {
+    /// With whole GPUs.
+    #[must_use]
+    pub fn gpus(count: u32) -> Self {
+        Self::default().offers("nvidia.com/gpu", count)
+    }
+
+    /// With so much of a resource that device plugins announce, such as `nvidia.com/mig-1g.10gb`.
+    #[must_use]
+    pub fn offers(mut self, resource: &str, count: u32) -> Self {
+        self.resources.insert(resource.into(), count.to_string());
+        self
+    }
+
+    /// With a label.
+    #[must_use]
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Whole GPUs, which are what its DCGM exporter reports on.
+    #[must_use]
+    pub fn whole_gpus(&self) -> u32 {
+        self.resources.get("nvidia.com/gpu").and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// A Ready-to-be node, which kwok will play.
+    pub fn node(&self, name: &str, world: &str, address: std::net::Ipv4Addr) -> Result<Node> {
+        let mut resources = json!({"cpu": "128", "memory": "1Ti", "pods": "110"});
+        for (resource, count) in &self.resources {
+            resources[resource] = json!(count);
+        }
+        let (key, value) = managed();
+        let mut labels = json!({
+            key: value, WORLD: world,
+            "kubernetes.io/hostname": name, "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3",
+        });
+        for (key, value) in &self.labels {
+            labels[key] = json!(value);
+        }
+        let node = json!({
+            "metadata": {"name": name, "labels": labels},
+            "status": {
+                "capacity": resources, "allocatable": resources,
+                "addresses": [
+                    {"type": "InternalIP", "address": address.to_string()}, {"type": "Hostname", "address": name},
+                ],
+            },
+        });
+        Ok(serde_json::from_value(node)?)
+    }
+}
+
+/// A pod of somebody else that holds GPUs of a node: a training job, a notebook.
+pub fn squatter(name: &str, node: &str, gpus: u32) -> Result<Pod> {
+    Ok(serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {
+            "nodeName": node,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{
+                "name": "train", "image": "pytorch/pytorch:2.9.0",
+                "resources": {"limits": {"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": gpus.to_string()}},
+            }],
         },
-        "status": {
-            "capacity": resources, "allocatable": resources,
-            "addresses": [
-                {"type": "InternalIP", "address": address.to_string()}, {"type": "Hostname", "address": name},
-            ],
-        },
-    });
-    Ok(serde_json::from_value(node)?)
+    }))?)
 }
 
 /// The label by which kwok manages a node; a node without it is a node whose kubelet has died.
@@ -60,7 +119,7 @@ pub fn exporter(node: &str, world: &str, gpus: u32) -> Result<Pod> {
     }))?)
 }
 
-/// An inference Deployment: one GPU per replica, on this scenario's nodes only.
+/// An inference Deployment on this scenario's nodes only: one GPU per replica, unless it is told otherwise.
 #[derive(Clone, Debug)]
 pub struct Inference {
     world: String,
@@ -68,13 +127,23 @@ pub struct Inference {
     ready_after: Option<String>,
     dialect: Dialect,
     scraped: bool,
+    devices: (String, u32),
+    placement: Map<String, Value>,
 }
 
 impl Inference {
     /// `replicas` replicas for the scenario `world`.
     #[must_use]
     pub fn new(world: &str, replicas: u32) -> Self {
-        Self { world: world.into(), replicas, ready_after: None, dialect: Dialect::default(), scraped: true }
+        Self {
+            world: world.into(),
+            replicas,
+            ready_after: None,
+            dialect: Dialect::default(),
+            scraped: true,
+            devices: ("nvidia.com/gpu".into(), 1),
+            placement: Map::new(),
+        }
     }
 
     /// Each pod becomes Ready this long after it began to run, as a Go duration: the load time of the model.
@@ -98,6 +167,26 @@ impl Inference {
         self
     }
 
+    /// Asks for other devices than one GPU.
+    #[must_use]
+    pub fn devices(mut self, resource: &str, count: u32) -> Self {
+        self.devices = (resource.into(), count);
+        self
+    }
+
+    /// Sets a field of the pods' `spec`, such as `topologySpreadConstraints`.
+    #[must_use]
+    pub fn placed(mut self, field: &str, value: Value) -> Self {
+        self.placement.insert(field.into(), value);
+        self
+    }
+
+    /// The label selector of its pods.
+    #[must_use]
+    pub fn selector() -> Value {
+        json!({"matchLabels": {"app": WORKLOAD}})
+    }
+
     fn annotations(&self) -> Value {
         let mut annotations = serde_json::Map::new();
         if self.scraped {
@@ -114,29 +203,36 @@ impl Inference {
         annotations.into()
     }
 
+    /// The pod template.
+    #[must_use]
+    pub fn template(&self) -> Value {
+        let (resource, count) = &self.devices;
+        let mut spec = json!({
+            "nodeSelector": {WORLD: self.world},
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "server", "image": "vllm/vllm-openai:v0.11.0",
+                "ports": [{"name": "http", "containerPort": METRICS_PORT}],
+                "resources": {
+                    "requests": {"cpu": "4", "memory": "32Gi", resource: count.to_string()},
+                    "limits": {resource: count.to_string()},
+                },
+            }],
+        });
+        for (field, value) in &self.placement {
+            spec[field] = value.clone();
+        }
+        json!({
+            "metadata": {"labels": {"app": WORKLOAD, WORLD: self.world}, "annotations": self.annotations()},
+            "spec": spec,
+        })
+    }
+
     /// The Deployment.
     pub fn deployment(&self) -> Result<Deployment> {
         Ok(serde_json::from_value(json!({
             "metadata": {"name": WORKLOAD},
-            "spec": {
-                "replicas": self.replicas,
-                "selector": {"matchLabels": {"app": WORKLOAD}},
-                "template": {
-                    "metadata": {"labels": {"app": WORKLOAD, WORLD: self.world}, "annotations": self.annotations()},
-                    "spec": {
-                        "nodeSelector": {WORLD: self.world},
-                        "terminationGracePeriodSeconds": 1,
-                        "containers": [{
-                            "name": "server", "image": "vllm/vllm-openai:v0.11.0",
-                            "ports": [{"name": "http", "containerPort": METRICS_PORT}],
-                            "resources": {
-                                "requests": {"cpu": "4", "memory": "32Gi", "nvidia.com/gpu": "1"},
-                                "limits": {"nvidia.com/gpu": "1"},
-                            },
-                        }],
-                    },
-                },
-            },
+            "spec": {"replicas": self.replicas, "selector": Self::selector(), "template": self.template()},
         }))?)
     }
 }
@@ -152,16 +248,24 @@ pub struct Autoscaler {
 }
 
 impl Autoscaler {
-    /// `Pods inference_queue_length AverageValue 10` and `External dcgm_gpu_utilization AverageValue 80`.
+    /// `Pods inference_queue_length AverageValue 10`.
     #[must_use]
-    pub fn queue_and_utilisation(min: u32, max: u32) -> Self {
+    pub fn queue(min: u32, max: u32) -> Self {
         let queue = json!({"type": "Pods", "pods": {
             "metric": {"name": "inference_queue_length"}, "target": {"type": "AverageValue", "averageValue": "10"},
         }});
+        Self { min, max, metrics: vec![queue], behavior: None, mode: None }
+    }
+
+    /// The queue, and `External dcgm_gpu_utilization AverageValue 80`.
+    #[must_use]
+    pub fn queue_and_utilisation(min: u32, max: u32) -> Self {
+        let mut autoscaler = Self::queue(min, max);
         let utilisation = json!({"type": "External", "external": {
             "metric": {"name": "dcgm_gpu_utilization"}, "target": {"type": "AverageValue", "averageValue": "80"},
         }});
-        Self { min, max, metrics: vec![queue, utilisation], behavior: None, mode: None }
+        autoscaler.metrics.push(utilisation);
+        autoscaler
     }
 
     /// Adds `External gpu_nodes_available Value 1`, the widely copied cure.

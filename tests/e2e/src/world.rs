@@ -25,7 +25,7 @@ use crate::{
     standin::{StandIn, WORLD},
     trajectory::Count,
     wait,
-    workload::{self, Autoscaler, Inference, WORKLOAD},
+    workload::{self, Autoscaler, Inference, Machine, WORKLOAD},
 };
 
 /// Where every world's DCGM exporters are, as NVIDIA's operator installs them.
@@ -76,14 +76,51 @@ impl<'a> World<'a> {
 
     /// Adds a node with GPUs and its DCGM exporter; returns its name once it is Ready.
     pub async fn add_node(&self, gpus: u32) -> Result<String> {
+        self.add_machine(&Machine::gpus(gpus)).await
+    }
+
+    /// Adds a node, with a DCGM exporter if it has whole GPUs; returns its name once it is Ready.
+    pub async fn add_machine(&self, machine: &Machine) -> Result<String> {
         let index = NODES.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{index}", self.name);
-        let node = workload::node(&name, &self.name, gpus, self.plane.addresses.node(index))?;
+        let node = machine.node(&name, &self.name, self.plane.addresses.node(index))?;
         create(&Api::all(self.client()), &node).await?;
         self.wait_node(&name, "True").await?;
-        let exporters = Api::namespaced(self.client(), EXPORTERS);
-        create(&exporters, &workload::exporter(&name, &self.name, gpus)?).await?;
+        if machine.whole_gpus() > 0 {
+            let exporters = Api::namespaced(self.client(), EXPORTERS);
+            create(&exporters, &workload::exporter(&name, &self.name, machine.whole_gpus())?).await?;
+        }
         Ok(name)
+    }
+
+    /// Lets somebody else's pod hold GPUs of a node.
+    pub async fn occupy(&self, pod: &str, node: &str, gpus: u32) -> Result<()> {
+        create::<Pod>(&Api::namespaced(self.client(), &self.name), &workload::squatter(pod, node, gpus)?).await
+    }
+
+    /// Ends a pod of [`Self::occupy`].
+    pub async fn release(&self, pod: &str) -> Result<()> {
+        let pods: Api<Pod> = Api::namespaced(self.client(), &self.name);
+        pods.delete(pod, &DeleteParams::default().grace_period(0)).await?;
+        Ok(())
+    }
+
+    /// Announces another number of devices on a node, as a device plugin does through the kubelet.
+    pub async fn announce(&self, node: &str, resource: &str, count: u32) -> Result<()> {
+        let amounts = json!({resource: count.to_string()});
+        self.set_status(node, &json!({"capacity": amounts, "allocatable": amounts})).await
+    }
+
+    /// Announces how many of a node's devices are healthy: none while the plugin restarts.
+    pub async fn announce_healthy(&self, node: &str, resource: &str, count: u32) -> Result<()> {
+        self.set_status(node, &json!({"allocatable": {resource: count.to_string()}})).await
+    }
+
+    async fn set_status(&self, node: &str, status: &Value) -> Result<()> {
+        let nodes: Api<Node> = Api::all(self.client());
+        let patch = json!({"status": status});
+        nodes.patch_status(node, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
     }
 
     /// Adds several.

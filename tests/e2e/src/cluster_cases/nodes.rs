@@ -1,8 +1,8 @@
-//! Nodes, and the pods that run on them.
+//! Nodes.
 
 use serde_json::{Value, json};
 
-use super::{CASE, Names, required};
+use super::{CASE, Names};
 use crate::rng::Rng;
 
 /// Taint keys, which tolerations name too.
@@ -20,6 +20,9 @@ pub(super) fn node(rng: &mut Rng, names: &Names, index: i64) -> Value {
         "memory": rng.pick(&["8Gi", "5G", "6442450945"]),
         "pods": rng.pick(&["110", "110", "110", "4"]),
         "nvidia.com/gpu": gpus.to_string(),
+        "nvidia.com/mig-1g.10gb": rng.pick(&["0", "2", "4"]),
+        "ephemeral-storage": rng.pick(&["10Gi", "100Gi"]),
+        "hugepages-2Mi": rng.pick(&["0", "512Mi"]),
     });
     let mut spec = json!({});
     if rng.percent(20) {
@@ -36,31 +39,4 @@ pub(super) fn node(rng: &mut Rng, names: &Names, index: i64) -> Value {
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready"}],
         },
     })
-}
-
-pub(super) fn resident(rng: &mut Rng, names: &Names, index: i64, nodes: i64) -> Value {
-    let node = names.object(&format!("n{}", rng.range(0, nodes - 1)));
-    let mut container = json!({"name": "main", "image": "none", "resources": {
-        "requests": {"cpu": rng.pick(&["100m", "1", "0"]), "memory": rng.pick(&["1Gi", "500M"])},
-        "limits": {"nvidia.com/gpu": rng.pick(&["0", "0", "1"])},
-    }});
-    if rng.percent(10) {
-        container["ports"] = json!([{"containerPort": 80, "hostPort": 80}]);
-    }
-    let mut pod = json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": names.object(&format!("p{index}")), "namespace": "default", "labels": names.labels(rng)},
-        "spec": {
-            "nodeName": node, "containers": [container], "terminationGracePeriodSeconds": 0,
-            "tolerations": [{"operator": "Exists"}],
-        },
-    });
-    if rng.percent(20) {
-        pod["spec"]["affinity"] = json!({"podAntiAffinity": required(&[names.affinity_term(rng)])});
-    }
-    if rng.percent(12) {
-        // Deleted once it exists, it is terminating for as long as the finalizer stays.
-        pod["metadata"]["finalizers"] = json!(["plimsoll.test/hold"]);
-    }
-    pod
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{CASE, Names, nodes::TAINTS, required};
+use super::{CASE, NAMESPACE, Names, PRIORITIES, nodes::TAINTS, ports, required};
 use crate::rng::Rng;
 
 pub(super) fn pod(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
@@ -12,11 +12,14 @@ pub(super) fn pod(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
         "terminationGracePeriodSeconds": 0,
     });
     if rng.percent(12) {
-        spec["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 80}]);
+        spec["containers"][0]["ports"] = ports(rng);
     }
     if rng.percent(25) {
         let starts = rng.range(1, 2);
         spec["initContainers"] = (0..starts).map(|index| init(rng, index)).collect();
+    }
+    if rng.percent(8) {
+        spec["priorityClassName"] = json!(rng.pick(&PRIORITIES).0);
     }
     if rng.percent(8) {
         spec["resources"] = json!({"requests": {"cpu": "2", "memory": "2Gi"}, "limits": {"cpu": "3"}});
@@ -27,7 +30,7 @@ pub(super) fn pod(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
     spec["affinity"] = affinity(rng, names, nodes);
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": names.object("replica"), "namespace": "default", "labels": names.labels(rng)},
+        "metadata": {"name": names.object("replica"), "namespace": NAMESPACE, "labels": names.labels(rng)},
         "spec": spec,
     })
 }
@@ -45,7 +48,9 @@ pub(super) fn parts(template: &Value) -> Vec<Value> {
         "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/1",
         "/spec/affinity/podAntiAffinity",
         "/spec/resources",
+        "/spec/priorityClassName",
         "/spec/containers/0/ports",
+        "/spec/containers/0/resources/requests/ephemeral-storage",
         "/spec/containers/0/resources/requests/cpu",
         "/spec/containers/0/resources/requests/memory",
     ];
@@ -67,15 +72,24 @@ fn without(template: &Value, pointer: &str) -> Option<Value> {
     removed.then_some(template)
 }
 
-/// Asks for a whole GPU or for a CPU at least, so that the nodes are full before the replicas run out.
+/// Asks for a GPU or a part of one at least, so that the nodes are full before the replicas run out.
 fn container(rng: &mut Rng, name: &str) -> Value {
     let mut requests = Map::new();
-    let gpus = rng.pick(&["1", "1", "1", "1", "2"]);
+    let kind = rng.pick(&["nvidia.com/gpu", "nvidia.com/gpu", "nvidia.com/gpu", "nvidia.com/mig-1g.10gb"]);
+    let mut limits = json!({kind: rng.pick(&["1", "1", "1", "1", "2"])});
     requests.insert("cpu".into(), json!(rng.pick(&["1", "500m", "1500m", "333m", "0.1", "1e0"])));
     if rng.percent(60) {
         requests.insert("memory".into(), json!(rng.pick(&["1Gi", "500M", "1073741823", "1.5Gi", "123456789"])));
     }
-    json!({"name": name, "image": "none", "resources": {"requests": requests, "limits": {"nvidia.com/gpu": gpus}}})
+    if rng.percent(8) {
+        requests.insert("ephemeral-storage".into(), json!(rng.pick(&["3Gi", "4G"])));
+    }
+    if rng.percent(8) {
+        // Refused unless both are equal.
+        limits["hugepages-2Mi"] = json!("256Mi");
+        requests.insert("hugepages-2Mi".into(), json!("256Mi"));
+    }
+    json!({"name": name, "image": "none", "resources": {"requests": requests, "limits": limits}})
 }
 
 fn init(rng: &mut Rng, index: i64) -> Value {

@@ -2,6 +2,7 @@
 
 mod access;
 mod accident;
+mod room;
 mod routes;
 mod shipped;
 mod sources;
@@ -25,6 +26,11 @@ fn main() -> ExitCode {
         scenario!(textbook::a_spike_of_forty_times_is_served_and_left_again),
         scenario!(textbook::two_metrics_scale_up_and_down_with_load),
         scenario!(textbook::a_capacity_guard_beside_them_changes_nothing),
+        scenario!(room::free_gpus_in_pieces_are_no_room),
+        scenario!(room::slices_of_a_gpu_are_counted_by_their_profile),
+        scenario!(room::shares_of_a_gpu_are_room_and_a_plugin_may_restart),
+        scenario!(room::zones_that_must_stay_even_hold_each_other_back),
+        scenario!(room::replicas_that_keep_apart_have_a_node_each),
         scenario!(sources::killed_sources_move_nothing_and_are_named),
         scenario!(routes::every_route_answers_through_the_aggregator),
         scenario!(shipped::the_shipped_command_line_and_configuration_are_good),

@@ -1,0 +1,152 @@
+//! A load for twenty replicas in clusters that are narrow in different ways: the workload grows to what its cluster can
+//! place and no further, so that the scheduler never once finds no place for a pod.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use plimsoll_e2e::{
+    World,
+    standin::Load,
+    suite::{Cluster, Report},
+    wait,
+    workload::{Autoscaler, Inference, Machine},
+    world::SOON,
+};
+use serde_json::{Value, json};
+
+/// Some HPA periods of 2 s.
+const PERIODS: Duration = Duration::from_secs(6);
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// A workload of one replica under the load of twenty.
+struct Overload<'a> {
+    cluster: &'a Cluster,
+    world: World<'a>,
+    report: &'a Report,
+}
+
+// === impl Overload ===
+
+impl<'a> Overload<'a> {
+    async fn begin(
+        cluster: &'a Cluster,
+        report: &'a Report,
+        world: World<'a>,
+        inference: impl FnOnce(Inference) -> Inference,
+    ) -> Result<Self> {
+        world.standin.set_load(Load::for_replicas(1));
+        world.deploy(&inference(Inference::new(world.namespace(), 1)), 1).await?;
+        // Everything at once, so that what stops it is the room and not a policy.
+        let growth = json!({"scaleUp": {"policies": [{"type": "Pods", "value": 20, "periodSeconds": 1}]}});
+        world.autoscale(&Autoscaler::queue(1, 50).behavior(growth)).await?;
+        world.wait_metrics(SOON).await?;
+        world.standin.set_load(Load::for_replicas(20));
+        Ok(Self { cluster, world, report })
+    }
+
+    /// It comes to rest at `replicas` for the reason `factor`, and no pod ever had no place.
+    async fn fills(&self, replicas: i32, factor: &str, what: &str) -> Result<()> {
+        let world = &self.world;
+        let began = world.trajectory.mark();
+        world.wait_replicas(replicas, SOON).await?;
+        let ready = usize::try_from(replicas)?;
+        world.wait_pods("every replica to be Ready", |pods| pods.ready == ready && pods.pending == 0).await?;
+        self.stays(replicas, what).await?;
+        let decision = self.cluster.adapter.decision(world.namespace()).await?;
+        world.ensure(decision["limitingFactor"] == factor, &format!("{what}: not for {factor}: {decision}")).await?;
+        self.report.line(format!("{what}: {}; limited by {factor}", world.trajectory.path(began)));
+        self.nobody_waited(what).await
+    }
+
+    async fn stays(&self, replicas: i32, what: &str) -> Result<()> {
+        let stayed = wait::stays(what, PERIODS, || match self.world.trajectory.replicas() {
+            now if now == replicas => Ok(()),
+            other => Err(other),
+        });
+        match stayed.await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.context(self.world.explain().await)),
+        }
+    }
+
+    async fn nobody_waited(&self, what: &str) -> Result<()> {
+        let without_place = self.world.trajectory.without_place(self.world.trajectory.start());
+        self.world.ensure(without_place.is_empty(), &format!("{what}: no place for {without_place:?}")).await
+    }
+
+    async fn end(self) -> Result<()> {
+        self.world.remove().await
+    }
+}
+
+pub(crate) async fn free_gpus_in_pieces_are_no_room(cluster: &Cluster, report: &Report) -> Result<()> {
+    let world = World::create(&cluster.plane, "pieces").await?;
+    for (index, node) in world.add_nodes(3, 8).await?.iter().enumerate() {
+        world.occupy(&format!("train-{index}"), node, 5).await?;
+    }
+    let overload = Overload::begin(cluster, report, world, |it| it.devices("nvidia.com/gpu", 2)).await?;
+    overload.fills(3, "fragmentation", "9 GPUs are free on 3 nodes, a replica takes 2").await?;
+    overload.world.release("train-0").await?;
+    overload.fills(6, "fragmentation", "5 more are free on one of them").await?;
+    overload.end().await
+}
+
+pub(crate) async fn slices_of_a_gpu_are_counted_by_their_profile(cluster: &Cluster, report: &Report) -> Result<()> {
+    let world = World::create(&cluster.plane, "slices").await?;
+    let (small, large) = ("nvidia.com/mig-1g.10gb", "nvidia.com/mig-3g.40gb");
+    let node = world.add_machine(&Machine::default().offers(small, 4).offers(large, 1)).await?;
+    let overload = Overload::begin(cluster, report, world, |it| it.devices(small, 1)).await?;
+    overload.fills(4, "gpu", "4 small slices and a large one").await?;
+    overload.world.announce(&node, large, 0).await?;
+    overload.world.announce(&node, small, 7).await?;
+    overload.fills(7, "gpu", "partitioned anew into 7 small ones").await?;
+    overload.end().await
+}
+
+pub(crate) async fn shares_of_a_gpu_are_room_and_a_plugin_may_restart(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let world = World::create(&cluster.plane, "shares").await?;
+    let shared = "nvidia.com/gpu.shared";
+    let machine = Machine::default().offers(shared, 6).label("nvidia.com/gpu.replicas", "3");
+    let node = world.add_machine(&machine.label("nvidia.com/gpu.sharing-strategy", "time-slicing")).await?;
+    let overload = Overload::begin(cluster, report, world, |it| it.devices(shared, 1)).await?;
+    overload.fills(6, "gpu", "2 GPUs of 3 shares each").await?;
+    overload.world.announce_healthy(&node, shared, 0).await?;
+    overload.stays(6, "the plugin is gone").await?;
+    overload.world.announce_healthy(&node, shared, 6).await?;
+    overload.stays(6, "the plugin is back").await?;
+    overload.nobody_waited("the plugin restarts").await?;
+    overload.end().await
+}
+
+pub(crate) async fn zones_that_must_stay_even_hold_each_other_back(cluster: &Cluster, report: &Report) -> Result<()> {
+    let world = World::create(&cluster.plane, "zones").await?;
+    world.add_machine(&Machine::gpus(8).label(ZONE, "a")).await?;
+    world.add_machine(&Machine::gpus(2).label(ZONE, "b")).await?;
+    let even = json!([{
+        "topologyKey": ZONE, "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": Inference::selector(),
+    }]);
+    let overload = Overload::begin(cluster, report, world, |it| it.placed("topologySpreadConstraints", even)).await?;
+    overload.fills(5, "topologySpread", "8 GPUs in one zone, 2 in the other").await?;
+    overload.world.add_machine(&Machine::gpus(2).label(ZONE, "b")).await?;
+    overload.fills(9, "topologySpread", "2 more in the other").await?;
+    overload.end().await
+}
+
+pub(crate) async fn replicas_that_keep_apart_have_a_node_each(cluster: &Cluster, report: &Report) -> Result<()> {
+    let world = World::create(&cluster.plane, "apart").await?;
+    world.add_nodes(3, 8).await?;
+    let overload = Overload::begin(cluster, report, world, |it| it.placed("affinity", apart())).await?;
+    overload.fills(3, "affinity", "24 GPUs on 3 nodes, a node each").await?;
+    overload.world.add_node(1).await?;
+    overload.fills(4, "affinity", "a fourth node").await?;
+    overload.end().await
+}
+
+fn apart() -> Value {
+    let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": Inference::selector()});
+    json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}})
+}

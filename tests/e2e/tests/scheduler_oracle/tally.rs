@@ -1,0 +1,53 @@
+//! What a run has seen, and whether that is enough to prove anything.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use plimsoll_e2e::cluster_cases::Case;
+
+use crate::Outcome;
+
+/// Largest share of answers that may be `unknown`, in percent.
+const MOST_UNKNOWN: usize = 5;
+/// A constraint that fewer than so many of a hundred cases have is not tested.
+const LEAST_COVERED: usize = 3;
+
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    classes: BTreeMap<String, usize>,
+    features: BTreeMap<&'static str, usize>,
+    bound: u64,
+    refused: usize,
+}
+
+// === impl Tally ===
+
+impl Tally {
+    pub(crate) fn add(&mut self, case: &Case, outcome: &Outcome) {
+        *self.classes.entry(outcome.class.clone()).or_default() += 1;
+        self.bound += outcome.bound;
+        for (feature, has) in case.features() {
+            *self.features.entry(feature).or_default() += usize::from(has);
+        }
+    }
+
+    /// Counts a case that the API server refuses.
+    pub(crate) fn refuse(&mut self) {
+        self.refused += 1;
+    }
+
+    pub(crate) fn print(&self, took: Duration) {
+        let Self { classes, features, bound, refused } = self;
+        println!("{classes:?}, {bound} replicas bound, {refused} cases refused by the API server, in {took:.0?}");
+        println!("covered: {features:?}");
+    }
+
+    pub(crate) fn check(&self, count: usize) {
+        let answered: usize = self.classes.values().sum();
+        let unknown = self.classes.get("unknown").copied().unwrap_or(0);
+        assert!(answered * 10 >= count * 8, "the API server refused too many cases: {}", self.refused);
+        assert!(unknown * 100 <= answered * MOST_UNKNOWN, "{unknown} of {answered} answers are unknown");
+        for (feature, cases) in &self.features {
+            assert!(cases * 100 >= answered * LEAST_COVERED, "{feature:?}: only {cases} of {answered} cases");
+        }
+    }
+}
