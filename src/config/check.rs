@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::SignedDuration;
 use plimsoll_core::{
-    policy::{MetricKind, Mode, Policy, ServedMetric, Surplus},
+    policy::{Headroom, MetricKind, Mode, Policy, ServedMetric, Surplus},
     signal,
 };
 use serde_saphyr::{Location, Spanned};
@@ -209,6 +209,10 @@ fn policy(policy: Spanned<file::Policy>, sources: &SourceSettings) -> Checked<Po
         surplus: file.surplus.map_or(default.surplus, Into::into),
         // No grace at all is a choice that people may make.
         shed_grace: file.shed_grace.map_or(default.shed_grace, |found| signed(found.0)),
+        headroom: file.headroom.map_or(default.headroom, Into::into),
+        provision_timeout: duration("policy.provisionTimeout", file.provision_timeout, default.provision_timeout)?,
+        provision_pause: duration("policy.provisionPause", file.provision_pause, default.provision_pause)?,
+        unlimited_nodes: file.unlimited_nodes.unwrap_or(default.unlimited_nodes),
         tolerance: file.tolerance.map_or(default.tolerance, super::value::Ratio::get),
         sync_period: duration("policy.syncPeriod", file.sync_period, default.sync_period)?,
         downscale_stabilization: file
@@ -323,6 +327,16 @@ impl From<file::Mode> for Mode {
             file::Mode::Enforce => Self::Enforce,
             file::Mode::Observe => Self::Observe,
             file::Mode::Off => Self::Off,
+        }
+    }
+}
+
+impl From<file::Headroom> for Headroom {
+    fn from(headroom: file::Headroom) -> Self {
+        match headroom {
+            file::Headroom::Word(file::HeadroomWord::Auto) => Self::Auto,
+            file::Headroom::Word(file::HeadroomWord::None) => Self::None,
+            file::Headroom::AtMost(most) => Self::AtMost(most),
         }
     }
 }

@@ -35,6 +35,10 @@ pub(super) struct Policy {
     pub(super) mode: Option<Mode>,
     pub(super) surplus: Option<Surplus>,
     pub(super) shed_grace: Option<GoDuration>,
+    pub(super) headroom: Option<Headroom>,
+    pub(super) provision_timeout: Option<GoDuration>,
+    pub(super) provision_pause: Option<GoDuration>,
+    pub(super) unlimited_nodes: Option<u32>,
     pub(super) tolerance: Option<Ratio>,
     pub(super) sync_period: Option<GoDuration>,
     pub(super) downscale_stabilization: Option<GoDuration>,
@@ -82,6 +86,22 @@ pub(super) enum Surplus {
     ShedAfterGrace,
     Hold,
     ShedNow,
+}
+
+/// `policy.headroom`: a word or a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged, expecting = "auto, none, or a number of replicas")]
+pub(super) enum Headroom {
+    Word(HeadroomWord),
+    AtMost(u32),
+}
+
+/// The words for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum HeadroomWord {
+    Auto,
+    None,
 }
 
 /// An item of `prometheus`.

@@ -16,9 +16,12 @@ pub use apply::Effect;
 pub use census::Census;
 pub use reach::Reach;
 
-use crate::object::{
-    HorizontalPodAutoscaler, LimitRange, Node, ObjectKey, Pod, ResourceQuota, RuntimeClass, ScaleTarget, WorkloadKey,
-    meta::StringMap,
+use crate::{
+    autoscaler::NodeAutoscaler,
+    object::{
+        HorizontalPodAutoscaler, LimitRange, Node, ObjectKey, Pod, ResourceQuota, RuntimeClass, ScaleTarget,
+        WorkloadKey, meta::StringMap,
+    },
 };
 
 /// Everything that is known of the cluster.
@@ -46,8 +49,8 @@ pub struct View {
     pub device_classes: BTreeMap<String, DeviceClass>,
     /// Names of the PriorityClasses that claim to be the global default; the lowest value of them is it.
     pub global_default_classes: BTreeSet<String>,
-    /// Evidence of a node autoscaler, e.g. `ConfigMap kube-system/cluster-autoscaler-status`.
-    pub node_autoscaler: Option<String>,
+    /// What adds nodes when pods do not fit, if anything does.
+    pub node_autoscaler: Option<NodeAutoscaler>,
     /// When the watch of nodes or pods that was heard of longest ago was last heard of; none before the first list.
     pub capacity_heard_at: Option<Timestamp>,
     /// Why what is free is not known although nodes and pods are listed, e.g. a pod that cannot be read.
@@ -140,8 +143,8 @@ pub enum Change {
     PriorityClass(Delta<(String, i32, bool), String>),
     /// DeviceClasses.
     DeviceClass(Delta<DeviceClass, String>),
-    /// Evidence of a node autoscaler, or none.
-    NodeAutoscaler(Option<String>),
+    /// The node autoscaler, or none.
+    NodeAutoscaler(Option<NodeAutoscaler>),
 }
 
 /// A change of one kind of object.

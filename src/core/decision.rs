@@ -18,6 +18,7 @@ mod chosen;
 mod demand;
 mod digest;
 mod evaluate;
+mod headroom;
 mod live;
 mod record;
 mod reservation;
@@ -33,6 +34,7 @@ pub use answering::{answer_custom, answer_external, custom_metrics, external_met
 pub use binding::{Binding, BindingKey, Enforced, Raw, Subject, Target, TargetKind};
 pub use chosen::Chosen;
 pub use evaluate::decide;
+pub use headroom::Attempt;
 pub use live::Live;
 pub use record::{Decision, Demand, Note, Step};
 pub use reservation::Reservation;
@@ -57,6 +59,9 @@ pub struct Snapshot {
     /// What is promised and not bound yet, by workload.
     #[serde(serialize_with = "by_name")]
     pub reservations: BTreeMap<WorkloadKey, Vec<Reservation>>,
+    /// Attempts to have nodes added, by workload.
+    #[serde(serialize_with = "by_name")]
+    pub attempts: BTreeMap<WorkloadKey, Attempt>,
     /// GPUs that are free on nodes that are ready and not cordoned.
     pub free_gpus: i64,
     /// Age of the capacity view that the grants rest on; none before the first list.

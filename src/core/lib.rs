@@ -12,6 +12,7 @@
 //! ```
 
 pub mod answer;
+pub mod autoscaler;
 pub mod capacity;
 pub mod clamp;
 pub mod cluster;

@@ -12,6 +12,22 @@ pub const HOLD_ANNOTATION: &str = "plimsoll.dev/hold";
 /// Annotation on an HPA: `now` sheds a surplus without grace.
 pub const SHED_ANNOTATION: &str = "plimsoll.dev/shed";
 
+/// Annotation on an HPA, then on a namespace: `auto`, `none`, or a number of replicas.
+pub const HEADROOM_ANNOTATION: &str = "plimsoll.dev/headroom";
+
+/// How many replicas may wait for nodes that a node autoscaler has yet to add.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Headroom {
+    /// As many as the node autoscaler may add nodes for.
+    #[default]
+    Auto,
+    /// None: nodes are never asked for.
+    None,
+    /// At most so many of them at a time.
+    AtMost(u32),
+}
+
 /// What Plimsoll does for a workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Mode {
@@ -77,6 +93,14 @@ pub struct Policy {
     pub surplus: Surplus,
     /// How long a surplus is unschedulable before it is shed.
     pub shed_grace: SignedDuration,
+    /// How many replicas may wait for nodes that do not exist yet.
+    pub headroom: Headroom,
+    /// How long a replica waits for such a node before it is taken back.
+    pub provision_timeout: SignedDuration,
+    /// How long nothing is tried again after that; twice as long after each further failure.
+    pub provision_pause: SignedDuration,
+    /// Nodes that a group without any limit counts as able to add.
+    pub unlimited_nodes: u32,
     /// Tolerance of kube-controller-manager (`--horizontal-pod-autoscaler-tolerance`).
     pub tolerance: f64,
     /// Sync period of kube-controller-manager (`--horizontal-pod-autoscaler-sync-period`).
@@ -105,6 +129,10 @@ impl Default for Policy {
             mode: Mode::default(),
             surplus: Surplus::default(),
             shed_grace: SignedDuration::from_secs(120),
+            headroom: Headroom::default(),
+            provision_timeout: SignedDuration::from_secs(900),
+            provision_pause: SignedDuration::from_secs(600),
+            unlimited_nodes: 10,
             tolerance: 0.1,
             sync_period: SignedDuration::from_secs(15),
             downscale_stabilization: SignedDuration::from_secs(300),

@@ -1,10 +1,13 @@
-//! Whether something adds nodes when pods do not fit: Cluster Autoscaler or Karpenter.
+//! What adds nodes when pods do not fit: Cluster Autoscaler or Karpenter, or both.
 //!
-//! Only evidence is looked for, a few small reads every now and then. Where nothing may be read, nothing is
-//! detected, and the log says so once.
+//! A few small reads every now and then. Where nothing may be read, nothing is detected, and the log says so once.
 
-use plimsoll_core::{cluster::Change, object::ObjectKey};
-use serde::Deserialize;
+use plimsoll_core::{
+    autoscaler::{NodeAutoscaler, NodeGroup, karpenter, status},
+    cluster::Change,
+    object::{ObjectKey, meta::StringMap},
+};
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -15,22 +18,40 @@ use super::{
 };
 use crate::clock;
 
-/// Largest answer that is read, in bytes: a ConfigMap holds at most 1 MiB.
-const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// Largest answer that is read, in bytes: a ConfigMap holds at most 1 MiB, and a page of claims less than that.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// Objects of a page of a list.
+const PAGE: u32 = 500;
+/// Most pages of a list.
+const MAX_PAGES: usize = 40;
+/// When Cluster Autoscaler wrote its status.
+const UPDATED: &str = "cluster-autoscaler.kubernetes.io/last-updated";
 
-#[derive(Debug, Deserialize)]
-struct Object {
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ConfigMap {
     metadata: Metadata,
+    data: StringMap,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Metadata {
-    name: String,
+    annotations: StringMap,
 }
 
 #[derive(Debug, Deserialize)]
-struct List {
-    items: Vec<Object>,
+struct List<T> {
+    items: Vec<T>,
+    #[serde(default)]
+    metadata: ListMetadata,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    next: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,12 +71,12 @@ pub(crate) async fn run(context: Context) -> Result<(), Error> {
     let (mut last, mut quiet, mut backoff) = (None, Quiet::default(), Backoff::default());
     loop {
         let wait = match detect(&context, &mut quiet).await {
-            Ok(evidence) => {
+            Ok(found) => {
                 context.health.heard(Feed::NodeAutoscaler, clock::now());
-                if last.as_ref() != Some(&evidence) {
-                    info!(evidence = evidence.as_deref().unwrap_or("none"), "node autoscaler");
-                    context.send(Change::NodeAutoscaler(evidence.clone())).await?;
-                    last = Some(evidence);
+                if last.as_ref() != Some(&found) {
+                    announce(last.as_ref().and_then(Option::as_ref), found.as_ref());
+                    context.send(Change::NodeAutoscaler(found.clone())).await?;
+                    last = Some(found);
                 }
                 context.health.listed(Feed::NodeAutoscaler, []);
                 backoff.reset();
@@ -73,29 +94,88 @@ pub(crate) async fn run(context: Context) -> Result<(), Error> {
     }
 }
 
-async fn detect(context: &Context, quiet: &mut Quiet) -> Result<Option<String>, Failure> {
-    if let Some(found) = permitted(cluster_autoscaler(context).await, quiet)? {
-        return Ok(Some(found));
+/// Says when there is another one than before, not each time that it says something.
+fn announce(before: Option<&NodeAutoscaler>, now: Option<&NodeAutoscaler>) {
+    let evidence = |it: Option<&NodeAutoscaler>| it.map_or("none", |it| &*it.evidence).to_owned();
+    if before.is_none() || evidence(before) != evidence(now) {
+        info!(evidence = evidence(now), "node autoscaler");
     }
-    permitted(karpenter(context).await, quiet)
 }
 
-async fn cluster_autoscaler(context: &Context) -> Result<Option<String>, Failure> {
+async fn detect(context: &Context, quiet: &mut Quiet) -> Result<Option<NodeAutoscaler>, Failure> {
+    let cluster_autoscaler = permitted(cluster_autoscaler(context).await, quiet)?;
+    let karpenter = permitted(karpenter(context).await, quiet)?;
+    Ok(match (cluster_autoscaler, karpenter) {
+        (Some(mut one), Some(other)) => {
+            one.evidence = format!("{} and {}", one.evidence, other.evidence);
+            one.groups.extend(other.groups);
+            Some(one)
+        }
+        (one, other) => one.or(other),
+    })
+}
+
+async fn cluster_autoscaler(context: &Context) -> Result<Option<NodeAutoscaler>, Failure> {
     let ObjectKey { namespace, name } = &context.settings.autoscaler_status;
     let path = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
-    let found: Option<Object> = present(get(context, &path).await)?;
-    Ok(found.map(|_| format!("ConfigMap {namespace}/{name}")))
+    let Some(found) = present(get::<ConfigMap>(context, &path).await)? else { return Ok(None) };
+    let evidence = format!("ConfigMap {namespace}/{name}");
+    let updated = found.metadata.annotations.get(UPDATED).and_then(|text| status::updated(text));
+    let text = found.data.get("status").map_or("", String::as_str);
+    let (groups, problem) = match read_status(text) {
+        Ok(groups) => (groups, None),
+        Err(error) => (Vec::new(), Some(format!("{evidence} cannot be read: {error}"))),
+    };
+    Ok(Some(NodeAutoscaler { evidence, groups, updated, problem }))
 }
 
-async fn karpenter(context: &Context) -> Result<Option<String>, Failure> {
+/// The status in either of its forms.
+pub(crate) fn read_status(text: &str) -> Result<Vec<NodeGroup>, String> {
+    let old = status::of_text(text);
+    if text.starts_with("Cluster-autoscaler status") {
+        return Ok(old);
+    }
+    let status: Result<status::Status, _> = serde_saphyr::from_str(text);
+    status.map(status::Status::groups).map_err(|error| error.to_string().chars().take(200).collect())
+}
+
+async fn karpenter(context: &Context) -> Result<Option<NodeAutoscaler>, Failure> {
     let Some(group) = present(get::<Group>(context, "/apis/karpenter.sh").await)? else { return Ok(None) };
     let version = group.preferred_version.group_version;
-    let pools: Option<List> = present(get(context, &format!("/apis/{version}/nodepools?limit=1")).await)?;
-    let first = pools.and_then(|list| list.items.into_iter().next());
-    Ok(first.map(|pool| format!("NodePool {version} {}", pool.metadata.name)))
+    let pools: Vec<karpenter::NodePool> = all(context, &format!("/apis/{version}/nodepools")).await?;
+    if pools.is_empty() {
+        return Ok(None);
+    }
+    let evidence = format!("NodePools of {version}");
+    let claims = all(context, &format!("/apis/{version}/nodeclaims")).await;
+    let (groups, problem) = match claims {
+        Ok(claims) => (karpenter::groups(pools, &claims), None),
+        Err(failure) if failure.is(403) => (Vec::new(), Some(format!("{evidence}: NodeClaims may not be read"))),
+        Err(failure) => return Err(failure),
+    };
+    Ok(Some(NodeAutoscaler { evidence, groups, problem, ..NodeAutoscaler::default() }))
 }
 
-async fn get<T: serde::de::DeserializeOwned>(context: &Context, path: &str) -> Result<T, Failure> {
+/// All objects of a kind; none where the kind is not served.
+async fn all<T: DeserializeOwned>(context: &Context, path: &str) -> Result<Vec<T>, Failure> {
+    let (mut items, mut next) = (Vec::new(), String::new());
+    for _ in 0..MAX_PAGES {
+        let more = if next.is_empty() { String::new() } else { format!("&continue={next}") };
+        let Some(list) = present(get::<List<T>>(context, &format!("{path}?limit={PAGE}{more}")).await)? else { break };
+        items.extend(list.items);
+        next = list.metadata.next;
+        if next.is_empty() {
+            return Ok(items);
+        }
+    }
+    if next.is_empty() {
+        Ok(items)
+    } else {
+        Err(Failure::Unreadable(format!("{path} has more than {MAX_PAGES} pages")))
+    }
+}
+
+async fn get<T: DeserializeOwned>(context: &Context, path: &str) -> Result<T, Failure> {
     request::get(&context.client, path, MAX_ANSWER, context.settings.call_timeout).await
 }
 
@@ -109,7 +189,7 @@ fn present<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
 }
 
 /// What may not be read is no evidence either; the administrator has chosen so.
-fn permitted(answer: Result<Option<String>, Failure>, quiet: &mut Quiet) -> Result<Option<String>, Failure> {
+fn permitted<T>(answer: Result<Option<T>, Failure>, quiet: &mut Quiet) -> Result<Option<T>, Failure> {
     match answer {
         Err(failure) if failure.is(403) => {
             if quiet.speak_once(&failure) {

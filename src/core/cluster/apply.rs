@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, mem};
 
 use super::{Change, Delta, Namespace, View};
+use crate::autoscaler::NodeAutoscaler;
 use crate::object::{Node, ScaleTarget, WorkloadKey};
 
 /// What a change did to the view.
@@ -53,10 +54,18 @@ impl View {
             }
             Change::PriorityClass(delta) => self.apply_priority_class(delta),
             Change::DeviceClass(delta) => apply(&mut self.device_classes, delta, |class| class.name.clone(), compare),
-            Change::NodeAutoscaler(evidence) => {
-                Effect::changed(mem::replace(&mut self.node_autoscaler, evidence.clone()) != evidence)
-            }
+            Change::NodeAutoscaler(new) => self.apply_autoscaler(new),
         }
+    }
+
+    /// That the same was said again is soon enough at the next tick.
+    fn apply_autoscaler(&mut self, new: Option<NodeAutoscaler>) -> Effect {
+        let old = mem::replace(&mut self.node_autoscaler, new);
+        let said = |it: &Option<NodeAutoscaler>| it.clone().map(|it| NodeAutoscaler { updated: None, ..it });
+        if old == self.node_autoscaler {
+            return Effect::Same;
+        }
+        if said(&old) == said(&self.node_autoscaler) { Effect::Minor } else { Effect::Matters }
     }
 
     /// A relist replaces the workloads of its own group and kind only.

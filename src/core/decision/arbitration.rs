@@ -19,6 +19,7 @@ use std::{
 
 use super::Live;
 use crate::{
+    autoscaler::Outlook,
     capacity::{Answer, Class, Inventory, LimitingFactor, Placer, Template},
     cluster::{Census, View},
     object::{Pod, WorkloadKey},
@@ -43,6 +44,8 @@ pub(super) struct Applicant {
     pub(super) reserved: i32,
     /// Its scale and pods.
     pub(super) live: Live,
+    /// Most replicas that may wait for nodes which do not exist yet.
+    pub(super) headroom: i32,
 }
 
 /// What one workload gets.
@@ -50,6 +53,10 @@ pub(super) struct Applicant {
 pub(super) struct Allotment {
     /// Replicas.
     pub(super) grant: i32,
+    /// Of them, those that wait for nodes which are being brought.
+    pub(super) arriving: i32,
+    /// Of them, those that wait for nodes which are still to be asked for.
+    pub(super) asking: i32,
     /// What would fit if the workload were alone.
     pub(super) alone: Answer,
     /// What stops the next replica after the division; only determined where the want is not met.
@@ -69,6 +76,7 @@ pub(super) fn divide<'v>(
     policy: &'v Policy,
     census: &Census<'v>,
     applicants: &BTreeMap<&'v WorkloadKey, Applicant>,
+    outlook: &Outlook,
     fresh: bool,
 ) -> Division<'v> {
     let inventory = Inventory::of(view, policy);
@@ -83,7 +91,11 @@ pub(super) fn divide<'v>(
     table.raise_all(&mut shares, Share::reserved, |share| Reverse((0, share.gpus)));
     table.raise_all(&mut shares, Share::floor, |share| Reverse((share.applicant.priority, share.gpus)));
     table.divide_the_rest(&mut shares);
-    let allotments = shares.into_iter().map(|share| (share.key, table.allot(share))).collect();
+    if fresh && !outlook.is_empty() {
+        table.ask_for_nodes(&mut shares, outlook, policy);
+    }
+    let autoscaled = view.node_autoscaler.is_some();
+    let allotments = shares.into_iter().map(|share| (share.key, table.allot(share, autoscaled))).collect();
     Division { allotments, free_gpus }
 }
 
@@ -96,6 +108,8 @@ struct Share<'v, 'a> {
     ceiling: i32,
     /// Pods that wait for a node, and have been charged to quotas when they were created.
     created: i32,
+    arriving: i32,
+    asking: i32,
     gpus: i64,
 }
 
@@ -109,7 +123,7 @@ impl<'v, 'a> Share<'v, 'a> {
             alone.limiting_factor = LimitingFactor::Quota;
         }
         let ceiling = bound.saturating_add(further(&alone, created));
-        Self { key, applicant, alone, grant: bound, ceiling, created, gpus: gpus.max(1) }
+        Self { key, applicant, alone, grant: bound, ceiling, created, arriving: 0, asking: 0, gpus: gpus.max(1) }
     }
 
     /// Bound pods and those that the workload's controller makes or has made.
@@ -130,6 +144,19 @@ impl<'v, 'a> Share<'v, 'a> {
     fn turn(&self, index: usize) -> Reverse<(i64, Reverse<i64>, usize)> {
         let beyond = i64::from(self.grant.saturating_sub(self.applicant.floor).max(0));
         Reverse((beyond.saturating_mul(self.gpus), Reverse(self.gpus), index))
+    }
+}
+
+/// Whether more nodes would help.
+fn is_shortage(factor: LimitingFactor) -> bool {
+    use LimitingFactor as F;
+    matches!(factor, F::Gpu | F::Fragmentation | F::Cpu | F::Memory | F::OtherResource | F::PodCount)
+}
+
+impl Allotment {
+    /// Replicas that are granted although nothing fits them yet.
+    pub(super) fn purposeful(&self) -> i32 {
+        self.arriving.saturating_add(self.asking)
     }
 }
 
@@ -244,7 +271,47 @@ impl Table<'_> {
         }
     }
 
-    fn allot(&mut self, share: Share<'_, '_>) -> Allotment {
+    /// Grants replicas for nodes that are being brought, then for nodes that may be: one at a time, on rooms of their
+    /// own, so that no two workloads count on the same node. Where nobody knows what a node would look like, one
+    /// replica may find out.
+    fn ask_for_nodes(&mut self, shares: &mut [Share<'_, '_>], outlook: &Outlook, policy: &Policy) {
+        let mut arriving = Placer::new(Inventory::of(&outlook.arriving, policy));
+        let mut further = Placer::new(Inventory::of(&outlook.further, policy));
+        let wants = |share: &Share<'_, '_>| {
+            let purposeful = share.arriving + share.asking;
+            share.grant < share.applicant.want
+                && purposeful < share.applicant.headroom
+                && share.alone.fits.class != Class::Unknown
+        };
+        let all = shares.iter().enumerate().filter(|(_, share)| wants(share));
+        let mut turns: BinaryHeap<_> = all.map(|(index, share)| share.turn(index)).collect();
+        while let Some(Reverse((_, _, index))) = turns.pop() {
+            let Some(share) = shares.get_mut(index) else { continue };
+            let Some(template) = share.applicant.template.as_ref() else { continue };
+            let exists = share.grant.saturating_sub(share.applicant.live.bound) < share.created;
+            if self.placements >= MAX_PLACEMENTS || !(exists || self.scratch.charge(template)) {
+                continue;
+            }
+            let probes = outlook.unknown && share.arriving + share.asking == 0;
+            if arriving.place(template).is_some() {
+                share.arriving += 1;
+            } else if further.place(template).is_some() || probes {
+                share.asking += 1;
+            } else {
+                if !exists {
+                    self.scratch.discharge(template);
+                }
+                continue;
+            }
+            self.placements += 1;
+            share.grant += 1;
+            if wants(share) {
+                turns.push(share.turn(index));
+            }
+        }
+    }
+
+    fn allot(&mut self, share: Share<'_, '_>, autoscaled: bool) -> Allotment {
         let unmet = share.grant < share.applicant.want;
         let others = share.grant < share.ceiling && share.alone.fits.class != Class::Unknown;
         let then = match &share.applicant.template {
@@ -252,7 +319,10 @@ impl Table<'_> {
             _ if unmet => share.alone.limiting_factor,
             _ => LimitingFactor::None,
         };
-        Allotment { grant: share.grant, alone: share.alone, then }
+        let asks = autoscaled && share.applicant.headroom > 0;
+        let then = if asks && is_shortage(then) { LimitingFactor::NodeAutoscaler } else { then };
+        let Share { grant, arriving, asking, alone, .. } = share;
+        Allotment { grant, arriving, asking, alone, then }
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     cluster::View,
     object::HorizontalPodAutoscaler,
-    policy::{HOLD_ANNOTATION, MODE_ANNOTATION, Mode, Policy, SHED_ANNOTATION, Surplus},
+    policy::{HEADROOM_ANNOTATION, HOLD_ANNOTATION, Headroom, MODE_ANNOTATION, Mode, Policy, SHED_ANNOTATION, Surplus},
 };
 
 /// A choice and who made it.
@@ -20,17 +20,9 @@ pub struct Chosen<T> {
 
 impl Chosen<Mode> {
     /// The mode of an HPA: its annotation, then that of the namespace, then configuration.
-    ///
-    /// Where a node autoscaler is at work, configuration alone means `Observe`: without Pending pods it would never
-    /// act, and this version does not allow Pending pods on purpose.
     pub(super) fn mode(hpa: &HorizontalPodAutoscaler, view: &View, policy: &Policy) -> Self {
-        if let Some(chosen) = Self::annotated(hpa, view) {
-            return chosen;
-        }
-        match yields(hpa, view, policy) {
-            Some(by) => Self { value: Mode::Observe, by },
-            None => Self { value: policy.mode, by: "configuration".to_owned() },
-        }
+        let configured = || Self { value: policy.mode, by: "configuration".to_owned() };
+        Self::annotated(hpa, view).unwrap_or_else(configured)
     }
 
     fn annotated(hpa: &HorizontalPodAutoscaler, view: &View) -> Option<Self> {
@@ -62,11 +54,38 @@ impl Chosen<Surplus> {
     }
 }
 
-/// Why the configured `Enforce` does not hold for an HPA, if a node autoscaler is the reason.
-pub(super) fn yields(hpa: &HorizontalPodAutoscaler, view: &View, policy: &Policy) -> Option<String> {
-    let evidence = view.node_autoscaler.as_ref().filter(|_| policy.mode == Mode::Enforce)?;
-    let by = format!("a node autoscaler is at work ({evidence}); annotate {MODE_ANNOTATION}=Enforce to override");
-    Chosen::annotated(hpa, view).is_none().then_some(by)
+impl Chosen<Headroom> {
+    /// How many replicas of an HPA's workload may wait for nodes that do not exist yet.
+    pub(super) fn headroom(hpa: &HorizontalPodAutoscaler, view: &View, policy: &Policy) -> Self {
+        let namespace = &hpa.metadata.namespace;
+        let of_namespace = view.namespaces.get(namespace).map(|space| &space.annotations);
+        let own = format!("annotation of the HPA {}", hpa.metadata.key());
+        let annotations = [
+            (Some(&hpa.metadata.annotations), own),
+            (of_namespace, format!("annotation of the namespace {namespace}")),
+        ];
+        let chosen = annotations.into_iter().find_map(|(annotations, by)| {
+            let value = parse_headroom(annotations?.get(HEADROOM_ANNOTATION)?)?;
+            Some(Self { value, by })
+        });
+        chosen.unwrap_or_else(|| Self { value: policy.headroom, by: "configuration".to_owned() })
+    }
+}
+
+/// The annotation of an HPA or its namespace that names no headroom, if there is one.
+pub(super) fn unknown_headroom<'a>(hpa: &'a HorizontalPodAutoscaler, view: &'a View) -> Option<&'a str> {
+    let of_namespace = view.namespaces.get(&hpa.metadata.namespace).map(|space| &space.annotations);
+    let annotations = [Some(&hpa.metadata.annotations), of_namespace].into_iter().flatten();
+    let mut texts = annotations.filter_map(|annotations| annotations.get(HEADROOM_ANNOTATION));
+    texts.find(|text| parse_headroom(text).is_none()).map(String::as_str)
+}
+
+fn parse_headroom(text: &str) -> Option<Headroom> {
+    match text.trim() {
+        text if text.eq_ignore_ascii_case("auto") => Some(Headroom::Auto),
+        text if text.eq_ignore_ascii_case("none") => Some(Headroom::None),
+        text => text.parse().ok().map(Headroom::AtMost),
+    }
 }
 
 /// The annotation of an HPA or its namespace that names no mode, if there is one.

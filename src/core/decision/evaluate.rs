@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
-    BindingKey, Chosen, Live, Note, Raw, Reservation, Rules, Snapshot, Target,
-    arbitration::{Applicant, Division, divide},
+    Attempt, BindingKey, Chosen, Live, Note, Raw, Reservation, Rules, Snapshot, Target,
+    arbitration::{Allotment, Applicant, Division, divide},
     chosen, digest,
     record::Demand,
     reservation,
     scaled::refers_to_ours,
 };
 use crate::{
+    autoscaler::Outlook,
     capacity::Template,
     clamp::Stance,
     cluster::{Census, View},
     object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
-    policy::{Mode, Policy, Surplus},
+    policy::{Headroom, Mode, Policy, Surplus},
     selector::Selector,
     signal::{Quality, Signals},
 };
@@ -32,10 +33,18 @@ struct Case<'v> {
     workload: WorkloadKey,
     mode: Chosen<Mode>,
     surplus: Chosen<Surplus>,
+    headroom: Chosen<Headroom>,
     rules: Rules,
     live: Live,
     measured: Vec<Measurement>,
     notes: Vec<Note>,
+}
+
+/// What may be expected of a node autoscaler for one workload.
+struct Expected<'a> {
+    outlook: &'a Outlook,
+    /// Until when it is not asked again after it failed.
+    paused: Option<Timestamp>,
 }
 
 /// One metric of an HPA, measured.
@@ -60,12 +69,15 @@ pub fn decide(
     let surroundings = measure::Surroundings { view, signals, policy, census: &census, now };
     let cases: Vec<_> = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa)).collect();
     let fresh = is_fresh(view, policy, now);
-    let applicants = applicants(view, &cases, previous, now);
-    let division = divide(view, policy, &census, &applicants, fresh);
+    let outlook = Outlook::of(view, policy, now);
+    let attempts = attempts(&cases, previous, policy, now);
+    let applicants = applicants(view, &cases, previous, &attempts, now);
+    let division = divide(view, policy, &census, &applicants, &outlook, fresh);
     let mut snapshot = Snapshot {
         at: now,
         decisions: BTreeMap::new(),
         reservations: reservations(&cases, &division, previous, policy, now),
+        attempts: attempted(&cases, &division, &attempts, now),
         free_gpus: division.free_gpus,
         capacity_heard_at: view.capacity_heard_at,
         sources: signals.sources.clone(),
@@ -80,7 +92,9 @@ pub fn decide(
         conclude::enforce(&mut snapshot.enforced, &case, view);
         conclude::bind(&mut snapshot.bindings, &case, &division);
         if case.mode.value != Mode::Off {
-            let decision = conclude::decision(case, &division, view, policy, &census, fresh, now);
+            let paused = attempts.get(&case.workload).and_then(|attempt| attempt.paused_until);
+            let expected = Expected { outlook: &outlook, paused };
+            let decision = conclude::decision(case, &division, &expected, view, policy, &census, fresh, now);
             snapshot.decisions.insert(decision.hpa.clone(), decision);
         }
     }
@@ -99,6 +113,7 @@ fn applicants<'v>(
     view: &'v View,
     cases: &[Case<'v>],
     previous: Option<&Snapshot>,
+    attempts: &BTreeMap<WorkloadKey, Attempt>,
     now: Timestamp,
 ) -> BTreeMap<&'v WorkloadKey, Applicant> {
     let mut applicants: BTreeMap<&WorkloadKey, Applicant> = BTreeMap::new();
@@ -121,6 +136,11 @@ fn applicants<'v>(
                 want,
                 reserved: reservation::level(held.unwrap_or_default(), now),
                 live: case.live.clone(),
+                headroom: match (attempts.get(key).is_some_and(Attempt::is_paused), case.headroom.value) {
+                    (true, _) | (false, Headroom::None) => 0,
+                    (false, Headroom::Auto) => i32::MAX,
+                    (false, Headroom::AtMost(most)) => i32::try_from(most).unwrap_or(i32::MAX),
+                },
             },
         );
     }
@@ -130,6 +150,35 @@ fn applicants<'v>(
 fn priority(view: &View, template: &crate::object::PodTemplate) -> i32 {
     let class = view.priority_classes.get(&template.spec.priority_class_name);
     template.spec.priority.or_else(|| class.copied()).unwrap_or(0)
+}
+
+/// Attempts to have nodes added, as they stand.
+fn attempts(
+    cases: &[Case<'_>],
+    previous: Option<&Snapshot>,
+    policy: &Policy,
+    now: Timestamp,
+) -> BTreeMap<WorkloadKey, Attempt> {
+    let attempt = |case: &Case<'_>| {
+        let before = previous?.attempts.get(&case.workload);
+        Some((case.workload.clone(), Attempt::continued(before, case.live.bound, policy, now)?))
+    };
+    cases.iter().filter_map(attempt).collect()
+}
+
+/// The same after the division.
+fn attempted(
+    cases: &[Case<'_>],
+    division: &Division<'_>,
+    before: &BTreeMap<WorkloadKey, Attempt>,
+    now: Timestamp,
+) -> BTreeMap<WorkloadKey, Attempt> {
+    let attempt = |case: &Case<'_>| {
+        let purposeful = division.allotments.get(&case.workload).map_or(0, Allotment::purposeful);
+        let before = before.get(&case.workload).copied();
+        Some((case.workload.clone(), Attempt::after(before, purposeful, case.live.bound, now)?))
+    };
+    cases.iter().filter_map(attempt).collect()
 }
 
 fn reservations(

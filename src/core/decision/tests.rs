@@ -2,6 +2,7 @@
 
 mod accident;
 mod answers;
+mod headroom;
 mod owners;
 mod properties;
 mod scene;

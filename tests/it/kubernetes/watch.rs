@@ -47,7 +47,13 @@ async fn every_kind_reaches_the_view() {
     api.list("/apis/node.k8s.io/v1/runtimeclasses", [json!({"metadata": {"name": "kata"}})]);
     let class = json!({"metadata": {"name": "high"}, "value": 1000, "globalDefault": true});
     api.list("/apis/scheduling.k8s.io/v1/priorityclasses", [class]);
-    api.object(STATUS, names("kube-system", "cluster-autoscaler-status"));
+    api.object(STATUS, json!({
+        "metadata": {
+            "namespace": "kube-system", "name": "cluster-autoscaler-status",
+            "annotations": {"cluster-autoscaler.kubernetes.io/last-updated": "2026-11-21 03:04:05.123456789 +0000 UTC"},
+        },
+        "data": {"status": "autoscalerStatus: Running\nnodeGroups:\n- name: gpu\n  health:\n    cloudProviderTarget: 3\n    maxSize: 8\n"},
+    }));
     let mut harness = Harness::start(api).await;
     harness.until_ready().await;
 
@@ -60,7 +66,9 @@ async fn every_kind_reaches_the_view() {
     assert_eq!(view.namespaces["ml"].labels["team"], "x");
     assert!(view.runtime_classes.contains_key("kata"));
     assert_eq!(view.priority_classes[""], 1000);
-    assert_eq!(view.node_autoscaler.as_deref(), Some("ConfigMap kube-system/cluster-autoscaler-status"));
+    let autoscaler = view.node_autoscaler.as_ref().unwrap();
+    assert_eq!(autoscaler.evidence, "ConfigMap kube-system/cluster-autoscaler-status");
+    assert_eq!((autoscaler.groups[0].further(), autoscaler.updated.unwrap().as_second()), (Some(5), 1_795_230_245));
     assert!(harness.health.capacity_heard_at().is_some());
     assert_eq!(harness.api.requests("&limit=2&continue=2").len(), 1, "one second page: of the nodes");
     let running = "fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
@@ -216,8 +224,8 @@ async fn karpenter_is_detected_by_its_node_pools_and_forgotten_without_them() {
     harness.until_ready().await;
     assert_eq!(harness.view.node_autoscaler, None, "a CRD without a pool adds no nodes");
     harness.api.list(POOLS, [json!({"metadata": {"name": "gpu"}})]);
-    let found = Some("NodePool karpenter.sh/v1 gpu");
-    harness.until("a pool", |harness| harness.view.node_autoscaler.as_deref() == found).await;
+    let found = Some("NodePools of karpenter.sh/v1");
+    harness.until("a pool", |harness| harness.view.node_autoscaler.as_ref().map(|it| &*it.evidence) == found).await;
     harness.api.list(POOLS, []);
     harness.until("no pool", |harness| harness.view.node_autoscaler.is_none()).await;
     harness.stop().await;

@@ -62,7 +62,7 @@ fn saying_the_same_again_does_not_matter() {
         Change::ResourceQuota(Delta::Replaced(vec![quota("ml", "gpus")])),
         Change::LimitRange(Delta::Applied(LimitRange::default())),
         class("high", 1000, true),
-        Change::NodeAutoscaler(Some("ConfigMap".to_owned())),
+        Change::NodeAutoscaler(Some(crate::autoscaler::NodeAutoscaler::default())),
     ];
     let mut view = View::default();
     for change in changes {
@@ -130,7 +130,7 @@ fn independent_changes() -> Vec<Change> {
         Change::ResourceQuota(Delta::Deleted(ObjectKey::new("other", "gone"))),
         Change::LimitRange(Delta::Replaced(vec![LimitRange::default()])),
         Change::PriorityClass(Delta::Replaced(vec![("high".to_owned(), 9, true)])),
-        Change::NodeAutoscaler(Some("ConfigMap".to_owned())),
+        Change::NodeAutoscaler(Some(crate::autoscaler::NodeAutoscaler::default())),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{Case, Measurement, pod_selector};
+use super::{Case, Expected, Measurement, pod_selector};
 use crate::{
     capacity::{Answer, Class, Fits, LimitingFactor},
     clamp::Guard,
@@ -14,7 +14,7 @@ use crate::{
         arbitration::{Allotment, Division, further},
         digest,
     },
-    policy::{Mode, Policy},
+    policy::{Headroom, Mode, Policy},
 };
 
 /// Adds what the HPA's requests are found by.
@@ -74,9 +74,11 @@ fn completed(raw: &Raw, nodes: u32) -> Raw {
 }
 
 /// The record of one HPA.
+#[expect(clippy::too_many_arguments, reason = "a record is of everything that was known")]
 pub(super) fn decision(
     case: Case<'_>,
     division: &Division<'_>,
+    expected: &Expected<'_>,
     view: &View,
     policy: &Policy,
     census: &Census<'_>,
@@ -90,7 +92,8 @@ pub(super) fn decision(
     let (stance, surplus) = case.stance(grant, census, fresh, known, policy, now);
     let guard = case.rules.guard(&case.live, grant, stance);
     let further = allotment.map_or(0, |allotment| further(&allotment.alone, case.live.pending));
-    let ceiling = case.live.bound.saturating_add(further);
+    let purposeful = allotment.map_or(0, Allotment::purposeful);
+    let ceiling = case.live.bound.saturating_add(further).saturating_add(purposeful);
     let limiting_factor = limiting_factor(&case, allotment, grant);
     let alone = allotment.map(|allotment| &allotment.alone);
     let mut notes = case.notes.clone();
@@ -113,8 +116,8 @@ pub(super) fn decision(
         stance,
         cap: guard.cap(),
         limiting_factor,
-        change: change(&case, limiting_factor, alone, grant, view),
-        steps: steps(&case, allotment, fits, ceiling, &guard, surplus, view, now),
+        change: change(&case, limiting_factor, alone, expected, grant, view),
+        steps: steps(&case, allotment, expected, fits, ceiling, &guard, surplus, view, now),
         notes,
         demands: case.measured.into_iter().map(|measurement| measurement.record).collect(),
         digest: String::new(),
@@ -143,7 +146,14 @@ fn bounds(case: &Case<'_>, ceiling: i32, known: bool) -> Option<Note> {
 }
 
 /// The smallest change that would lift the limit, where it is plain.
-fn change(case: &Case<'_>, factor: LimitingFactor, alone: Option<&Answer>, grant: i32, view: &View) -> Option<String> {
+fn change(
+    case: &Case<'_>,
+    factor: LimitingFactor,
+    alone: Option<&Answer>,
+    expected: &Expected<'_>,
+    grant: i32,
+    view: &View,
+) -> Option<String> {
     let unmet = case.want().saturating_sub(grant).max(0);
     let text = match factor {
         LimitingFactor::None => return None,
@@ -171,7 +181,7 @@ fn change(case: &Case<'_>, factor: LimitingFactor, alone: Option<&Answer>, grant
         },
         LimitingFactor::Priority => "room that is not kept for pods of higher priority".to_owned(),
         LimitingFactor::Unmodelled => "a pod template that uses only what is modelled".to_owned(),
-        LimitingFactor::NodeAutoscaler => "room from the node autoscaler".to_owned(),
+        LimitingFactor::NodeAutoscaler => format!("more nodes: {}", expected.describe()),
         LimitingFactor::StaleSignal => "sources that answer".to_owned(),
         LimitingFactor::StaleCapacity if view.capacity_problem.is_some() => {
             "pods that can be read (see the step `fits`)".to_owned()
@@ -185,6 +195,7 @@ fn change(case: &Case<'_>, factor: LimitingFactor, alone: Option<&Answer>, grant
 fn steps(
     case: &Case<'_>,
     allotment: Option<&Allotment>,
+    expected: &Expected<'_>,
     fits: Fits,
     ceiling: i32,
     guard: &Guard,
@@ -223,7 +234,7 @@ fn steps(
         step("demand", case.demand(), demand_reason),
         step("want", Some(case.want()), format!("within {} and {}", case.rules.min_replicas, case.rules.max_replicas)),
         step("fits", (fits.class != Class::Unknown).then(|| i32::try_from(fits.lo).unwrap_or(i32::MAX)), fits_reason),
-        step("ceiling", Some(ceiling), "bound and what fits".to_owned()),
+        step("ceiling", Some(ceiling), "bound, what fits, and what waits for nodes".to_owned()),
         step("grant", Some(guard.grant), "after pods that wait, promises, floors and equal shares".to_owned()),
     ];
     if let Some(limit) = guard.sync_limit().filter(|limit| *limit == guard.cap() && *limit < guard.grant) {
@@ -231,7 +242,34 @@ fn steps(
         steps.push(step("sync", Some(limit), reason.to_owned()));
     }
     steps.push(step("cap", Some(guard.cap()), surplus));
+    steps.extend(headroom(case, allotment, expected, view));
     steps
+}
+
+/// The step about replicas that wait for nodes.
+fn headroom(case: &Case<'_>, allotment: Option<&Allotment>, expected: &Expected<'_>, view: &View) -> Option<Step> {
+    view.node_autoscaler.as_ref()?;
+    let (arriving, asking) = allotment.map_or((0, 0), |allotment| (allotment.arriving, allotment.asking));
+    let by = &case.headroom.by;
+    let reason = match case.headroom.value {
+        Headroom::None => format!("no replica may wait for nodes that do not exist ({by})"),
+        _ if arriving + asking > 0 => {
+            format!("{arriving} for nodes that are being brought, {asking} for nodes that may be added ({by})")
+        }
+        _ => expected.describe(),
+    };
+    Some(Step { name: "headroom", value: Some(arriving + asking), reason })
+}
+
+impl Expected<'_> {
+    /// Why no more may be expected.
+    fn describe(&self) -> String {
+        match (self.paused, &self.outlook.reason) {
+            (Some(until), _) => format!("no node came in time, so none is asked for until {until}"),
+            (None, Some(reason)) => reason.clone(),
+            (None, None) => "the nodes that may be added take no further replica".to_owned(),
+        }
+    }
 }
 
 /// Nodes on which another replica would fit.

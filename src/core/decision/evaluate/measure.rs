@@ -16,7 +16,7 @@ use crate::{
         scaled::{served, served_metrics},
     },
     object::{HorizontalPodAutoscaler, ObjectKey, hpa::MetricSpec, meta::StringMap},
-    policy::{MODE_ANNOTATION, MetricKind, Mode, Policy, Surplus},
+    policy::{HEADROOM_ANNOTATION, Headroom, MODE_ANNOTATION, MetricKind, Mode, Policy, Surplus},
     quantity::Milli,
     signal::{Quality, Signals},
 };
@@ -55,7 +55,8 @@ impl<'v> Surroundings<'v, '_> {
         let measurements = hpa.spec.metrics.iter().map(metric).collect();
         let notes = self.notes(hpa, &foreign, target.is_some());
         let surplus = Chosen::<Surplus>::surplus(hpa, self.policy);
-        let mut case = Case { hpa, key, workload, mode, surplus, rules, live, measured: measurements, notes };
+        let headroom = Chosen::<Headroom>::headroom(hpa, self.view, self.policy);
+        let mut case = Case { hpa, key, workload, mode, surplus, headroom, rules, live, measured: measurements, notes };
         case.follow();
         case
     }
@@ -82,9 +83,12 @@ impl<'v> Surroundings<'v, '_> {
             let message = format!("the annotation {MODE_ANNOTATION}={text:?} is ignored; use Enforce, Observe or Off");
             notes.push(Note::new("UnknownMode", message));
         }
-        if let Some(reason) = chosen::yields(hpa, self.view, self.policy) {
-            let message = format!("values are served raw, as in mode Observe: {reason}");
-            notes.push(Note::new("NodeAutoscaler", message));
+        if let Some(text) = chosen::unknown_headroom(hpa, self.view) {
+            let text: String = text.chars().take(64).collect();
+            let message = format!(
+                "the annotation {HEADROOM_ANNOTATION}={text:?} is ignored; use auto, none or a number of replicas"
+            );
+            notes.push(Note::new("UnknownHeadroom", message));
         }
         if !foreign.is_empty() {
             let message = format!(

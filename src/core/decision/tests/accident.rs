@@ -10,7 +10,7 @@ use crate::{
     signal::Quality,
 };
 
-fn queue() -> [serde_json::Value; 1] {
+pub(super) fn queue() -> [serde_json::Value; 1] {
     [external("inference_queue_length", &average("10"))]
 }
 

@@ -7,7 +7,6 @@ use super::scene::{Scene, average, external, external_of, key, pods, textbook};
 use crate::{
     answer::Reason,
     capacity::LimitingFactor,
-    policy::Mode,
     quantity::Milli,
     signal::{Quality, SourceHealth},
 };
@@ -159,20 +158,6 @@ fn without_any_sample_there_is_no_value_and_never_a_zero() {
     assert_eq!(refusal.reason, Reason::NoData);
     let pods = Scene { signals: scene.signals.clone(), ..textbook(&[pods("inference_queue_length", &average("10"))]) };
     assert!(pods.ask_pods(&pods.decide(), "inference_queue_length", "app=llm").is_err());
-}
-
-#[test]
-fn where_a_node_autoscaler_works_the_default_is_to_observe_and_it_is_said() {
-    let mut scene = scene();
-    scene.view.node_autoscaler = Some("ConfigMap kube-system/cluster-autoscaler-status".to_owned());
-    let decision = scene.decide().decisions[&key("llm")].clone();
-    let mode = decision.mode;
-    assert!(mode.value == Mode::Observe && mode.by.contains("cluster-autoscaler-status"), "{mode:?}");
-    let note = &decision.notes[0];
-    assert!(note.code == "NodeAutoscaler" && note.message.contains("cluster-autoscaler-status"), "{note:?}");
-    let told = scene.annotated("llm", "plimsoll.dev/mode", "Enforce").decide();
-    let decision = &told.decisions[&key("llm")];
-    assert_eq!((decision.mode.value, decision.notes.len()), (Mode::Enforce, 0));
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! Replicas that wait for nodes which a node autoscaler has yet to add.
+
+use super::{accident::queue, scene::*};
+use crate::{
+    autoscaler::{NodeAutoscaler, NodeGroup, Refusal},
+    capacity::LimitingFactor,
+    decision::decide,
+};
+
+/// The accident with 8 GPUs on two nodes of a group that may grow to four.
+fn growing() -> Scene {
+    let mut scene = textbook(&queue());
+    for node in scene.view.nodes.values_mut() {
+        node.metadata.labels.insert("karpenter.sh/nodepool".to_owned(), "gpu".to_owned());
+    }
+    let nodes = u32::try_from(scene.view.nodes.len()).unwrap();
+    let group = NodeGroup { name: "gpu".to_owned(), max: Some(nodes + 1), target: nodes, ..NodeGroup::default() };
+    scene.view.node_autoscaler =
+        Some(NodeAutoscaler { evidence: "test".to_owned(), groups: vec![group], ..NodeAutoscaler::default() });
+    scene
+}
+
+fn group(scene: &mut Scene) -> &mut NodeGroup {
+    &mut scene.view.node_autoscaler.as_mut().unwrap().groups[0]
+}
+
+fn grant(scene: &Scene) -> (i32, LimitingFactor) {
+    let decision = &scene.decide().decisions[&key("llm")];
+    (decision.grant, decision.limiting_factor)
+}
+
+/// GPUs of one node of the scene.
+fn gpus(scene: &Scene) -> i32 {
+    let node = scene.view.nodes.values().next().unwrap();
+    i32::try_from(node.status.allocatable["nvidia.com/gpu"].units()).unwrap()
+}
+
+#[test]
+fn replicas_are_granted_for_nodes_that_may_be_added_and_no_more() {
+    let scene = growing();
+    let expected = (8 + gpus(&scene)).min(15);
+    assert_eq!(grant(&scene).0, expected);
+    let decision = scene.decide().decisions[&key("llm")].clone();
+    let step = decision.steps.iter().find(|step| step.name == "headroom").unwrap();
+    assert_eq!(step.value, Some(expected - 8));
+    assert_eq!(decision.ceiling, expected);
+}
+
+#[test]
+fn a_refusal_takes_the_grant_back_and_is_named() {
+    let mut scene = growing();
+    group(&mut scene).refusal = Some(Refusal::by_code("OUT_OF_RESOURCES", "no such machine"));
+    assert_eq!(grant(&scene), (8, LimitingFactor::NodeAutoscaler));
+    let change = scene.decide().decisions[&key("llm")].change.clone().unwrap();
+    assert!(change.contains("OUT_OF_RESOURCES: no such machine"), "{change}");
+}
+
+#[test]
+fn the_annotation_says_how_many_may_wait() {
+    let annotated = |value: &str| grant(&growing().annotated("llm", "plimsoll.dev/headroom", value)).0;
+    assert_eq!((annotated("none"), annotated("0"), annotated("1")), (8, 8, 9));
+    assert_eq!(annotated("AUTO"), grant(&growing()).0);
+    let scene = growing().annotated("llm", "plimsoll.dev/headroom", "lots");
+    let notes = scene.decide().decisions[&key("llm")].notes.clone();
+    assert!(notes.iter().any(|note| note.code == "UnknownHeadroom"), "{notes:?}");
+}
+
+#[test]
+fn without_a_node_in_time_the_grant_is_taken_back_and_tried_again_later() {
+    let scene = growing();
+    let after = |second: i64| scene.now + jiff::SignedDuration::from_secs(second);
+    let mut previous = scene.decide();
+    let expected = previous.decisions[&key("llm")].grant;
+    for (second, granted) in [(10, expected), (899, expected), (900, 8), (1400, 8), (1500, expected)] {
+        let mut now = scene.clone();
+        now.now = after(second);
+        now.view.capacity_heard_at = Some(now.now);
+        let age = now.now;
+        for samples in now.signals.pods.values_mut() {
+            for sample in samples.values_mut() {
+                sample.at = age;
+            }
+        }
+        previous = decide(&now.view, &now.signals, &now.policy, Some(&previous), now.now);
+        assert_eq!(previous.decisions[&key("llm")].grant, granted, "after {second} s");
+    }
+}
+
+#[test]
+fn a_group_of_unknown_shape_is_tried_with_one_replica() {
+    let mut scene = growing();
+    group(&mut scene).name = "elsewhere".to_owned();
+    assert_eq!(grant(&scene).0, 9);
+}
