@@ -82,7 +82,7 @@ async fn pages(client: &Client, path: &str, optional: bool) -> anyhow::Result<Ve
             Err(failure) if optional && failure.is(404) => return Ok(pages),
             page => page?,
         };
-        next = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().to_owned();
+        page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().clone_into(&mut next);
         pages.push(page);
         if next.is_empty() {
             return Ok(pages);
