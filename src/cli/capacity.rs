@@ -1,11 +1,12 @@
 //! `plimsoll capacity`: how many more replicas of a workload the scheduler could place, and what limits them.
 //!
 //! ```text
-//!  -f lists ──> input (documents, bounded) ──> objects (cluster view) ──┐
+//!  -f lists, or live ──> input (documents, bounded) ──> objects (cluster view) ──┐
 //!  --for workload ──> input ──> workload (template, selector) ──────────┴─> core::capacity ──> report (table, json, yaml)
 //! ```
 //!
-//! Offline: it reads files and standard input, never a cluster, and does the arithmetic that `serve` does.
+//! With -f it reads files and standard input, never a cluster; without, it lists the objects of one. It changes nothing, and does
+//! the arithmetic that `serve` does.
 
 use std::{
     io::{self, Read, Write},
@@ -16,9 +17,10 @@ use std::{
 use clap::ValueEnum;
 use plimsoll_core::policy::Policy;
 
-use self::{input::Source, objects::Objects, report::Report, what_if::WhatIf, workload::Workload};
+use self::{input::Source, live::Named, objects::Objects, report::Report, what_if::WhatIf, workload::Workload};
 
 mod input;
+mod live;
 mod objects;
 mod report;
 mod what_if;
@@ -30,17 +32,29 @@ mod workload;
 Give every kind of object that decides, or the answer cannot know of it:
   kubectl get nodes,pods,namespaces,resourcequotas,limitranges,runtimeclasses,priorityclasses,deviceclasses -A -o json > objects.json
   plimsoll capacity -f objects.json --for deployment.yaml
+or ask a cluster:
+  plimsoll capacity deployment/chat -n inference
 
 FITS counts further replicas that could be placed now, the workload's own pending pods included.
 exact: what kube-scheduler would bind. interval: at least the first number (promise no more), at most the second.
 unknown: something decides that is not modelled; nothing may be promised beyond what is bound.")]
 pub struct Args {
     /// Objects of the cluster, as `kubectl get … -o json` or `-o yaml` prints them; `-` is standard input.
-    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    /// Without it, the objects of the cluster that the kubeconfig names are listed.
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
     filenames: Vec<PathBuf>,
+    /// The workload in the cluster, e.g. `deployment/chat`.
+    #[arg(value_name = "KIND/NAME", conflicts_with = "filenames", required_unless_present = "workload")]
+    named: Option<Named>,
+    /// Namespace of the workload.
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// Which cluster; without it, as kubectl chooses.
+    #[arg(long, value_name = "FILE", conflicts_with = "filenames")]
+    kubeconfig: Option<PathBuf>,
     /// The workload: a Deployment, StatefulSet, ReplicaSet, anything with `spec.template`, or a Pod; `-` is standard input.
-    #[arg(long = "for", value_name = "FILE")]
-    workload: PathBuf,
+    #[arg(long = "for", value_name = "FILE", conflicts_with = "named", required_unless_present = "named")]
+    workload: Option<PathBuf>,
     /// How the answer is printed.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
@@ -73,14 +87,29 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Runs it on any streams: data goes to `out`, talk to `talk`.
 fn run_with(args: Args, stdin: impl Read, mut out: impl Write, mut talk: impl Write) -> anyhow::Result<ExitCode> {
+    let live = args.filenames.is_empty();
     let mut sources: Vec<_> = args.filenames.into_iter().map(Source::from).collect();
-    let target = Source::from(args.workload);
+    let target = args.workload.map_or(Source::Cluster, Source::from);
     if sources.iter().chain([&target]).filter(|source| **source == Source::Stdin).count() > 1 {
         writeln!(talk, "plimsoll: standard input can be read once: give `-` to only one of -f and --for")?;
         return Ok(ExitCode::from(2));
     }
     sources.push(target.clone());
     let mut documents = input::read_all(&sources, stdin)?;
+    if live {
+        let named = args.named.as_ref().map(|named| (named, args.namespace.as_str()));
+        let read = live::read(args.kubeconfig.as_deref(), named, &mut talk);
+        if let Some(error) = read.as_ref().err().filter(|error| live::is_unreachable(error)) {
+            writeln!(talk, "plimsoll: {error:#}")?;
+            return Ok(ExitCode::from(4));
+        }
+        let (lists, workload) = read?;
+        if let (Some(workload), Some(last)) = (workload, documents.last_mut()) {
+            last.push(workload);
+        }
+        sources.insert(0, Source::Cluster);
+        documents.insert(0, lists);
+    }
     let workload = Workload::find(&target, documents.pop().unwrap_or_default())?;
     let mut objects = Objects::default();
     for (source, documents) in sources.iter().zip(documents) {

@@ -18,6 +18,8 @@ pub(super) enum Source {
     Stdin,
     /// A file.
     File(PathBuf),
+    /// The API server.
+    Cluster,
 }
 
 /// The documents of every source, in order.
@@ -30,6 +32,7 @@ fn read(source: &Source, stdin: &mut impl Read) -> anyhow::Result<Vec<Value>> {
     let bytes = match source {
         Source::Stdin => bounded(stdin)?,
         Source::File(path) => bounded(&mut File::open(path)?)?,
+        Source::Cluster => return Ok(Vec::new()),
     };
     parse(&bytes)
 }
@@ -75,6 +78,7 @@ impl fmt::Display for Source {
         match self {
             Self::Stdin => f.write_str("standard input"),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Cluster => f.write_str("the cluster"),
         }
     }
 }

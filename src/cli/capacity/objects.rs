@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
+    autoscaler::{
+        NodeAutoscaler,
+        karpenter::{self, NodeClaim, NodePool},
+    },
     capacity::{negative_allocatable, negative_request},
     cluster::{DeviceClass, View},
     object::{Node, ObjectKey, Pod, meta::StringMap},
@@ -13,7 +17,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::input::Source;
+use crate::kubernetes::autoscaler::read_status;
 
+/// ConfigMap in which Cluster Autoscaler reports its status.
+const STATUS: &str = "cluster-autoscaler-status";
 /// Deepest nesting of lists in lists.
 const MAX_DEPTH: usize = 8;
 
@@ -26,6 +33,10 @@ pub(super) struct Objects {
     pub(super) unusable: BTreeMap<String, String>,
     /// Objects of kinds that decide nothing here.
     pub(super) ignored: BTreeMap<String, usize>,
+    /// What Cluster Autoscaler says, as it wrote it.
+    status: Option<String>,
+    pools: Vec<NodePool>,
+    claims: Vec<NodeClaim>,
 }
 
 impl Objects {
@@ -39,6 +50,22 @@ impl Objects {
         for name in self.unusable.keys() {
             self.view.nodes.remove(name);
         }
+        self.view.node_autoscaler = self.node_autoscaler();
+    }
+
+    /// The node autoscaler that the inputs show. When its status was written is not asked: files are of their own time.
+    fn node_autoscaler(&mut self) -> Option<NodeAutoscaler> {
+        if self.status.is_none() && self.pools.is_empty() {
+            return None;
+        }
+        let (mut groups, mut problem) = (Vec::new(), None);
+        match self.status.as_deref().map(read_status) {
+            Some(Ok(found)) => groups.extend(found),
+            Some(Err(error)) => problem = Some(format!("ConfigMap {STATUS} cannot be read: {error}")),
+            None => {}
+        }
+        groups.extend(karpenter::groups(std::mem::take(&mut self.pools), &self.claims));
+        Some(NodeAutoscaler { evidence: "the input".to_owned(), groups, problem, updated: None })
     }
 
     /// `kind` is what the items of a typed list are, which do not say it themselves.
@@ -80,7 +107,7 @@ impl Objects {
                 let (key, range) = namespaced(source, kind, object)?;
                 self.view.limit_ranges.insert(key, range);
             }
-            ("node.k8s.io", "RuntimeClass") => {
+            ("" | "node.k8s.io", "RuntimeClass") => {
                 let name = name(source, kind, &object)?;
                 self.view.runtime_classes.insert(name, whole(source, kind, object)?);
             }
@@ -89,6 +116,11 @@ impl Objects {
                 let name = name(source, kind, &object)?;
                 let extended_resource_name = text(&object, "/spec/extendedResourceName");
                 self.view.device_classes.insert(name.clone(), DeviceClass { name, extended_resource_name });
+            }
+            ("" | "karpenter.sh", "NodePool") => self.pools.push(whole(source, kind, object)?),
+            ("" | "karpenter.sh", "NodeClaim") => self.claims.push(whole(source, kind, object)?),
+            ("", "ConfigMap") if text(&object, "/metadata/name").is_some_and(|name| name == STATUS) => {
+                self.status = Some(text(&object, "/data/status").unwrap_or_default());
             }
             (_, "") => bail!("{source}: an object has no kind; give lists as `kubectl get … -o json` prints them"),
             _ => *self.ignored.entry(kind.to_owned()).or_default() += 1,

@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, fmt};
 
 use anyhow::Context as _;
 use plimsoll_core::{
+    autoscaler::Outlook,
     capacity::{
         Answer, Class, Edit, Fits, Inventory, Lift, Limited, LimitingFactor, NodeGroupReport, QuotaRoom, Reason,
         Template, smallest,
     },
+    cluster::View,
     object::Pod,
     policy::Policy,
     quantity::Quantity,
@@ -15,6 +17,7 @@ use plimsoll_core::{
 use serde::Serialize;
 
 use super::{objects::Objects, workload::Workload};
+use crate::clock;
 
 /// What `plimsoll capacity` answers.
 #[derive(Debug, Serialize)]
@@ -37,6 +40,14 @@ pub(super) struct Report {
     free_gpus: i64,
     stranded_gpus: i64,
     groups: Vec<NodeGroupReport>,
+    /// Further replicas that fit once the terminating pods are gone.
+    releasing: u32,
+    /// Replicas for nodes that a node autoscaler is bringing.
+    arriving: u32,
+    /// Replicas for nodes that it may add beyond them.
+    headroom: u32,
+    /// Why it may add none; none where it may, or where there is no node autoscaler.
+    no_headroom: Option<String>,
     /// How many further pods admission lets be created; none where nothing limits them.
     quota: Option<QuotaRoom>,
     /// What constraints between pods make of it; none where they do not limit.
@@ -121,6 +132,8 @@ impl Report {
         let count = |wanted: &dyn Fn(&Pod) -> bool| {
             u32::try_from(view.pods.values().filter(|pod| wanted(pod)).count()).unwrap_or(u32::MAX)
         };
+        let outlook = Outlook::of(view, policy, clock::now());
+        let on = |room: &View| Inventory::of(room, policy).fits(&template).fits.lo;
         let bound = count(&|pod| workload.owns(pod) && pod.is_bound());
         let created = count(&|pod| workload.owns(pod) && is_pending(pod));
         let creatable = answer.quota.as_ref().map_or(u32::MAX, |room| room.pods.saturating_add(created));
@@ -136,6 +149,10 @@ impl Report {
             free_gpus: answer.free_gpus,
             stranded_gpus: answer.stranded_gpus,
             groups: answer.groups,
+            releasing: released(workload, objects, policy).map_or(0, |lo| lo.saturating_sub(answer.fits.lo)),
+            arriving: on(&outlook.arriving),
+            headroom: on(&outlook.further),
+            no_headroom: outlook.reason.clone(),
             quota: answer.quota,
             constraint: answer.constraint,
             unmodelled: answer.unmodelled,
@@ -149,6 +166,15 @@ impl Report {
             },
         }
     }
+}
+
+/// What fits once the terminating pods are gone, if there are any.
+fn released(workload: &Workload, objects: &Objects, policy: &Policy) -> Option<u32> {
+    objects.view.pods.values().find(|pod| pod.is_terminating())?;
+    let mut view = objects.view.clone();
+    view.pods.retain(|_, pod| !pod.is_terminating());
+    let template = Template::of(&workload.template, &workload.key.namespace, &view);
+    Some(Inventory::of(&view, policy).fits_beside(&template, |pod| !workload.owns(pod)).fits.lo)
 }
 
 fn is_pending(pod: &Pod) -> bool {
@@ -220,6 +246,17 @@ impl fmt::Display for Report {
         }
         if let Some(QuotaRoom { pods, reason }) = &self.quota {
             writeln!(f, "\nquota: {pods} more pods may be created ({reason})")?;
+        }
+        let later = [
+            ("terminating pods will leave room for", self.releasing),
+            ("nodes that are being brought take", self.arriving),
+            ("nodes that may be added take", self.headroom),
+        ];
+        for (what, count) in later.into_iter().filter(|(_, count)| *count > 0) {
+            writeln!(f, "\nlater: {what} {count} more")?;
+        }
+        if let Some(reason) = &self.no_headroom {
+            writeln!(f, "\nno nodes to come: {reason}")?;
         }
         if let Some(Lifting { change, lift }) = &self.lift {
             writeln!(f, "\nto make room: {change} (then {} more)", lift.gain)?;

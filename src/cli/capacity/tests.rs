@@ -323,3 +323,35 @@ fn the_smallest_change_that_makes_room_is_one_that_was_tried() {
     let lifted = lift(&[a, own]);
     assert_eq!((&lifted["change"], &lifted["gain"]), (&json!("add one node like a"), &json!(1)));
 }
+
+#[test]
+fn room_that_is_yet_to_come_is_told_apart_from_room() {
+    let mut labelled = node("a", "4");
+    labelled["metadata"]["labels"] = json!({"karpenter.sh/nodepool": "gpu"});
+    let mut leaving = pod("old", "old", Some("a"));
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let pool = json!({"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "gpu"},
+        "spec": {"limits": {"nodes": "4"}}, "status": {"resources": {"nodes": "2"}}});
+    let claim = |initialized: &str| {
+        let conditions = json!([{"type": "Initialized", "status": initialized}]);
+        json!({"apiVersion": "karpenter.sh/v1", "kind": "NodeClaim", "metadata": {"name": "c", "labels":
+            {"karpenter.sh/nodepool": "gpu"}}, "status": {"conditions": conditions}})
+    };
+    let objects = [labelled, leaving, pool, claim("True"), claim("Unknown")];
+    let answer = answer(&list(&objects), DEPLOYMENT);
+    let numbers = ["releasing", "arriving", "headroom"].map(|key| answer[key].as_u64().unwrap());
+    assert_eq!((answer["fits"]["lo"].as_u64(), numbers), (Some(3), [1, 4, 8]));
+}
+
+#[test]
+fn a_workload_is_named_as_kubectl_names_it() {
+    let parse = |text: &str| text.parse::<Named>().map(|_| ()).map_err(|error| error.to_string());
+    for text in ["deployment/chat", "deploy/chat", "sts/db.1", "ReplicaSet/x"] {
+        assert_eq!(parse(text), Ok(()), "{text}");
+    }
+    for (text, hint) in
+        [("chat", "KIND/NAME"), ("pod/x", "--for"), ("deploy/", "no name"), ("deploy/a/../b", "no name")]
+    {
+        assert!(parse(text).unwrap_err().contains(hint), "{text}");
+    }
+}
