@@ -150,16 +150,16 @@ to make room: add one node like a (then 1 more)
 }
 
 #[test]
-fn quotas_that_are_not_counted_and_device_classes_in_the_input_make_the_answer_unknown() {
+fn a_quota_that_is_not_counted_makes_the_answer_unknown_and_a_device_class_leaves_its_upper_end_open() {
     let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "x"}, "spec": {"hard": {"pods": "1"}}});
     let class = json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "gpu"},
         "spec": {"extendedResourceName": "nvidia.com/gpu"}});
-    for (object, factor) in [(quota, "quota"), (class, "gpu")] {
-        let answer = answer(&list(&[node("a", "8"), object]), DEPLOYMENT);
-        assert_eq!(answer["fits"], json!({"class": "unknown", "lo": 0, "hi": null}));
-        assert_eq!((&answer["ceiling"], &answer["limitingFactor"]), (&json!(0), &json!(factor)));
-        assert_eq!(answer["unmodelled"].as_array().unwrap().len(), 1);
-    }
+    let unknown = answer(&list(&[node("a", "8"), quota]), DEPLOYMENT);
+    assert_eq!(unknown["fits"], json!({"class": "unknown", "lo": 0, "hi": null}));
+    assert_eq!((&unknown["ceiling"], &unknown["limitingFactor"]), (&json!(0), &json!("quota")));
+    assert_eq!(unknown["unmodelled"].as_array().unwrap().len(), 1);
+    let open = answer(&list(&[node("a", "8"), class]), DEPLOYMENT);
+    assert_eq!(open["fits"], json!({"class": "interval", "lo": 8, "hi": null}));
 }
 
 #[test]

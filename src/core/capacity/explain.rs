@@ -55,7 +55,7 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let request = judge.requested_gpus();
     let stranded_gpus = if request == 0 { 0 } else { free_gpus - request.saturating_mul(i64::from(lo)) };
     Answer {
-        fits: Fits::between(lo, Some(most(inventory, template, &demand, together.hi))),
+        fits: Fits::between(lo, (!template.delegates).then(|| most(inventory, template, &demand, together.hi))),
         limiting_factor: together.factor.unwrap_or_else(|| judge.limiting_factor(&sites)),
         groups: judge.groups(&sites),
         free_gpus,

@@ -54,6 +54,9 @@ pub struct Template {
     pub(super) priority: Option<i32>,
     /// Whether its pods may evict others.
     pub(super) preempts: bool,
+    /// Whether a DeviceClass stands for a resource that it asks for: then nodes that offer none of it may take replicas
+    /// all the same, with devices (`shouldDelegateResourceToDRA` in `plugins/noderesources/fit.go`, v1.36.3).
+    pub(super) delegates: bool,
     pub(super) filter: Arc<Filter>,
     /// Templates with equal filters have equal keys.
     pub(super) filter_key: Arc<str>,
@@ -74,7 +77,7 @@ impl Template {
     #[must_use]
     pub fn of(template: &PodTemplate, namespace: &str, view: &View) -> Self {
         let Admitted { spec, refusal, unmodelled: unknown } = admission::admit(&template.spec, namespace, view);
-        let mut unmodelled = of_spec(&spec, view);
+        let mut unmodelled = of_spec(&spec);
         unmodelled.extend(unknown);
         unmodelled.extend(Charge::unmodelled(&spec, namespace, view));
         let creation = refusal.map_or_else(|| Charge::of(&spec, namespace, view), Err);
@@ -85,7 +88,7 @@ impl Template {
     /// The template of a pod that exists and waits for a node: admission is behind it.
     #[must_use]
     pub fn of_pod(pod: &Pod, view: &View) -> Self {
-        let unmodelled = of_spec(&pod.spec, view);
+        let unmodelled = of_spec(&pod.spec);
         let template = Self::new(&pod.spec, &pod.metadata.namespace, &pod.metadata.labels, unmodelled, view);
         Self { exists: true, ..template }
     }
@@ -99,6 +102,12 @@ impl Template {
             unmodelled.push(Reason::new("podPlacement", error, LimitingFactor::Affinity));
             Terms::default()
         });
+        let delegates = requests::of_spec(spec).iter().any(|(name, _)| view.is_device_class_resource(name));
+        if delegates && !terms.is_empty() {
+            // Which domains devices open decides about the others.
+            let message = "constraints between pods, and a DeviceClass that stands for a resource that is asked for";
+            unmodelled.push(Reason::new("deviceClass", message.to_owned(), LimitingFactor::Gpu));
+        }
         Self {
             namespace: namespace.to_owned(),
             seat: Arc::new(Seat { namespace: namespace.to_owned(), labels: labels.clone(), terms }),
@@ -113,6 +122,7 @@ impl Template {
             unmodelled,
             requests,
             priority: priority(spec, view),
+            delegates,
             preempts: spec.preemption_policy.as_deref() != Some("Never"),
             filter_key: format!("{filter:?}").into(),
             filter: Arc::new(filter),
@@ -143,12 +153,12 @@ fn priority(spec: &PodSpec, view: &View) -> Option<i32> {
     view.priority_classes.get(class).copied().or(system)
 }
 
-fn of_spec(spec: &PodSpec, view: &View) -> Vec<Reason> {
+fn of_spec(spec: &PodSpec) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let negative = absurd::negative_request(spec);
     reasons.extend(negative.map(|message| Reason::new("resources", message, LimitingFactor::Unmodelled)));
     reasons.extend(of_scheduling(spec));
-    reasons.extend(of_devices(spec, view));
+    reasons.extend(of_devices(spec));
     reasons.extend(of_volumes(spec));
     reasons
 }
@@ -173,7 +183,7 @@ fn of_scheduling(spec: &PodSpec) -> Vec<Reason> {
 }
 
 /// Devices that are allocated by claims, not by counting.
-fn of_devices(spec: &PodSpec, view: &View) -> Vec<Reason> {
+fn of_devices(spec: &PodSpec) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let claimed = |container: &Container| !container.resources.claims.is_empty();
     if !spec.resource_claims.is_empty() || containers(spec).any(claimed) {
@@ -181,8 +191,8 @@ fn of_devices(spec: &PodSpec, view: &View) -> Vec<Reason> {
         reasons.push(Reason::new("resourceClaims", message, LimitingFactor::Unmodelled));
     }
     for (name, _) in requests::of_spec(spec) {
-        if view.is_device_class_resource(name) || name.starts_with("deviceclass.resource.kubernetes.io/") {
-            let message = format!("a DeviceClass stands for {name}, so devices may satisfy it beyond node allocatable");
+        if name.starts_with("deviceclass.resource.kubernetes.io/") {
+            let message = format!("{name} is satisfied by devices of a DeviceClass alone");
             reasons.push(Reason::new("deviceClass", message, LimitingFactor::Gpu));
         }
     }

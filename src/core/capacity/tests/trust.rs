@@ -56,12 +56,19 @@ fn what_does_not_bind_leaves_the_answer_exact() {
 }
 
 #[test]
-fn a_resource_that_a_device_class_stands_for_is_unknown() {
+fn what_devices_may_satisfy_beyond_allocatable_is_not_bounded_from_above() {
     let mut view = mk_view([mk_node("a", 8)], []);
     let extended_resource_name = Some("nvidia.com/gpu".to_owned());
     let class = DeviceClass { name: "gpu.nvidia.com".to_owned(), extended_resource_name };
     view.device_classes.insert(class.name.clone(), class);
-    assert_eq!(codes(&view, json!({})), ["deviceClass"]);
+    let fits = |view: &View, more| answer(view, &mk_template(1, more)).fits;
+    assert_eq!(fits(&view, json!({})), Fits { class: Class::Interval, lo: 8, hi: None });
+    let spread = json!([{"topologyKey": "z", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}]);
+    assert_eq!(codes(&view, json!({"topologySpreadConstraints": spread})), ["deviceClass"]);
+    view.nodes.clear();
+    assert_eq!(fits(&view, json!({})), Fits { class: Class::Interval, lo: 0, hi: None });
+    let named = json!({"containers": [{"resources": {"limits": {"deviceclass.resource.kubernetes.io/gpu": "1"}}}]});
+    assert_eq!(codes(&view, named), ["deviceClass"]);
 }
 
 fn repelling(term: &Value) -> Pod {
