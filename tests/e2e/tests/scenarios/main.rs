@@ -2,6 +2,7 @@
 
 mod access;
 mod accident;
+mod autoscaled;
 mod room;
 mod routes;
 mod shipped;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         scenario!(routes::every_route_answers_through_the_aggregator),
         scenario!(shipped::the_shipped_command_line_and_configuration_are_good),
         scenario!(shipped::its_rights_suffice_and_end_there),
+        scenario!(alone: autoscaled::pods_wait_for_nodes_on_purpose_and_are_withdrawn_at_a_stock_out),
         scenario!(access::forged_and_unentitled_requests_are_refused),
     ];
     suite::main(scenarios, async || {
