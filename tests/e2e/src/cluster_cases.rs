@@ -3,6 +3,7 @@
 //! A case keeps to itself: its nodes carry a label that its template asks for, and every label that constraints
 //! between pods read is named after the case, so that many cases can be scheduled side by side.
 
+mod guards;
 mod nodes;
 mod residents;
 mod template;
@@ -18,12 +19,25 @@ pub const CASE: &str = "plimsoll.test/case";
 /// Most replicas that the nodes of a case can take, whatever is random.
 pub const MOST: usize = 16;
 
-/// Where the replicas are.
-pub const NAMESPACE: &str = "default";
 /// Where some of the other pods are.
 pub const OTHER: &str = "other";
 /// PriorityClasses above everybody: name, and whether their pods evict.
 pub const PRIORITIES: [(&str, &str); 2] = [("evicting", "PreemptLowerPriority"), ("waiting", "Never")];
+
+/// Names of the [`runtime_classes`].
+const RUNTIMES: [&str; 2] = ["heavy", "choosy"];
+
+/// The RuntimeClasses that all cases share: one costs something, the other chooses nodes and passes a taint.
+#[must_use]
+pub fn runtime_classes() -> Vec<Value> {
+    let class = |name: &str| json!({"metadata": {"name": name}, "handler": name});
+    let (mut heavy, mut choosy) = (class(RUNTIMES[0]), class(RUNTIMES[1]));
+    heavy["overhead"] = json!({"podFixed": {"cpu": "600m", "memory": "300Mi"}});
+    choosy["scheduling"] = json!({
+        "nodeSelector": {"generation": "90"}, "tolerations": [{"key": nodes::TAINTS[0], "operator": "Exists"}],
+    });
+    vec![heavy, choosy]
+}
 
 /// A cluster, what runs on it, and what is to be placed.
 #[derive(Clone, Debug)]
@@ -32,8 +46,12 @@ pub struct Case {
     pub name: String,
     /// Nodes.
     pub nodes: Vec<Value>,
+    /// Where the replicas are: a namespace of their own if something guards it.
+    pub namespace: String,
     /// Pods that have a node.
     pub pods: Vec<Value>,
+    /// LimitRanges and ResourceQuotas, made when the pods are there.
+    pub guards: Vec<Value>,
     /// A pod: what each replica is.
     pub template: Value,
 }
@@ -42,6 +60,7 @@ pub struct Case {
 #[derive(Debug)]
 struct Names {
     case: String,
+    namespace: String,
 }
 
 // === impl Case ===
@@ -50,14 +69,17 @@ impl Case {
     /// The case of a seed.
     #[must_use]
     pub fn random(seed: u64) -> Self {
-        let names = Names { case: seed.to_string() };
         let rng = &mut Rng::new(seed);
+        let guarded = rng.percent(25);
+        let namespace = if guarded { format!("guarded-{seed}") } else { "default".to_owned() };
+        let names = Names { case: seed.to_string(), namespace };
         let count = rng.pick(&[1, 2, 3, 4, 4]);
         let nodes: Vec<_> = (0..count).map(|index| nodes::node(rng, &names, index)).collect();
         let residents = rng.range(0, 4);
         let pods = (0..residents).map(|index| residents::pod(rng, &names, index, count)).collect();
         let template = template::pod(rng, &names, count);
-        Self { nodes, pods, template, name: names.case }
+        let guards = if guarded { guards::some(rng, &names) } else { Vec::new() };
+        Self { nodes, pods, guards, template, name: names.case, namespace: names.namespace }
     }
 
     /// The case without one of its parts, one after the other: for finding what a difference needs.
@@ -77,6 +99,11 @@ impl Case {
                 smaller.push(case);
             }
         }
+        for index in 0..self.guards.len() {
+            let mut case = self.clone();
+            case.guards.remove(index);
+            smaller.push(case);
+        }
         smaller.extend(template::parts(&self.template).into_iter().map(|template| Self { template, ..self.clone() }));
         smaller
     }
@@ -94,6 +121,7 @@ impl Case {
         };
         let of_pods = |pointer: &str| self.pods.iter().any(|pod| pod.pointer(pointer).is_some());
         let of_nodes = |pointer: &str| self.nodes.iter().any(|node| node.pointer(pointer).is_some());
+        let of_guards = |kind: &str| self.guards.iter().any(|guard| guard["kind"] == kind);
         let required = "requiredDuringSchedulingIgnoredDuringExecution";
         BTreeMap::from([
             ("taints", of_nodes("/spec/taints")),
@@ -119,6 +147,9 @@ impl Case {
             ("local storage", some("/containers/0/resources/requests/ephemeral-storage")),
             ("huge pages", some("/containers/0/resources/requests/hugepages-2Mi")),
             ("priority", some("/priorityClassName")),
+            ("runtime class", some("/runtimeClassName")),
+            ("quota", of_guards("ResourceQuota")),
+            ("limit range", of_guards("LimitRange")),
         ])
     }
 }

@@ -18,6 +18,7 @@ pub mod cluster_cases;
 pub mod hpa_cases;
 pub mod kubeconfig;
 pub mod manifests;
+pub mod node_autoscaler;
 pub mod pki;
 pub mod plane;
 pub mod ports;

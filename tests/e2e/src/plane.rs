@@ -96,9 +96,8 @@ impl ControlPlane {
         let client = kubeconfig::client(&paths.kubeconfig("admin")).await?;
         wait_ready(&client, &mut processes).await?;
         processes.push(spawn("kube-scheduler", paths.kube_scheduler(scheduler))?);
+        processes.push(spawn("kube-controller-manager", paths.kube_controller_manager(controllers, settings))?);
         if all {
-            let flags = paths.kube_controller_manager(controllers, settings);
-            processes.push(spawn("kube-controller-manager", flags)?);
             processes.push(spawn("kwok", paths.kwok(&addresses.pods(), settings))?);
             wait_default_service_account(&client, &mut processes).await?;
         }

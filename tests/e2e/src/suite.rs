@@ -32,6 +32,8 @@ pub struct Report {
 pub struct Scenario {
     /// A sentence in snake case.
     pub name: &'static str,
+    /// Whether it changes something that all scenarios would see, so that it runs when the others are done.
+    pub alone: bool,
     /// The scenario.
     pub run: fn(Arc<Cluster>, Report) -> BoxFuture<'static, Result<()>>,
 }
@@ -42,12 +44,16 @@ impl std::fmt::Debug for Scenario {
     }
 }
 
-/// `scenario!(function)`: its name is the function's.
+/// `scenario!(function)`: its name is the function's. `scenario!(alone: function)` runs when the others are done.
 #[macro_export]
 macro_rules! scenario {
+    (alone: $($path:ident)::+) => {
+        $crate::suite::Scenario { alone: true, ..$crate::scenario!($($path)::+) }
+    };
     ($($path:ident)::+) => {
         $crate::suite::Scenario {
             name: stringify!($($path)::+),
+            alone: false,
             run: |cluster, report| Box::pin(async move { $($path)::+(&cluster, &report).await }),
         }
     };
@@ -82,7 +88,9 @@ pub fn main(scenarios: Vec<Scenario>, prepare: impl AsyncFnOnce() -> Result<Clus
         };
         println!("control plane and adapter ready after {:.1} s", began.elapsed().as_secs_f64());
         let total = chosen.len();
-        let mut failed = run(chosen, &cluster).await;
+        let (alone, together): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|scenario| scenario.alone);
+        let mut failed = run(together, PARALLEL, &cluster).await;
+        failed += run(alone, 1, &cluster).await;
         if failed > 0 {
             cluster.print_logs();
         }
@@ -122,9 +130,9 @@ fn complain(error: &Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Returns how many failed.
-async fn run(scenarios: Vec<Scenario>, cluster: &Arc<Cluster>) -> usize {
-    let turns = Arc::new(Semaphore::new(PARALLEL));
+/// Runs so many at a time; returns how many failed.
+async fn run(scenarios: Vec<Scenario>, parallel: usize, cluster: &Arc<Cluster>) -> usize {
+    let turns = Arc::new(Semaphore::new(parallel));
     let mut running = JoinSet::new();
     for scenario in scenarios {
         let (turns, cluster) = (turns.clone(), cluster.clone());

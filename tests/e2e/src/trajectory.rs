@@ -36,6 +36,8 @@ pub struct Count {
     pub ready: usize,
     /// Not bound to any node.
     pub pending: usize,
+    /// Of these, those for which the scheduler found no place.
+    pub unplaced: usize,
 }
 
 /// `spec.replicas` from one moment on.
@@ -60,6 +62,7 @@ struct Record {
     steps: Vec<Step>,
     pods: BTreeMap<String, Seen>,
     pending: Vec<(Duration, usize)>,
+    unplaced: Vec<(Duration, usize)>,
     lost: Vec<(Duration, String)>,
     without_place: Vec<(Duration, String)>,
 }
@@ -162,9 +165,13 @@ impl Trajectory {
     /// The most pods without a node at any instant since `mark`.
     #[must_use]
     pub fn most_pending(&self, mark: Mark) -> usize {
-        let record = self.read();
-        let first = record.pending.partition_point(|(at, _)| *at <= mark.0).saturating_sub(1);
-        record.pending[first..].iter().map(|(_, pending)| *pending).max().unwrap_or(0)
+        most(&self.read().pending, mark)
+    }
+
+    /// The most pods at any instant since `mark` for which the scheduler found no place.
+    #[must_use]
+    pub fn most_unplaced(&self, mark: Mark) -> usize {
+        most(&self.read().unplaced, mark)
     }
 
     /// `5 -> 8 (4.1 s) -> 15 (9.0 s)`, times counted from `mark`.
@@ -190,6 +197,7 @@ impl Record {
             steps: Vec::new(),
             pods: BTreeMap::new(),
             pending: Vec::new(),
+            unplaced: Vec::new(),
             lost: Vec::new(),
             without_place: Vec::new(),
         }
@@ -205,6 +213,7 @@ impl Record {
             running: staying().filter(|pod| pod.running).count(),
             ready: staying().filter(|pod| pod.ready).count(),
             pending: staying().filter(|pod| !pod.bound).count(),
+            unplaced: staying().filter(|pod| !pod.bound && pod.unschedulable).count(),
         }
     }
 
@@ -236,11 +245,19 @@ impl Record {
     }
 
     fn note_pending(&mut self) {
-        let pending = self.count().pending;
-        if self.pending.last().is_none_or(|(_, last)| *last != pending) {
-            self.pending.push((self.now(), pending));
+        let (now, Count { pending, unplaced, .. }) = (self.now(), self.count());
+        for (counts, count) in [(&mut self.pending, pending), (&mut self.unplaced, unplaced)] {
+            if counts.last().is_none_or(|(_, last)| *last != count) {
+                counts.push((now, count));
+            }
         }
     }
+}
+
+/// The largest count since `mark`, the one then in force included.
+fn most(counts: &[(Duration, usize)], mark: Mark) -> usize {
+    let first = counts.partition_point(|(at, _)| *at <= mark.0).saturating_sub(1);
+    counts[first..].iter().map(|(_, count)| *count).max().unwrap_or(0)
 }
 
 impl Seen {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition},
-    core::v1::{Namespace, Node, Pod, ServiceAccount},
+    core::v1::{Event, Namespace, Node, Pod, ResourceQuota, ServiceAccount},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -103,6 +103,27 @@ impl<'a> World<'a> {
         let pods: Api<Pod> = Api::namespaced(self.client(), &self.name);
         pods.delete(pod, &DeleteParams::default().grace_period(0)).await?;
         Ok(())
+    }
+
+    /// Sets the namespace's ResourceQuota, and waits until it is in force.
+    pub async fn limit(&self, hard: &Value) -> Result<()> {
+        let quotas: Api<ResourceQuota> = Api::namespaced(self.client(), &self.name);
+        let quota =
+            json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "limit"}, "spec": {"hard": hard}});
+        quotas.patch("limit", &PatchParams::apply("e2e"), &Patch::Apply(&quota)).await?;
+        wait::until("the ResourceQuota to be in force", SOON, async || {
+            let status = quotas.get("limit").await?.status.unwrap_or_default();
+            let in_force = serde_json::to_value(&status.hard)?;
+            Ok(if in_force == *hard && status.used.is_some() { Ok(()) } else { Err(in_force) })
+        })
+        .await
+    }
+
+    /// What controllers were refused when they made pods.
+    pub async fn refused_creations(&self) -> Result<Vec<String>> {
+        let events: Api<Event> = Api::namespaced(self.client(), &self.name);
+        let refused = events.list(&ListParams::default().fields("reason=FailedCreate")).await?;
+        Ok(refused.into_iter().filter_map(|event| event.message).collect())
     }
 
     /// Announces another number of devices on a node, as a device plugin does through the kubelet.

@@ -14,7 +14,7 @@ pub(super) fn pod(rng: &mut Rng, names: &Names, index: i64, nodes: i64) -> Value
     if rng.percent(12) {
         container["ports"] = ports(rng);
     }
-    let namespace = if rng.percent(20) { super::OTHER } else { super::NAMESPACE };
+    let namespace = if rng.percent(20) { super::OTHER } else { &names.namespace };
     let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": names.object(&format!("p{index}")), "namespace": namespace, "labels": names.labels(rng)},

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{CASE, NAMESPACE, Names, PRIORITIES, nodes::TAINTS, ports, required};
+use super::{CASE, Names, PRIORITIES, RUNTIMES, nodes::TAINTS, ports, required};
 use crate::rng::Rng;
 
 pub(super) fn pod(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
@@ -22,6 +22,9 @@ pub(super) fn pod(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
         spec["priorityClassName"] = json!(rng.pick(&PRIORITIES).0);
     }
     if rng.percent(8) {
+        spec["runtimeClassName"] = json!(rng.pick(&RUNTIMES));
+    }
+    if rng.percent(12) {
         spec["resources"] = json!({"requests": {"cpu": "2", "memory": "2Gi"}, "limits": {"cpu": "3"}});
     }
     let tolerations = rng.range(0, 2);
@@ -30,7 +33,7 @@ pub(super) fn pod(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
     spec["affinity"] = affinity(rng, names, nodes);
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": names.object("replica"), "namespace": NAMESPACE, "labels": names.labels(rng)},
+        "metadata": {"name": names.object("replica"), "namespace": names.namespace, "labels": names.labels(rng)},
         "spec": spec,
     })
 }
@@ -49,6 +52,7 @@ pub(super) fn parts(template: &Value) -> Vec<Value> {
         "/spec/affinity/podAntiAffinity",
         "/spec/resources",
         "/spec/priorityClassName",
+        "/spec/runtimeClassName",
         "/spec/containers/0/ports",
         "/spec/containers/0/resources/requests/ephemeral-storage",
         "/spec/containers/0/resources/requests/cpu",

@@ -26,7 +26,7 @@ pub enum Components {
     /// All of them.
     #[default]
     All,
-    /// etcd, kube-apiserver and kube-scheduler, without anything that delays or changes what tests write.
+    /// etcd, kube-apiserver and kube-scheduler, without anything that delays or changes the pods that tests write.
     Scheduling,
 }
 
@@ -46,7 +46,9 @@ impl Default for Settings {
 const CONTROLLERS: &str = "horizontal-pod-autoscaler-controller,deployment-controller,replicaset-controller,\
     node-lifecycle-controller,taint-eviction-controller,serviceaccount-controller,namespace-controller,\
     root-ca-certificate-publisher-controller,garbage-collector-controller,pod-garbage-collector-controller,\
-    clusterrole-aggregation-controller,disruption-controller";
+    clusterrole-aggregation-controller,disruption-controller,resourcequota-controller";
+/// What completes the status of objects that decide about pods, without making, changing or removing pods.
+const ACCOUNTANTS: &str = "resourcequota-controller";
 
 /// The files of one run.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +129,10 @@ impl Paths<'_> {
     }
 
     pub(super) fn kube_controller_manager(&self, port: u16, settings: &Settings) -> Vec<String> {
+        let controllers = match settings.components {
+            Components::All => CONTROLLERS,
+            Components::Scheduling => ACCOUNTANTS,
+        };
         vec![
             self.file("kubeconfig", "kube-controller-manager"),
             self.file("authentication-kubeconfig", "kube-controller-manager"),
@@ -134,7 +140,7 @@ impl Paths<'_> {
             "--bind-address=127.0.0.1".into(),
             format!("--secure-port={port}"),
             "--leader-elect=false".into(),
-            format!("--controllers={CONTROLLERS}"),
+            format!("--controllers={controllers}"),
             self.pki("root-ca-file", "ca.crt"),
             self.pki("service-account-private-key-file", "sa.key"),
             // As kubeadm sets it. Without it the HPA controller is another user, which may not read metrics.

@@ -2,6 +2,7 @@
 
 mod access;
 mod accident;
+mod autoscaled;
 mod room;
 mod routes;
 mod shipped;
@@ -30,11 +31,13 @@ fn main() -> ExitCode {
         scenario!(room::slices_of_a_gpu_are_counted_by_their_profile),
         scenario!(room::shares_of_a_gpu_are_room_and_a_plugin_may_restart),
         scenario!(room::zones_that_must_stay_even_hold_each_other_back),
+        scenario!(room::a_quota_is_room_that_nobody_is_refused),
         scenario!(room::replicas_that_keep_apart_have_a_node_each),
         scenario!(sources::killed_sources_move_nothing_and_are_named),
         scenario!(routes::every_route_answers_through_the_aggregator),
         scenario!(shipped::the_shipped_command_line_and_configuration_are_good),
         scenario!(shipped::its_rights_suffice_and_end_there),
+        scenario!(alone: autoscaled::pods_wait_for_nodes_on_purpose_and_are_withdrawn_at_a_stock_out),
         scenario!(access::forged_and_unentitled_requests_are_refused),
     ];
     suite::main(scenarios, async || {

@@ -136,6 +136,19 @@ pub(crate) async fn zones_that_must_stay_even_hold_each_other_back(cluster: &Clu
     overload.end().await
 }
 
+pub(crate) async fn a_quota_is_room_that_nobody_is_refused(cluster: &Cluster, report: &Report) -> Result<()> {
+    let world = World::create(&cluster.plane, "limited").await?;
+    world.add_node(8).await?;
+    world.limit(&json!({"requests.nvidia.com/gpu": "4", "pods": "100"})).await?;
+    let overload = Overload::begin(cluster, report, world, |it| it).await?;
+    overload.fills(4, "quota", "8 GPUs, of which the namespace may have 4").await?;
+    overload.world.limit(&json!({"requests.nvidia.com/gpu": "6", "pods": "100"})).await?;
+    overload.fills(6, "quota", "it may have 6").await?;
+    let refused = overload.world.refused_creations().await?;
+    overload.world.ensure(refused.is_empty(), &format!("pods were refused: {refused:?}")).await?;
+    overload.end().await
+}
+
 pub(crate) async fn replicas_that_keep_apart_have_a_node_each(cluster: &Cluster, report: &Report) -> Result<()> {
     let world = World::create(&cluster.plane, "apart").await?;
     world.add_nodes(3, 8).await?;

@@ -15,9 +15,24 @@ const CONCURRENCY: usize = 16;
 pub(crate) const PODS: &str = "/api/v1/pods";
 pub(crate) const NODES: &str = "/api/v1/nodes";
 
-/// Pods of a namespace.
-pub(crate) fn pods_in(namespace: &str) -> String {
-    format!("/api/v1/namespaces/{namespace}/pods")
+pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
+pub(crate) const PRIORITY_CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
+pub(crate) const RUNTIME_CLASSES: &str = "/apis/node.k8s.io/v1/runtimeclasses";
+
+/// Everything of a kind of the core group in a namespace.
+pub(crate) fn all_in(namespace: &str, plural: &str) -> String {
+    format!("{NAMESPACES}/{namespace}/{plural}")
+}
+
+/// Where an object of the core group is created.
+pub(crate) fn all_of(object: &Value) -> String {
+    let plural = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
+    all_in(object["metadata"]["namespace"].as_str().unwrap(), &plural)
+}
+
+/// Where it is.
+pub(crate) fn path(object: &Value) -> String {
+    format!("{}/{}", all_of(object), object["metadata"]["name"].as_str().unwrap())
 }
 
 pub(crate) struct Api {
@@ -37,11 +52,30 @@ impl Api {
         creations.buffer_unordered(CONCURRENCY).try_collect::<Vec<_>>().await.expect("objects are accepted");
     }
 
-    /// None if the API server refuses the object as invalid.
+    /// Creates pods, each where it belongs; a quota or a limit may refuse some.
+    pub(crate) async fn create_pods(&self, pods: Vec<Value>) {
+        let creations = stream::iter(pods).map(async |pod| self.create(&all_of(&pod), &pod).await.ok_or(()));
+        creations.buffer_unordered(CONCURRENCY).try_collect::<Vec<_>>().await.expect("pods are accepted");
+    }
+
+    /// None if the API server refuses the object as invalid. What the namespace forbids is not an error.
     pub(crate) async fn create(&self, path: &str, object: &Value) -> Option<()> {
+        loop {
+            match self.send(Request::post(path).header("Content-Type", "application/json"), Some(object)).await {
+                Ok(_) => return Some(()),
+                Err(kube::Error::Api(status)) if status.code == 422 => return None,
+                Err(kube::Error::Api(status)) if is_contention(&status) => {}
+                Err(kube::Error::Api(status)) if status.code == 403 => return Some(()),
+                Err(error) => panic!("{path}: {error}\n{object}"),
+            }
+        }
+    }
+
+    /// Creates an object that may be there already.
+    pub(crate) async fn create_once(&self, path: &str, object: &Value) {
         match self.send(Request::post(path).header("Content-Type", "application/json"), Some(object)).await {
-            Ok(_) => Some(()),
-            Err(kube::Error::Api(status)) if status.code == 422 => None,
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => panic!("{path}: {error}\n{object}"),
         }
     }
@@ -60,6 +94,19 @@ impl Api {
         self.send(Request::delete(path), None).await.unwrap();
     }
 
+    /// What belongs to a case that was refused may not be there.
+    pub(crate) async fn delete_if_there(&self, path: &str) {
+        match self.send(Request::delete(path), None).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        self.send(Request::get(path), None).await.unwrap()
+    }
+
     /// What a list holds, each with its kind.
     pub(crate) async fn items(&self, path: &str, version: &str, kind: &str) -> Vec<Value> {
         let mut list = self.send(Request::get(path), None).await.unwrap();
@@ -76,4 +123,9 @@ impl Api {
         let body = body.map(|body| serde_json::to_vec(body).unwrap()).unwrap_or_default();
         self.plane.client.request(request.body(body).unwrap()).await
     }
+}
+
+/// Several creations at once want to charge the same quota: nothing is decided, and trying again is right.
+fn is_contention(status: &kube::core::Status) -> bool {
+    status.reason == "Conflict" || (status.code == 403 && status.message.contains("the object has been modified"))
 }

@@ -12,20 +12,26 @@
 mod api;
 mod tally;
 
-use std::{collections::BTreeMap, env, fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
 
 use futures::{StreamExt as _, stream};
-use plimsoll_e2e::cluster_cases::{CASE, Case, MOST, NAMESPACE, OTHER, PRIORITIES};
+use plimsoll_e2e::cluster_cases::{CASE, Case, MOST, OTHER, PRIORITIES, runtime_classes};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use api::{Api, NODES, PODS, pods_in};
+use api::{Api, NAMESPACES, NODES, PODS, PRIORITY_CLASSES, RUNTIME_CLASSES, all_in, all_of, path};
 use tally::Tally;
 
-/// Cases of one run.
-const CASES: u64 = 500;
+/// Cases of one run; about one in ten is no valid object and does not count.
+const CASES: u64 = 560;
 /// Cases that are scheduled side by side.
-const BATCH: u64 = 25;
+const BATCH: u64 = 50;
 /// The scheduler tries a pod again a second after it found no place; nothing in so long means that it is done.
 const QUIET: Duration = Duration::from_millis(1500);
 /// How long a batch may take.
@@ -84,30 +90,32 @@ impl Oracle {
     async fn start() -> Self {
         let plimsoll = env::var_os("PLIMSOLL_BIN").expect("PLIMSOLL_BIN is not set: run `make e2e`").into();
         let api = Api::start().await;
-        let other = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OTHER}});
-        api.create("/api/v1/namespaces", &other).await.unwrap();
+        api.create(NAMESPACES, &json!({"metadata": {"name": OTHER}})).await.unwrap();
         for (name, policy) in PRIORITIES {
             let class = json!({"metadata": {"name": name}, "value": 1000, "preemptionPolicy": policy});
-            api.create("/apis/scheduling.k8s.io/v1/priorityclasses", &class).await.unwrap();
+            api.create(PRIORITY_CLASSES, &class).await.unwrap();
         }
+        api.create_all(RUNTIME_CLASSES, runtime_classes()).await;
         Self { api, plimsoll }
     }
 
     /// What becomes of cases, side by side, and what was asked; none for a case that the API server refuses.
     async fn outcomes(&self, cases: &[Case]) -> Vec<Option<(Outcome, Asked)>> {
         let asked: Vec<_> = stream::iter(cases).map(|case| self.ask(case)).buffered(4).collect().await;
-        let replicas =
-            cases.iter().zip(&asked).filter(|(_, asked)| asked.is_some()).flat_map(|(case, _)| replicas(case));
-        self.api.create_all(&pods_in(NAMESPACE), replicas.collect()).await;
+        let accepted = cases.iter().zip(&asked).filter(|(_, asked)| asked.is_some()).map(|(case, _)| case);
+        self.api.create_pods(accepted.flat_map(replicas).collect()).await;
         let bound = self.settled().await;
         self.clean(cases).await;
         let outcome = |(case, asked): (&Case, Option<Asked>)| {
             let asked = asked?;
             let fits = &asked.answer["fits"];
+            // What may not be created cannot be bound.
+            let creatable = asked.answer["quota"]["pods"].as_u64();
+            let least = |number: u64| creatable.map_or(number, |creatable| creatable.min(number));
             let outcome = Outcome {
                 class: fits["class"].as_str().unwrap().to_owned(),
-                lo: fits["lo"].as_u64().unwrap(),
-                hi: fits["hi"].as_u64(),
+                lo: least(fits["lo"].as_u64().unwrap()),
+                hi: fits["hi"].as_u64().map(least).or(creatable),
                 bound: bound.get(&case.name).copied().unwrap_or(0),
             };
             Some((outcome, asked))
@@ -118,8 +126,11 @@ impl Oracle {
     /// Creates the cluster of a case and asks the command about it as the API server shows it.
     async fn ask(&self, case: &Case) -> Option<Asked> {
         self.api.create_all(NODES, case.nodes.clone()).await;
+        if !case.guards.is_empty() {
+            self.api.create_once(NAMESPACES, &json!({"metadata": {"name": case.namespace}})).await;
+        }
         for pod in &case.pods {
-            self.api.create(&pods_in(namespace(pod)), pod).await?;
+            self.api.create(&all_of(pod), pod).await?;
             if pod["status"].is_object() {
                 self.api.merge(&format!("{}/status", path(pod)), &json!({"status": pod["status"]})).await;
             }
@@ -127,22 +138,46 @@ impl Oracle {
                 self.api.delete(&path(pod)).await;
             }
         }
+        for guard in &case.guards {
+            self.api.create(&all_of(guard), guard).await?;
+        }
+        self.counted(case).await;
         // Refused as the replicas would be.
-        self.api.create(&format!("{}?dryRun=All", pods_in(NAMESPACE)), &case.template).await?;
-        let label = format!("labelSelector={CASE}%3D{}", case.name);
-        let mut items = self.api.items(&format!("{NODES}?{label}"), "v1", "Node").await;
-        items.extend(self.api.items(&format!("{PODS}?{label}"), "v1", "Pod").await);
-        items.extend(self.api.items("/api/v1/namespaces", "v1", "Namespace").await);
-        let classes = "/apis/scheduling.k8s.io/v1";
-        items.extend(
-            self.api.items(&format!("{classes}/priorityclasses"), "scheduling.k8s.io/v1", "PriorityClass").await,
-        );
-        let objects = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        self.api.create(&format!("{}?dryRun=All", all_of(&case.template)), &case.template).await?;
+        let objects = json!({"apiVersion": "v1", "kind": "List", "items": self.observed(case).await});
         // As the replicas will be, whose label the namespace's other pods do not have.
         let mut template = case.template.clone();
         template["metadata"]["labels"]["replica"] = json!("");
         let answer = answer(&self.plimsoll, &objects, &template);
         Some(Asked { objects, template, answer })
+    }
+
+    /// Waits until the quotas of a case have been counted: until then they refuse everything.
+    async fn counted(&self, case: &Case) {
+        let started = Instant::now();
+        for quota in case.guards.iter().filter(|guard| guard["kind"] == "ResourceQuota") {
+            while self.api.get(&path(quota)).await["status"]["used"].is_null() {
+                assert!(started.elapsed() < PATIENCE, "a quota is not counted: {quota}");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// The objects that decide about a case.
+    async fn observed(&self, case: &Case) -> Vec<Value> {
+        let label = format!("labelSelector={CASE}%3D{}", case.name);
+        let spaces = format!("/api/v1/namespaces/{}", case.namespace);
+        let mut items = self.api.items(&format!("{NODES}?{label}"), "v1", "Node").await;
+        items.extend(self.api.items(&format!("{PODS}?{label}"), "v1", "Pod").await);
+        items.extend(self.api.items(PRIORITY_CLASSES, "scheduling.k8s.io/v1", "PriorityClass").await);
+        items.extend(self.api.items(RUNTIME_CLASSES, "node.k8s.io/v1", "RuntimeClass").await);
+        for namespace in [&case.namespace, OTHER] {
+            items.push(self.api.get(&format!("{NAMESPACES}/{namespace}")).await);
+        }
+        for (plural, kind) in [("limitranges", "LimitRange"), ("resourcequotas", "ResourceQuota")] {
+            items.extend(self.api.items(&format!("{spaces}/{plural}"), "v1", kind).await);
+        }
+        items
     }
 
     /// Bound replicas by case, once the scheduler has looked at all of them and binds no more.
@@ -166,7 +201,7 @@ impl Oracle {
                 return bound;
             }
             assert!(started.elapsed() < PATIENCE, "the scheduler has not looked at all pods after {PATIENCE:?}");
-            sleep(Duration::from_millis(250)).await;
+            sleep(Duration::from_millis(400)).await;
         }
     }
 
@@ -175,8 +210,12 @@ impl Oracle {
         for pod in held {
             self.api.merge(&path(pod), &json!({"metadata": {"finalizers": null}})).await;
         }
-        for namespace in [NAMESPACE, OTHER] {
-            self.api.delete(&format!("{}?gracePeriodSeconds=0", pods_in(namespace))).await;
+        let namespaces: BTreeSet<_> = cases.iter().map(|case| case.namespace.as_str()).chain([OTHER]).collect();
+        for namespace in namespaces {
+            self.api.delete(&format!("{}?gracePeriodSeconds=0", all_in(namespace, "pods"))).await;
+        }
+        for guard in cases.iter().flat_map(|case| &case.guards) {
+            self.api.delete_if_there(&path(guard)).await;
         }
         self.api.delete(NODES).await;
         let started = Instant::now();
@@ -226,14 +265,6 @@ impl Outcome {
             _ => self.lo != 0,
         }
     }
-}
-
-fn namespace(pod: &Value) -> &str {
-    pod["metadata"]["namespace"].as_str().unwrap()
-}
-
-fn path(pod: &Value) -> String {
-    format!("{}/{}", pods_in(namespace(pod)), pod["metadata"]["name"].as_str().unwrap())
 }
 
 /// More replicas than fit.

@@ -1,0 +1,86 @@
+//! A node autoscaler acts on pods that wait, so some must: as many as it may bring nodes for, and no longer than it can.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use plimsoll_e2e::{
+    World,
+    node_autoscaler::NodeAutoscaler,
+    standin::Load,
+    suite::{Cluster, Report},
+    trajectory::Count,
+    wait,
+    workload::{Autoscaler, Inference, Machine},
+    world::SOON,
+};
+use serde_json::json;
+
+/// The adapter reads the autoscaler's status every 15 s.
+const SLOWLY: Duration = Duration::from_secs(90);
+const PERIODS: Duration = Duration::from_secs(20);
+/// GPUs of a node of the group.
+const GPUS: u32 = 4;
+
+pub(crate) async fn pods_wait_for_nodes_on_purpose_and_are_withdrawn_at_a_stock_out(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let world = World::create(&cluster.plane, "autoscaled").await?;
+    // It may have three nodes and gets two.
+    let autoscaler = NodeAutoscaler::begin(&cluster.plane, &world, Machine::gpus(GPUS), 3, 2).await?;
+    world.standin.set_load(Load::for_replicas(1));
+    world.deploy(&Inference::new("autoscaled", 1), 1).await?;
+    let growth = json!({"scaleUp": {"policies": [{"type": "Pods", "value": 20, "periodSeconds": 1}]}});
+    world.autoscale(&Autoscaler::queue(1, 50).behavior(growth)).await?;
+    world.wait_metrics(SOON).await?;
+    tokio::select! { // the stand-in only looks and speaks, and may be stopped anywhere
+        ended = autoscaler.run() => ended.context("the stand-in for the node autoscaler")?,
+        told = story(cluster, &world, report) => told?,
+    }
+    autoscaler.end().await?;
+    world.remove().await
+}
+
+async fn story(cluster: &Cluster, world: &World<'_>, report: &Report) -> Result<()> {
+    let began = world.trajectory.mark();
+    world.standin.set_load(Load::for_replicas(30));
+    wait_pods(world, "the second node's replicas to be Ready", |pods| pods.ready == 8).await?;
+    report.line(format!("a node was brought for pods that waited: {}", world.trajectory.path(began)));
+
+    wait_pods(world, "pods to wait for the third node", |pods| pods.ready == 8 && pods.unplaced > 0).await?;
+    let refused = world.trajectory.mark();
+    world.wait_replicas(8, SLOWLY).await?;
+    world.wait_pods("nothing to wait any more", |pods| pods.ready == 8 && pods.pending == 0).await?;
+    report.line(format!("out of stock: {}", world.trajectory.path(refused)));
+    let stayed = wait::stays("8 replicas", PERIODS, || match world.trajectory.replicas() {
+        8 => Ok(()),
+        other => Err(other),
+    });
+    explained(world, stayed.await).await?;
+
+    let decision = cluster.adapter.decision(world.namespace()).await?;
+    let change = decision["change"].as_str().unwrap_or_default();
+    let said = decision["limitingFactor"] == "nodeAutoscaler" && change.contains("OUT_OF_RESOURCES");
+    world.ensure(said, &format!("it does not say so: {decision}")).await?;
+    report.line(change);
+    // Never more than the nodes that may still come would take.
+    let most = world.trajectory.most_unplaced(began);
+    world.ensure(most <= 2 * GPUS as usize, &format!("{most} pods waited at once")).await?;
+    let lost = world.trajectory.lost(world.trajectory.start());
+    world.ensure(lost.is_empty(), &format!("running pods were lost: {lost:?}")).await
+}
+
+async fn wait_pods(world: &World<'_>, what: &str, holds: impl Fn(Count) -> bool) -> Result<()> {
+    let waited = wait::until(what, SLOWLY, async || {
+        let pods = world.trajectory.pods();
+        Ok(if holds(pods) { Ok(()) } else { Err(pods) })
+    });
+    explained(world, waited.await).await
+}
+
+async fn explained(world: &World<'_>, result: Result<()>) -> Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error.context(world.explain().await)),
+    }
+}
