@@ -27,3 +27,5 @@ pub mod profile;
 pub mod quantity;
 pub mod selector;
 pub mod signal;
+pub mod suggest;
+pub mod trigger;
