@@ -21,6 +21,7 @@ pub mod exposition;
 pub mod hex;
 pub mod histogram;
 pub mod hpa;
+pub mod keda;
 pub mod object;
 pub mod policy;
 pub mod profile;
