@@ -15,10 +15,10 @@ use axum::{Router, middleware};
 use plimsoll_core::{answer::Refusal, object::ObjectKey, quantity::Milli, trigger::Trigger};
 use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
-use tonic_health::pb::health_server::HealthServer;
 
 mod args;
 mod guard;
+mod health;
 mod metrics;
 mod push;
 mod service;
@@ -26,8 +26,8 @@ mod wire;
 
 pub use args::Args;
 pub use guard::Clients;
+pub use health::HealthReporter;
 pub use metrics::Metrics;
-pub use tonic_health::server::HealthReporter;
 pub use wire::proto;
 
 use crate::server::Limits;
@@ -81,8 +81,7 @@ pub struct State<T> {
 /// The scaler, and what its health service says of it. Requests should carry what [`crate::server::serve`] adds.
 #[must_use]
 pub fn router<T: Triggers>(state: State<T>) -> (Router, HealthReporter) {
-    let reporter = HealthReporter::new();
-    let health = HealthServer::new(tonic_health::server::HealthService::from_health_reporter(reporter.clone()));
+    let (reporter, health) = health::service();
     let guard = Arc::new(Guard { clients: state.clients, metrics: state.metrics.clone(), deadline: state.deadline });
     let scaler = Scaler {
         triggers: state.triggers,

@@ -36,8 +36,8 @@ pub struct Trigger {
     pub warmup: Option<SignedDuration>,
     /// Whether values are kept within what fits.
     pub clamp: bool,
-    /// Replicas beyond what fits that a node autoscaler may be asked for.
-    pub headroom: Headroom,
+    /// Replicas beyond what fits that a node autoscaler may be asked for; none for what annotations and policy say.
+    pub headroom: Option<Headroom>,
     /// Priority in the division of what is free; none for that of the pods.
     pub priority: Option<i32>,
     /// Where the demand is read that no pod can tell of; none for the pods alone.

@@ -269,13 +269,12 @@ fn clamp(reader: &mut Reader<'_>, signal: Option<&Signal>) -> bool {
     clamp.unwrap_or(true)
 }
 
-fn headroom(reader: &mut Reader<'_>) -> Headroom {
-    match reader.text("headroom") {
-        None => Headroom::Replicas(0),
-        Some("autoscaler" | "auto") => Headroom::Autoscaler,
-        Some(text) => {
-            let number = reader.whole("headroom", text, 0, 10_000);
-            Headroom::Replicas(number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0))
+fn headroom(reader: &mut Reader<'_>) -> Option<Headroom> {
+    match reader.text("headroom")? {
+        "autoscaler" | "auto" => Some(Headroom::Autoscaler),
+        text => {
+            let number = reader.whole("headroom", text, 0, 10_000)?;
+            u32::try_from(number).ok().map(Headroom::Replicas)
         }
     }
 }

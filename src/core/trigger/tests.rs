@@ -26,7 +26,7 @@ fn the_smallest_trigger_has_the_documented_defaults() {
     assert_eq!((trigger.metric_name.as_str(), trigger.target()), ("plimsoll-queue-length", Milli(10_000)));
     assert_eq!((trigger.activation, trigger.on_missing, trigger.clamp), (Milli(0), OnMissing::Hold, true));
     assert_eq!((trigger.stale_after.as_secs(), trigger.warmup.unwrap().as_mins()), (120, 15));
-    assert_eq!((trigger.headroom, trigger.priority, trigger.query), (Headroom::Replicas(0), None, None));
+    assert_eq!((trigger.headroom, trigger.priority, trigger.query), (None, None, None));
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn the_samples_of_the_guide_are_read() {
         ("gpuThreshold", "70"),
         ("headroom", "autoscaler"),
     ]);
-    assert_eq!((composite.target(), composite.headroom), (ONE_REPLICA, Headroom::Autoscaler));
+    assert_eq!((composite.target(), composite.headroom), (ONE_REPLICA, Some(Headroom::Autoscaler)));
     assert_eq!(good(&[address, ("signal", "capacity")]).signal, Signal::Capacity);
     let latency = [address, ("signal", "latency"), ("quantile", "0.99"), ("threshold", "500ms"), ("warmup", "auto")];
     assert_eq!(good(&latency).signal, Signal::Latency { threshold: Milli(500) });
@@ -139,6 +139,7 @@ fn triggers() -> impl Strategy<Value = Trigger> {
     let seconds = |to: i64| (1..=to).prop_map(SignedDuration::from_secs);
     let on_missing = prop::sample::select(vec![OnMissing::Hold, OnMissing::Error, OnMissing::Zero]);
     let headroom = prop_oneof![Just(Headroom::Autoscaler), (0..=10_000_u32).prop_map(Headroom::Replicas)];
+    let headroom = prop::option::of(headroom);
     let query = ("http://[a-z]{1,9}:9090", "[a-z(){}=\"]{1,30}").prop_map(|(server, text)| Query { server, text });
     let profile = prop::sample::select(vec![None, Some(Profile::Vllm), Some(Profile::Tei)]);
     (

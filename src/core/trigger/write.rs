@@ -39,9 +39,9 @@ pub(super) fn metadata(trigger: &Trigger) -> StringMap {
         put("capacity", "off".to_owned());
     }
     match trigger.headroom {
-        Headroom::Replicas(0) => {}
-        Headroom::Replicas(replicas) => put("headroom", replicas.to_string()),
-        Headroom::Autoscaler => put("headroom", "autoscaler".to_owned()),
+        None => {}
+        Some(Headroom::Replicas(replicas)) => put("headroom", replicas.to_string()),
+        Some(Headroom::Autoscaler) => put("headroom", "autoscaler".to_owned()),
     }
     if let Some(priority) = trigger.priority {
         put("priority", priority.to_string());

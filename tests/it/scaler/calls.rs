@@ -74,10 +74,8 @@ async fn a_call_whose_message_never_comes_ends_at_the_deadline() {
     let mut raw = tonic::client::Grpc::new(channel);
     raw.ready().await.unwrap();
     let path = http::uri::PathAndQuery::from_static("/externalscaler.ExternalScaler/GetMetrics");
-    let codec = tonic_prost::ProstCodec::<
-        scaler::proto::GetMetricsRequest,
-        scaler::proto::GetMetricsResponse,
-    >::default();
+    let codec =
+        tonic_prost::ProstCodec::<scaler::proto::GetMetricsRequest, scaler::proto::GetMetricsResponse>::default();
     let silent = Request::new(futures::stream::pending());
     let status = raw.client_streaming(silent, path, codec).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
@@ -98,8 +96,8 @@ async fn the_health_service_answers_without_a_certificate_and_follows_readiness(
     let mut health = HealthClient::new(world.channel(None).await);
     let service = "externalscaler.ExternalScaler";
     let check = HealthCheckRequest { service: service.to_owned() };
-    world.health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+    world.health.set_ready(true).await;
     assert_eq!(health.check(check.clone()).await.unwrap().into_inner().status(), ServingStatus::Serving);
-    world.health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+    world.health.set_ready(false).await;
     assert_eq!(health.check(check).await.unwrap().into_inner().status(), ServingStatus::NotServing);
 }

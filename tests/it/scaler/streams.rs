@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use plimsoll::{scaler, server::Limits};
 
 use super::world::{World, question, reference};
 
 /// Streams on one connection: twice as many as 5,000 push triggers need on a server with hyper's own limit of 200.
 const MANY: usize = 10_000;
+/// Calls of a test at a time.
+const AT_A_TIME: usize = 100;
 
 #[tokio::test]
 async fn an_edge_is_pushed_and_the_specs_come_first() {
@@ -68,14 +71,14 @@ async fn ten_thousand_streams_on_one_connection_leave_room_for_calls_and_leave_n
     let world = World::start().await;
     world.stage.set("chat", 0, false, true);
     let mut keda = world.keda().await;
-    let mut open = Vec::new();
-    for index in 0..MANY {
-        if index % 2 == 0 {
-            open.push((Some(keda.stream_is_active(reference("chat")).await.unwrap()), None));
-        } else {
-            open.push((None, Some(keda.stream_metric_spec(reference("chat")).await.unwrap())));
+    let two = |_| {
+        let (mut pushes, mut specs) = (keda.clone(), keda.clone());
+        async move {
+            let pushes = pushes.stream_is_active(reference("chat")).await.unwrap();
+            (pushes, specs.stream_metric_spec(reference("chat")).await.unwrap())
         }
-    }
+    };
+    let open: Vec<_> = stream::iter(0..MANY / 2).map(two).buffer_unordered(AT_A_TIME).collect().await;
     world.until_streams(i64::try_from(MANY).unwrap()).await;
     keda.get_metrics(question("chat")).await.unwrap();
     drop(open);
@@ -90,10 +93,14 @@ async fn ten_thousand_openings_and_closings_leak_no_stream_and_no_task() {
     let mut keda = world.keda().await;
     keda.get_metrics(question("chat")).await.unwrap();
     let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    for _ in 0..MANY {
-        let mut pushes = keda.stream_is_active(reference("chat")).await.unwrap().into_inner();
-        assert!(pushes.message().await.unwrap().unwrap().result);
-    }
+    let once = |_| {
+        let mut keda = keda.clone();
+        async move {
+            let mut pushes = keda.stream_is_active(reference("chat")).await.unwrap().into_inner();
+            assert!(pushes.message().await.unwrap().unwrap().result);
+        }
+    };
+    stream::iter(0..MANY).for_each_concurrent(AT_A_TIME, once).await;
     world.until_streams(0).await;
     while tokio::runtime::Handle::current().metrics().num_alive_tasks() > before {
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -109,12 +109,8 @@ impl World {
 
         let metrics = Metrics::register(&mut Registry::default());
         let stage = Arc::new(Stage::new());
-        let state = State {
-            triggers: Arc::clone(&stage),
-            clients: Arc::clone(&admitted),
-            metrics: metrics.clone(),
-            deadline,
-        };
+        let state =
+            State { triggers: Arc::clone(&stage), clients: Arc::clone(&admitted), metrics: metrics.clone(), deadline };
         let (router, health) = scaler::router(state);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -122,7 +118,19 @@ impl World {
         let port = Port { tls: Some(Arc::clone(&tls)), limits, ..Port::default() };
         let mut server = JoinSet::new();
         server.spawn(server::serve(listener, port, router, async { drop(stop.await) }));
-        Self { address, stage, clients, servers, tls, admitted, metrics, health, files, shutdown: Some(shutdown), server }
+        Self {
+            address,
+            stage,
+            clients,
+            servers,
+            tls,
+            admitted,
+            metrics,
+            health,
+            files,
+            shutdown: Some(shutdown),
+            server,
+        }
     }
 
     pub(crate) fn stop(&mut self) {
@@ -139,9 +147,8 @@ impl World {
     }
 
     pub(crate) async fn channel(&self, pair: Option<&Pair>) -> Channel {
-        let mut tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.servers.pem))
-            .domain_name("localhost");
+        let mut tls =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.servers.pem)).domain_name("localhost");
         if let Some(pair) = pair {
             tls = tls.identity(Identity::from_pem(&pair.chain, &pair.key));
         }

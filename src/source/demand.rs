@@ -1,0 +1,137 @@
+//! Asks the queries of KEDA's triggers: demand of workloads that may have no pod to tell of it.
+//!
+//! A trigger names a server by its address, and only servers that the administrator has configured are asked, with the
+//! administrator's credentials and bounds; the query is bound to the namespace of the trigger's object. What nobody has
+//! replicas for is asked twice a second, everything else at the server's own interval.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use plimsoll_core::{signal::DemandKey, trigger};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Results, SourceEvent, SourceName,
+    prometheus::{PrometheusError, ask::Asker},
+};
+use crate::{
+    clock,
+    config::{promql::Query, sources::PrometheusServer, value::HttpUrl},
+};
+
+/// Time from one question to the next where there are no replicas.
+const URGENT: Duration = Duration::from_millis(500);
+/// Queries that are asked at a time.
+const AT_A_TIME: usize = 8;
+/// Most queries of all triggers; further ones are not asked.
+const MAX_QUERIES: usize = 1_000;
+
+/// The queries, and whether somebody waits for the answer with no replica running.
+pub type Demands = BTreeMap<DemandKey, bool>;
+
+/// Asks until `shutdown`, or until nobody asks or takes results any more.
+pub async fn run(
+    servers: Vec<PrometheusServer>,
+    mut demands: watch::Receiver<Arc<Demands>>,
+    results: Results,
+    shutdown: CancellationToken,
+) -> Result<(), PrometheusError> {
+    let mut rounds = Rounds { askers: BTreeMap::new(), results, due: BTreeMap::new() };
+    for settings in servers {
+        let (name, url) = (settings.name.clone(), address(settings.url.url().as_str()));
+        let asker = Asker::new(settings).map_err(|reason| PrometheusError::Client { server: name, reason })?;
+        rounds.askers.insert(url, Arc::new(asker));
+    }
+    loop {
+        let asked = Arc::clone(&demands.borrow_and_update());
+        rounds.turn(&asked).await;
+        let pause = rounds.pause();
+        // Cancel safe: neither a change nor a time is lost. A round is bounded by the time of a query, and is not cut
+        // short, since a result that is half told would be told again.
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            changed = demands.changed() => if changed.is_err() {
+                return Ok(());
+            },
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// When each query is due.
+struct Rounds {
+    /// By address.
+    askers: BTreeMap<String, Arc<Asker>>,
+    results: Results,
+    due: BTreeMap<DemandKey, Instant>,
+}
+
+/// The name of a query's source.
+fn source((namespace, query): &DemandKey) -> SourceName {
+    let name = format!("demand/{namespace}/{}/{}", query.server, query.text);
+    SourceName::from(name.chars().take(300).collect::<String>())
+}
+
+/// How addresses are compared.
+fn address(text: &str) -> String {
+    text.trim_end_matches('/').to_ascii_lowercase()
+}
+
+impl Rounds {
+    /// Asks what is due.
+    async fn turn(&mut self, asked: &Demands) {
+        let now = Instant::now();
+        self.due.retain(|key, _| asked.contains_key(key));
+        let mut due = Vec::new();
+        for (key, urgent) in asked.iter().take(MAX_QUERIES) {
+            let asker =
+                HttpUrl::new(&key.1.server).ok().and_then(|url| self.askers.get(&address(url.url().as_str())).cloned());
+            let interval = match &asker {
+                Some(asker) if !urgent => asker.settings().interval,
+                _ => URGENT,
+            };
+            let at = self.due.entry(key.clone()).or_insert(now);
+            // What has become urgent is not waited for.
+            *at = (*at).min(now + interval);
+            if *at <= now {
+                *at = now + interval;
+                due.push((key.clone(), asker));
+            }
+        }
+        let results = &self.results;
+        stream::iter(due)
+            .for_each_concurrent(AT_A_TIME, |(key, asker)| async move {
+                let event = answer(&key, asker.as_deref()).await;
+                // Whoever takes results ends with the process.
+                drop(results.tell(event).await);
+            })
+            .await;
+    }
+
+    /// Until the next query is due.
+    fn pause(&self) -> Duration {
+        let now = Instant::now();
+        let next = self.due.values().map(|at| at.saturating_duration_since(now)).min();
+        next.unwrap_or(Duration::from_secs(5)).max(Duration::from_millis(10))
+    }
+}
+
+async fn answer(key: &DemandKey, asker: Option<&Asker>) -> SourceEvent {
+    let (namespace, query) = key;
+    let result = match asker {
+        Some(asker) => ask(asker, namespace, query).await,
+        None => Err(format!(
+            "serverAddress {} is none of the servers of the configuration: its administrator adds it under prometheus[]",
+            query.server
+        )),
+    };
+    let (source, key, at) = (source(key), key.clone(), clock::now());
+    SourceEvent::Demanded { source, key, result, at }
+}
+
+async fn ask(asker: &Asker, namespace: &str, query: &trigger::Query) -> Result<f64, String> {
+    let query = Query::new(&query.text, "namespace", "pod").map_err(|error| error.to_string())?;
+    let token = asker.token().await?;
+    asker.total(&query, namespace, token.as_deref()).await.map_err(|failure| failure.to_string())
+}
