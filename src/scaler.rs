@@ -79,7 +79,6 @@ pub struct State<T> {
 }
 
 /// The scaler, and what its health service says of it. Requests should carry what [`crate::server::serve`] adds.
-#[must_use]
 pub fn router<T: Triggers>(state: State<T>) -> (Router, HealthReporter) {
     let (reporter, health) = health::service();
     let guard = Arc::new(Guard { clients: state.clients, metrics: state.metrics.clone(), deadline: state.deadline });
@@ -91,8 +90,8 @@ pub fn router<T: Triggers>(state: State<T>) -> (Router, HealthReporter) {
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
     };
     let scaler = ExternalScalerServer::new(scaler).max_decoding_message_size(MAX_MESSAGE);
-    let routes = Routes::new(scaler).add_service(health).prepare();
-    let router = routes.into_axum_router().layer(middleware::from_fn_with_state(guard, guard::check));
+    let services = Routes::new(scaler).add_service(health).prepare();
+    let router = services.into_axum_router().layer(middleware::from_fn_with_state(guard, guard::check));
     (router, reporter)
 }
 

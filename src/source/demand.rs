@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future, stream};
 use plimsoll_core::{signal::DemandKey, trigger};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,9 @@ use crate::{
 
 /// Time from one question to the next where there are no replicas.
 const URGENT: Duration = Duration::from_millis(500);
-/// Queries that are asked at a time.
+/// Time from one word to the next about a server that is not configured.
+const UNKNOWN: Duration = Duration::from_secs(15);
+/// Queries that a server is asked at a time.
 const AT_A_TIME: usize = 8;
 /// Most queries of all triggers; further ones are not asked.
 const MAX_QUERIES: usize = 1_000;
@@ -30,40 +32,42 @@ const MAX_QUERIES: usize = 1_000;
 /// The queries, and whether somebody waits for the answer with no replica running.
 pub type Demands = BTreeMap<DemandKey, bool>;
 
-/// Asks until `shutdown`, or until nobody asks or takes results any more.
+/// Asks until `shutdown`, or until nobody asks or takes results any more. Each server has its own rounds, so that one
+/// that hangs delays nobody else's answers.
 pub async fn run(
     servers: Vec<PrometheusServer>,
-    mut demands: watch::Receiver<Arc<Demands>>,
+    demands: watch::Receiver<Arc<Demands>>,
     results: Results,
     shutdown: CancellationToken,
 ) -> Result<(), PrometheusError> {
-    let mut rounds = Rounds { askers: BTreeMap::new(), results, due: BTreeMap::new() };
+    let known: Arc<[String]> = servers.iter().map(|server| address(server.url.url().as_str())).collect();
+    let rounds = |asker: Option<Asker>| Rounds {
+        address: asker.as_ref().map(|asker| address(asker.settings().url.url().as_str())),
+        asker,
+        known: Arc::clone(&known),
+        results: results.clone(),
+        due: BTreeMap::new(),
+    };
+    let mut all = vec![rounds(None)];
     for settings in servers {
-        let (name, url) = (settings.name.clone(), address(settings.url.url().as_str()));
+        let name = settings.name.clone();
         let asker = Asker::new(settings).map_err(|reason| PrometheusError::Client { server: name, reason })?;
-        rounds.askers.insert(url, Arc::new(asker));
+        all.push(rounds(Some(asker)));
     }
-    loop {
-        let asked = Arc::clone(&demands.borrow_and_update());
-        rounds.turn(&asked).await;
-        let pause = rounds.pause();
-        // Cancel safe: neither a change nor a time is lost. A round is bounded by the time of a query, and is not cut
-        // short, since a result that is half told would be told again.
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            changed = demands.changed() => if changed.is_err() {
-                return Ok(());
-            },
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
+    let all = all.into_iter().map(|rounds| rounds.run(demands.clone()));
+    shutdown.run_until_cancelled(future::join_all(all)).await;
+    shutdown.cancelled().await;
+    Ok(())
 }
 
-/// When each query is due.
+/// The queries of one server, or of addresses that are none.
 struct Rounds {
-    /// By address.
-    askers: BTreeMap<String, Arc<Asker>>,
+    address: Option<String>,
+    asker: Option<Asker>,
+    /// Addresses of all servers.
+    known: Arc<[String]>,
     results: Results,
+    /// When each query is due.
     due: BTreeMap<DemandKey, Instant>,
 }
 
@@ -79,30 +83,54 @@ fn address(text: &str) -> String {
 }
 
 impl Rounds {
+    async fn run(mut self, mut demands: watch::Receiver<Arc<Demands>>) {
+        loop {
+            let newest = Arc::clone(&demands.borrow_and_update());
+            self.turn(&newest).await;
+            let pause = self.pause();
+            // Cancel safe: neither a change nor a time is lost.
+            tokio::select! {
+                changed = demands.changed() => if changed.is_err() {
+                    return;
+                },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Whether the query is for this server.
+    fn is_ours(&self, key: &DemandKey) -> bool {
+        let asked = HttpUrl::new(&key.1.server).ok().map(|url| address(url.url().as_str()));
+        let asked = asked.filter(|asked| self.known.contains(asked));
+        asked == self.address
+    }
+
     /// Asks what is due.
-    async fn turn(&mut self, asked: &Demands) {
+    async fn turn(&mut self, demands: &Demands) {
         let now = Instant::now();
-        self.due.retain(|key, _| asked.contains_key(key));
+        self.due.retain(|key, _| demands.contains_key(key));
         let mut due = Vec::new();
-        for (key, urgent) in asked.iter().take(MAX_QUERIES) {
-            let asker =
-                HttpUrl::new(&key.1.server).ok().and_then(|url| self.askers.get(&address(url.url().as_str())).cloned());
-            let interval = match &asker {
+        for (key, urgent) in demands.iter().take(MAX_QUERIES) {
+            if !self.is_ours(key) {
+                continue;
+            }
+            let interval = match &self.asker {
                 Some(asker) if !urgent => asker.settings().interval,
-                _ => URGENT,
+                Some(_) => URGENT,
+                None => UNKNOWN,
             };
             let at = self.due.entry(key.clone()).or_insert(now);
             // What has become urgent is not waited for.
             *at = (*at).min(now + interval);
             if *at <= now {
                 *at = now + interval;
-                due.push((key.clone(), asker));
+                due.push(key.clone());
             }
         }
-        let results = &self.results;
+        let (results, asker) = (&self.results, self.asker.as_ref());
         stream::iter(due)
-            .for_each_concurrent(AT_A_TIME, |(key, asker)| async move {
-                let event = answer(&key, asker.as_deref()).await;
+            .for_each_concurrent(AT_A_TIME, |key| async move {
+                let event = answer(&key, asker).await;
                 // Whoever takes results ends with the process.
                 drop(results.tell(event).await);
             })

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use plimsoll::scaler;
+use tokio::task::JoinSet;
 use tonic::{Code, Request};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -51,11 +52,12 @@ async fn bad_metadata_are_refused_with_key_and_cure() {
 async fn an_object_that_is_about_to_be_known_is_waited_for() {
     let world = World::start().await;
     let mut keda = world.keda().await;
-    let asked = tokio::spawn(async move { keda.get_metrics(question("new")).await });
+    let mut asked = JoinSet::new();
+    asked.spawn(async move { keda.get_metrics(question("new")).await });
     // Whichever comes first, the answer is the same.
     world.stage.set("other", 1_000, false, false);
     world.stage.set("new", 5_000, false, false);
-    let value = asked.await.unwrap().unwrap().into_inner().metric_values[0].metric_value;
+    let value = asked.join_next().await.unwrap().unwrap().unwrap().into_inner().metric_values[0].metric_value;
     assert_eq!(value, 5);
 }
 

@@ -109,9 +109,9 @@ impl World {
 
         let metrics = Metrics::register(&mut Registry::default());
         let stage = Arc::new(Stage::new());
-        let state =
+        let answering =
             State { triggers: Arc::clone(&stage), clients: Arc::clone(&admitted), metrics: metrics.clone(), deadline };
-        let (router, health) = scaler::router(state);
+        let (router, health) = scaler::router(answering);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, stop) = oneshot::channel::<()>();

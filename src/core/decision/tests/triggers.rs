@@ -188,7 +188,7 @@ fn a_query_that_fails_is_unknown_and_not_nothing() {
     assert_eq!(refusal.reason, Reason::SourceDown);
     let mut zero = gateway();
     zero.insert("onMissing".to_owned(), "zero".to_owned());
-    scene = with(scene, object("llm", 0, &[zero.clone()]));
+    scene = with(scene, object("llm", 0, std::slice::from_ref(&zero)));
     assert_eq!(value(&scene, &scene.decide(), &zero), Ok(0));
 }
 
@@ -209,7 +209,8 @@ fn an_old_value_holds_or_is_an_error_as_the_trigger_says() {
 #[test]
 fn a_replica_that_loads_its_model_keeps_the_trigger_active_for_a_time() {
     let trigger = gateway();
-    let mut scene = with(Scene::new().node("a", 1).workload("llm", 1, 1), object("llm", 0, &[trigger.clone()]));
+    let mut scene =
+        with(Scene::new().node("a", 1).workload("llm", 1, 1), object("llm", 0, std::slice::from_ref(&trigger)));
     scene = scene.unschedulable("llm", 0, 1);
     let sample = Sample { value: Milli(0), at: scene.now, quality: Quality::Live };
     scene.signals.demands.insert(demand(), Ok(sample));

@@ -272,8 +272,11 @@ fn aggregated(mut values: Vec<Milli>, aggregation: Aggregation) -> Milli {
     values.get(index).copied().unwrap_or_default()
 }
 
+/// A part of a composite signal and what it proposes, or why it does not.
+type Proposed = (Part, Result<(i32, Whole), Refusal>);
+
 /// The proposals of the parts in one replica count.
-fn together(proposals: Vec<(Part, Result<(i32, Whole), Refusal>)>, combine: Combine, current: i32) -> Raw {
+fn together(proposals: Vec<Proposed>, combine: Combine, current: i32) -> Raw {
     let mut known = Vec::new();
     let mut refusal = None;
     for (part, proposal) in proposals {

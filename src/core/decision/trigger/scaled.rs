@@ -157,7 +157,7 @@ impl Scaled {
         let key = ObjectKey::new(&*object.metadata.namespace, object.hpa_name());
         Self {
             bypassed: formula || triggers.iter().any(|trigger| !trigger.is_ours()),
-            notes: notes(findings_of_object(object)),
+            notes: notes(&findings_of_object(object)),
             ..Self::new(key, &object.metadata, spec, workload, object.min_idle(), triggers)
         }
     }
@@ -176,7 +176,7 @@ impl Scaled {
         let idle = job.spec.min_replica_count.unwrap_or(0).max(0);
         Self {
             bypassed: job.spec.triggers.iter().any(|trigger| !trigger.is_ours()),
-            notes: notes(findings_of_job(job)),
+            notes: notes(&findings_of_job(job)),
             ..Self::new(key, &job.metadata, spec, job.workload(), idle, &job.spec.triggers)
         }
     }
@@ -213,7 +213,7 @@ impl Ours {
 }
 
 /// One note for what does not work and one for what will surprise, since each is announced once.
-fn notes(findings: Vec<Finding>) -> Vec<Note> {
+fn notes(findings: &[Finding]) -> Vec<Note> {
     let of = |severity: Severity| {
         let found = findings.iter().filter(|finding| finding.severity == severity);
         let texts: Vec<_> = found.map(|finding| format!("{}: {}", finding.path, finding.message)).collect();
