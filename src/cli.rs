@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod capacity;
+pub mod check;
 pub mod clamp;
+mod documents;
 pub mod hpa;
 pub mod jsonl;
 pub mod serve;
@@ -30,6 +32,8 @@ enum Command {
     Capacity(capacity::Args),
     /// The values that an HPA would be served so that it cannot pass what fits.
     Clamp(clamp::Args),
+    /// What is wrong, or will surprise, in KEDA objects with our triggers, offline.
+    Check(check::Args),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.
@@ -46,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Hpa(args) => hpa::run(args),
         Command::Capacity(args) => capacity::run(args),
         Command::Clamp(args) => clamp::run(args),
+        Command::Check(args) => check::run(args),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "plimsoll", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@
 //!  source (scrapes, PromQL) ──> signals ───┼──> plimsoll_core::decision ──> Snapshot (one atomic swap)
 //!  config ──> policy ──────────────────────┘                                   │
 //!                             api (external + custom metrics, TLS) <───────────┤
+//!                             scaler (KEDA's external scaler, gRPC, mTLS) <────┤
 //!                             status (JSON, /metrics) <────────────────────────┘
 //! ```
 //!
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod kubernetes;
+pub mod scaler;
 pub mod serve;
 pub mod server;
 pub mod source;

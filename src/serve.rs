@@ -37,7 +37,7 @@ use crate::{
     api::{self, args},
     config::{self, Configuration},
     kubernetes::{self, WatchHealth, events},
-    server, source, status,
+    scaler, server, source, status,
     tasks::{Tasks, stop_signal},
 };
 
@@ -66,6 +66,8 @@ pub struct Options {
     pub authentication: args::AuthenticationArgs,
     /// What they may do.
     pub authorization: args::AuthorizationArgs,
+    /// Where KEDA's external scaler listens.
+    pub scaler: scaler::Args,
     /// Where the status API listens.
     pub status: status::Args,
     /// How long requests are still answered after readiness went false.
@@ -96,7 +98,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     };
     let mut registry = Registry::with_prefix("plimsoll");
     let mut tasks = Tasks::new(CancellationToken::new());
-    evaluation(&mut tasks, &parts, &mut registry);
+    evaluation(&mut tasks, &parts, &options, &mut registry);
+    external_scaler(&mut tasks, &parts, &options, &mut registry).await?;
     servers(&mut tasks, &parts, &options, registry).await?;
     if let Some(path) = options.config.clone() {
         tasks.critical("configuration", reload(path, newest, tasks.shutdown()));
@@ -112,26 +115,35 @@ fn load(path: Option<&PathBuf>) -> anyhow::Result<Configuration> {
 }
 
 /// The watches, the sources and the loop between them.
-fn evaluation(tasks: &mut Tasks, parts: &Parts, registry: &mut Registry) {
+fn evaluation(tasks: &mut Tasks, parts: &Parts, options: &Options, registry: &mut Registry) {
     let shutdown = tasks.shutdown();
     let (noticed, changes) = mpsc::channel(CHANGES);
     let (told, sources) = mpsc::channel(RESULTS);
     let (targets, scraped) = watch::channel(Arc::default());
     let (needs, queried) = watch::channel(Arc::default());
+    let (demands, demanded) = watch::channel(Arc::default());
     let (publisher, sender) = events::queue();
     let inputs =
         Inputs { changes, sources, configuration: parts.configuration.clone(), health: Arc::clone(&parts.watches) };
     let gauges = gauges::Gauges::register(registry);
-    let outputs = Outputs { shared: Arc::clone(&parts.shared), targets, needs, events: publisher, gauges };
+    let outputs = Outputs { shared: Arc::clone(&parts.shared), targets, needs, demands, events: publisher, gauges };
     tasks.critical("evaluation", Evaluation::new(inputs, outputs).run(shutdown.clone()));
 
-    let settings = kubernetes::watch::Settings::default();
+    let keda = options.scaler.address().is_some();
+    let settings = kubernetes::watch::Settings { keda, ..kubernetes::watch::Settings::default() };
     let watches = Arc::clone(&parts.watches);
     let watch = kubernetes::watch::run(parts.client.clone(), settings, noticed, watches, shutdown.clone());
     tasks.critical("watches", watch);
 
-    let (told, asked) = (source::Results::new(told.clone()), source::Results::new(told));
-    let feeds = feeds::Feeds { targets: scraped, needs: queried, scraped: told, queried: asked };
+    let results = || source::Results::new(told.clone());
+    let feeds = feeds::Feeds {
+        targets: scraped,
+        needs: queried,
+        demands: demanded,
+        scraped: results(),
+        queried: results(),
+        demanded: results(),
+    };
     tasks.critical("sources", feeds::run(feeds, parts.configuration.clone(), shutdown.clone()));
 
     let client = parts.client.clone();
@@ -174,6 +186,56 @@ async fn servers(tasks: &mut Tasks, parts: &Parts, options: &Options, mut regist
     let status = reports::Status { shared: Arc::clone(&parts.shared), watches: Arc::clone(&parts.watches), registry };
     tasks.critical("status API", ended(status::serve(listener, status::router(Arc::new(status)), shutdown)));
     Ok(())
+}
+
+/// KEDA's external scaler, where a port is given for it.
+async fn external_scaler(
+    tasks: &mut Tasks,
+    parts: &Parts,
+    options: &Options,
+    registry: &mut Registry,
+) -> anyhow::Result<()> {
+    let Some(address) = options.scaler.address() else { return Ok(()) };
+    let (clients, shutdown) = (Arc::new(options.scaler.clients()?), tasks.shutdown());
+    let serving = server::Metrics::default();
+    serving.register(registry, "scaler_port");
+    let tls = Arc::new(scaler_tls(options, serving.clone()).await?);
+    let state = scaler::State {
+        triggers: Arc::clone(&parts.shared),
+        clients: Arc::clone(&clients),
+        metrics: scaler::Metrics::register(registry),
+        deadline: scaler::DEADLINE,
+    };
+    let (router, health) = scaler::router(state);
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("listening on {address} (--scaler-port)"))?;
+    tracing::info!(address = %listener.local_addr()?, "serving KEDA's external scaler");
+    let limits = scaler::limits(options.scaler.age());
+    let port = server::Port { tls: Some(Arc::clone(&tls)), limits, metrics: serving };
+    let stop = shutdown.clone().cancelled_owned();
+    tasks.critical("external scaler", ended(server::serve(listener, port, router, stop)));
+    let followed = Arc::clone(&tls);
+    let authorities = async move { clients.follow(&followed).await };
+    tasks.critical("authorities of KEDA", until(shutdown.clone(), authorities));
+    tasks.critical(
+        "certificates of the external scaler",
+        until(shutdown.clone(), async move { tls.watch_files().await }),
+    );
+    let checks = health::checks(&parts.shared, &parts.watches, &parts.draining);
+    tasks.critical("health of the external scaler", until(shutdown, health::report(checks, health)));
+    Ok(())
+}
+
+/// A certificate of its own, else that of the metrics APIs.
+async fn scaler_tls(options: &Options, metrics: server::Metrics) -> anyhow::Result<server::Tls> {
+    let args = &options.scaler;
+    let own = args.scaler_tls_cert_file.clone().zip(args.scaler_tls_private_key_file.clone());
+    Ok(match own {
+        Some((certificate, key)) => {
+            server::Tls::from_files(server::certificate::Files { certificate, key }, metrics).await?
+        }
+        None => options.serving.tls(&[], metrics).await?,
+    })
 }
 
 async fn guard(

@@ -21,6 +21,7 @@ use tower::Service;
 
 pub mod authority;
 pub mod certificate;
+pub mod closing;
 mod connection;
 pub mod limits;
 pub mod metrics;
@@ -28,6 +29,7 @@ pub mod peer;
 pub mod tls;
 
 pub use authority::Pool;
+pub use closing::Closing;
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use peer::Peer;

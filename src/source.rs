@@ -15,9 +15,11 @@ use jiff::Timestamp;
 use plimsoll_core::{
     object::ObjectKey,
     profile::{self, Observed},
+    signal::DemandKey,
 };
 use reqwest::Url;
 
+pub mod demand;
 mod failure;
 mod fetch;
 pub mod prometheus;
@@ -72,6 +74,17 @@ pub enum SourceEvent {
         /// When it was received.
         at: Timestamp,
     },
+    /// The query of a trigger was asked.
+    Demanded {
+        /// The source.
+        source: SourceName,
+        /// The query.
+        key: DemandKey,
+        /// The value, not yet checked, or why there is none.
+        result: Result<f64, String>,
+        /// When it was received.
+        at: Timestamp,
+    },
     /// An attempt failed; earlier values stay and grow old.
     Failed {
         /// The source.
@@ -97,6 +110,7 @@ impl SourceEvent {
         match self {
             Self::Scraped { source, .. }
             | Self::Queried { source, .. }
+            | Self::Demanded { source, .. }
             | Self::Failed { source, .. }
             | Self::Gone { source } => source,
         }

@@ -51,6 +51,12 @@ impl fmt::Debug for Check {
 // === impl Health ===
 
 impl Health {
+    /// Whether requests should come here.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.live.iter().chain(&self.ready).all(|check| (check.probe)().is_ok())
+    }
+
     pub(crate) fn reply(&self, route: &Route, verbose: bool) -> Result<Reply, Failure> {
         let ready: &[Check] = match route.kind {
             HealthKind::Ready => &self.ready,

@@ -1,8 +1,8 @@
 //! `plimsoll capacity`: how many more replicas of a workload the scheduler could place, and what limits them.
 //!
 //! ```text
-//!  -f lists, or live ──> input (documents, bounded) ──> objects (cluster view) ──┐
-//!  --for workload ──> input ──> workload (template, selector) ──────────┴─> core::capacity ──> report (table, json, yaml)
+//!  -f lists, or live ──> documents (bounded) ──> objects (cluster view) ──┐
+//!  --for workload ──> documents ──> workload (template, selector) ────────┴─> core::capacity ──> report (table, json, yaml)
 //! ```
 //!
 //! With -f it reads files and standard input, never a cluster; without, it lists the objects of one. It changes nothing, and does
@@ -17,9 +17,9 @@ use std::{
 use clap::ValueEnum;
 use plimsoll_core::policy::Policy;
 
-use self::{input::Source, live::Named, objects::Objects, report::Report, what_if::WhatIf, workload::Workload};
+use self::{live::Named, objects::Objects, report::Report, what_if::WhatIf, workload::Workload};
+use super::documents::{self, Source};
 
-mod input;
 mod live;
 mod objects;
 mod report;
@@ -95,7 +95,7 @@ fn run_with(args: Args, stdin: impl Read, mut out: impl Write, mut talk: impl Wr
         return Ok(ExitCode::from(2));
     }
     sources.push(target.clone());
-    let mut documents = input::read_all(&sources, stdin)?;
+    let mut documents = documents::read_all(&sources, stdin)?;
     if live {
         let named = args.named.as_ref().map(|named| (named, args.namespace.as_str()));
         let read = live::read(args.kubeconfig.as_deref(), named, &mut talk);

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 
-use crate::{api::args, config, serve, status, telemetry};
+use crate::{api::args, config, scaler, serve, status, telemetry};
 
 /// Arguments of `plimsoll serve`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,8 @@ pub struct Args {
     #[command(flatten)]
     authorization: args::AuthorizationArgs,
     #[command(flatten)]
+    scaler: scaler::Args,
+    #[command(flatten)]
     status: status::Args,
 }
 
@@ -53,6 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         serving: args.serving,
         authentication: args.authentication,
         authorization: args.authorization,
+        scaler: args.scaler,
         status: args.status,
         shutdown_delay: Duration::from_secs(args.shutdown_delay_duration),
     };

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use plimsoll_core::{
     policy::{Headroom, MetricKind, Mode, Policy, ServedMetric, Surplus},
     signal,
+    suggest::nearest,
 };
 use serde_saphyr::{Location, Spanned};
 
@@ -15,7 +16,6 @@ use super::{
     file,
     promql::Query,
     sources::{Limits, PrometheusQuery, PrometheusServer, SourceSettings},
-    suggest::nearest,
 };
 
 /// Shortest time between two of the same thing: faster would load the cluster and tell nothing.

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeSet;
 
+use plimsoll_core::suggest::nearest;
 use serde_saphyr::{Error as Yaml, Location};
 
-use super::suggest::{nearest, nearest_path};
+use super::suggest::nearest_path;
 
 /// Why a configuration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

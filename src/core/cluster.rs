@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 mod apply;
 mod census;
+mod keda;
 mod reach;
 
 pub use apply::Effect;
@@ -20,7 +21,9 @@ use crate::{
     autoscaler::NodeAutoscaler,
     object::{
         HorizontalPodAutoscaler, LimitRange, Node, ObjectKey, Pod, ResourceQuota, RuntimeClass, ScaleTarget,
-        WorkloadKey, meta::StringMap,
+        WorkloadKey,
+        keda::{ScaledJob, ScaledObject},
+        meta::StringMap,
     },
 };
 
@@ -31,6 +34,10 @@ pub struct View {
     pub nodes: BTreeMap<String, Node>,
     /// Pods, terminal ones left out where the watch filters them.
     pub pods: BTreeMap<ObjectKey, Pod>,
+    /// KEDA's ScaledObjects.
+    pub scaled_objects: BTreeMap<ObjectKey, ScaledObject>,
+    /// KEDA's ScaledJobs; what they scale is among the workloads.
+    pub scaled_jobs: BTreeMap<ObjectKey, ScaledJob>,
     /// HorizontalPodAutoscalers.
     pub hpas: BTreeMap<ObjectKey, HorizontalPodAutoscaler>,
     /// Scale targets.
@@ -120,6 +127,10 @@ pub enum Change {
     Node(Delta<Node, String>),
     /// Pods.
     Pod(Delta<Pod, ObjectKey>),
+    /// KEDA's ScaledObjects.
+    ScaledObject(Delta<ScaledObject, ObjectKey>),
+    /// KEDA's ScaledJobs.
+    ScaledJob(Delta<ScaledJob, ObjectKey>),
     /// HorizontalPodAutoscalers.
     Hpa(Delta<HorizontalPodAutoscaler, ObjectKey>),
     /// Scale targets of one kind.

@@ -24,6 +24,7 @@ mod record;
 mod reservation;
 mod rules;
 mod scaled;
+mod trigger;
 
 use std::collections::BTreeMap;
 
@@ -40,6 +41,7 @@ pub use record::{Decision, Demand, Note, Step};
 pub use reservation::Reservation;
 pub use rules::Rules;
 pub use scaled::{scaled, served_metrics};
+pub use trigger::{State as TriggerState, TriggerActivity, answer_trigger, demands, trigger_activity, trigger_signals};
 
 use crate::{
     object::{ObjectKey, WorkloadKey, meta::StringMap},
@@ -73,6 +75,9 @@ pub struct Snapshot {
     /// Which HPA metrics a request is about.
     #[serde(skip)]
     pub bindings: BTreeMap<BindingKey, Vec<Binding>>,
+    /// What is known of each trigger of KEDA's objects beside its value.
+    #[serde(skip)]
+    pub triggers: BTreeMap<BindingKey, TriggerState>,
     /// By namespace and metric, the HPAs whose cap a raw sample of a pod would go around.
     #[serde(skip)]
     pub enforced: BTreeMap<(String, String), Vec<Enforced>>,

@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod claim;
 pub mod hpa;
+pub mod keda;
 pub mod meta;
 pub mod node;
 pub mod owner;

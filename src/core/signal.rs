@@ -2,6 +2,7 @@
 //!
 //! Canonical units: requests for `queueLength`, percent (0 to 100) for `gpuUtilization`, seconds for latencies.
 
+mod demands;
 mod join;
 mod store;
 mod window;
@@ -11,7 +12,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::store::{Bounds, Store};
+pub use self::{
+    demands::{DemandKey, Demands},
+    store::{Bounds, Store},
+};
 use crate::{
     histogram::Quantile,
     object::{ObjectKey, WorkloadKey},
@@ -63,6 +67,9 @@ pub struct Signals {
     pub quantiles: BTreeMap<String, BTreeMap<WorkloadKey, Quantile>>,
     /// Health of each source.
     pub sources: BTreeMap<String, SourceHealth>,
+    /// Answers to the queries of triggers, or why there is none.
+    #[serde(skip)]
+    pub demands: BTreeMap<DemandKey, Result<Sample, String>>,
 }
 
 /// Health of one source: a scrape target or a query.

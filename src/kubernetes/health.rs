@@ -42,6 +42,10 @@ pub enum Feed {
     PriorityClasses,
     /// DeviceClasses; not required, since a cluster may not have the kind.
     DeviceClasses,
+    /// KEDA's ScaledObjects; not required, since a cluster may not have the kind.
+    ScaledObjects,
+    /// KEDA's ScaledJobs; not required either.
+    ScaledJobs,
     /// Whether there is a node autoscaler.
     NodeAutoscaler,
     /// Scale targets of any other kind, polled.
@@ -105,6 +109,8 @@ impl Feed {
             Self::RuntimeClasses => "runtimeclasses",
             Self::PriorityClasses => "priorityclasses",
             Self::DeviceClasses => "deviceclasses",
+            Self::ScaledObjects => "scaledobjects",
+            Self::ScaledJobs => "scaledjobs",
             Self::NodeAutoscaler => "nodeautoscaler",
             Self::Scales => "scales",
         }

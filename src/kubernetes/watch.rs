@@ -45,6 +45,8 @@ pub struct Settings {
     pub scale_interval: Duration,
     /// How often it is asked whether there is a node autoscaler.
     pub autoscaler_interval: Duration,
+    /// Whether KEDA's objects are watched; a cluster may not have them.
+    pub keda: bool,
     /// ConfigMap in which Cluster Autoscaler reports its status.
     pub autoscaler_status: ObjectKey,
 }
@@ -81,6 +83,7 @@ impl Default for Settings {
             page_size: 500,
             scale_interval: Duration::from_secs(3),
             autoscaler_interval: Duration::from_secs(15),
+            keda: false,
             autoscaler_status: ObjectKey::new("kube-system", "cluster-autoscaler-status"),
         }
     }
@@ -120,6 +123,10 @@ fn start(context: &Context) -> JoinSet<Result<(), Error>> {
     watch(&mut feeds, context, kind::RuntimeClasses);
     watch(&mut feeds, context, kind::PriorityClasses);
     watch(&mut feeds, context, kind::DeviceClasses);
+    if context.settings.keda {
+        watch(&mut feeds, context, kind::ScaledObjects);
+        watch(&mut feeds, context, kind::ScaledJobs);
+    }
     feeds.spawn(autoscaler::run(context.clone()));
     feeds.spawn(scale::run(context.clone(), polled));
     feeds

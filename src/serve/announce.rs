@@ -3,7 +3,7 @@
 use plimsoll_core::{
     cluster::View,
     decision::{Decision, Snapshot},
-    object::ObjectKey,
+    object::{ObjectKey, ObjectMeta},
     policy::Mode,
 };
 
@@ -63,20 +63,40 @@ fn findings(decision: &Decision) -> Vec<Finding> {
 
 fn announce(hpa: &ObjectKey, finding: Finding, view: &View, events: &Publisher) {
     tracing::info!(%hpa, reason = finding.reason, note = %finding.note, "announced");
-    let uid = view.hpas.get(hpa).map(|hpa| hpa.metadata.uid.clone()).unwrap_or_default();
     events.publish(Event {
-        regarding: Regarding {
-            api_version: "autoscaling/v2".to_owned(),
-            kind: "HorizontalPodAutoscaler".to_owned(),
-            namespace: hpa.namespace.clone(),
-            name: hpa.name.clone(),
-            uid,
-        },
+        regarding: regarding(hpa, view),
         warning: finding.warning,
         reason: finding.reason,
         action: "Evaluate",
         note: finding.note,
     });
+}
+
+/// The object that people wrote: the HPA, or the object of KEDA that it stands for.
+fn regarding(hpa: &ObjectKey, view: &View) -> Regarding {
+    let of_keda = |kind: &str, metadata: &ObjectMeta| Regarding {
+        api_version: "keda.sh/v1alpha1".to_owned(),
+        kind: kind.to_owned(),
+        namespace: metadata.namespace.clone(),
+        name: metadata.name.clone(),
+        uid: metadata.uid.clone(),
+    };
+    let ours = |key: &ObjectKey| key.namespace == hpa.namespace;
+    let objects = view.scaled_objects.iter().filter(|(key, _)| ours(key));
+    if let Some((_, object)) = objects.into_iter().find(|(_, object)| object.hpa_name() == hpa.name) {
+        return of_keda("ScaledObject", &object.metadata);
+    }
+    let job = hpa.name.strip_prefix("scaledjob/").map(|name| ObjectKey::new(&*hpa.namespace, name));
+    if let Some(job) = job.and_then(|key| view.scaled_jobs.get(&key)) {
+        return of_keda("ScaledJob", &job.metadata);
+    }
+    Regarding {
+        api_version: "autoscaling/v2".to_owned(),
+        kind: "HorizontalPodAutoscaler".to_owned(),
+        namespace: hpa.namespace.clone(),
+        name: hpa.name.clone(),
+        uid: view.hpas.get(hpa).map(|hpa| hpa.metadata.uid.clone()).unwrap_or_default(),
+    }
 }
 
 /// One line per change of what is decided, not of what is measured.

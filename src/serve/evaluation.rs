@@ -59,6 +59,8 @@ pub(super) struct Outputs {
     pub(super) shared: Arc<Shared>,
     /// What is scraped.
     pub(super) targets: watch::Sender<Arc<Vec<Target>>>,
+    /// What the queries of triggers are asked for.
+    pub(super) demands: watch::Sender<Arc<source::demand::Demands>>,
     /// Namespaces that each signal is needed in.
     pub(super) needs: watch::Sender<Arc<source::prometheus::Needs>>,
     /// Events for people.
@@ -101,8 +103,8 @@ impl Evaluation {
                 () = shutdown.cancelled() => return Ok(()),
                 change = self.inputs.changes.recv() => self.absorb(change.ok_or(Closed)?).then_some(DEBOUNCE),
                 event = self.inputs.sources.recv() => {
-                    self.told.record(event.ok_or(Closed)?);
-                    Some(tick.period() / SCRAPES)
+                    let urgent = self.told.record(event.ok_or(Closed)?);
+                    Some(if urgent { DEBOUNCE } else { tick.period() / SCRAPES })
                 }
                 changed = self.inputs.configuration.changed() => {
                     changed.map_err(|_| Closed)?;
@@ -172,8 +174,12 @@ impl Evaluation {
         let found = source::targets(&self.view, &census, &configuration.sources);
         replace(&self.outputs.targets, found.targets);
         replace(&self.outputs.needs, needs::of(&self.view, &configuration.policy));
+        let demands = decision::demands(&self.view);
+        self.told.demands.retain(|key| demands.contains_key(key));
+        replace(&self.outputs.demands, demands);
         self.told.refuse(found.refused, now);
-        let signals = self.told.store.signals(&self.view, &census, &configuration.policy, now);
+        let mut signals = self.told.store.signals(&self.view, &census, &configuration.policy, now);
+        signals.demands = self.told.demands.samples(&configuration.policy, now);
         let previous = self.previous.as_deref();
         let snapshot = Arc::new(decision::decide(&self.view, &signals, &configuration.policy, previous, now));
         announce::changes(previous, &snapshot, &self.view, &self.outputs.events);

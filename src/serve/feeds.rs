@@ -17,6 +17,10 @@ pub(super) struct Feeds {
     pub(super) targets: watch::Receiver<Arc<Vec<Target>>>,
     /// What Prometheus is asked for.
     pub(super) needs: watch::Receiver<Arc<Needs>>,
+    /// What the queries of triggers ask.
+    pub(super) demands: watch::Receiver<Arc<source::demand::Demands>>,
+    /// Where their answers go.
+    pub(super) demanded: Results,
     /// Where the results of scrapes go.
     pub(super) scraped: Results,
     /// Where the answers of Prometheus go.
@@ -60,9 +64,11 @@ pub(super) async fn run(
 
 async fn both(feeds: Feeds, settings: SourceSettings, shutdown: CancellationToken) -> anyhow::Result<()> {
     let scrape = source::scrape::run(feeds.targets, settings.scrape, feeds.scraped, shutdown.clone());
+    let demand = source::demand::run(settings.prometheus.clone(), feeds.demands, feeds.demanded, shutdown.clone());
     let prometheus = source::prometheus::run(settings.prometheus, feeds.needs, feeds.queried, shutdown);
-    let (scrape, prometheus) = tokio::join!(scrape, prometheus);
+    let (scrape, prometheus, demand) = tokio::join!(scrape, prometheus, demand);
     scrape?;
+    demand?;
     Ok(prometheus?)
 }
 

@@ -12,11 +12,14 @@ use crate::{
     api::{Check, Health},
     clock,
     kubernetes::WatchHealth,
+    scaler::HealthReporter,
 };
 
 /// An evaluation that has not ended for so long never will: the tick is 30 s at most, a decision takes
 /// milliseconds, and half a minute is left for a starved machine.
 const STUCK: Duration = Duration::from_secs(60);
+/// How often the health service of the external scaler is renewed.
+const REPORT: Duration = Duration::from_secs(1);
 
 /// Whether the evaluation loop turns.
 pub(super) fn alive(shared: &Shared) -> Result<(), String> {
@@ -46,6 +49,15 @@ pub(super) fn checks(shared: &Arc<Shared>, watches: &Arc<WatchHealth>, shutdown:
                 },
             ),
         ],
+    }
+}
+
+/// Keeps the health service of the external scaler at what the checks say.
+pub(super) async fn report(checks: Health, reporter: HealthReporter) {
+    let mut tick = tokio::time::interval(REPORT);
+    loop {
+        tick.tick().await;
+        reporter.set_ready(checks.is_ready()).await;
     }
 }
 

@@ -8,9 +8,9 @@ use plimsoll_core::{
 
 use crate::source::prometheus::Needs;
 
-/// The needs of all HPAs.
+/// The needs of all HPAs, and of all triggers of KEDA's objects.
 pub(super) fn of(view: &View, policy: &Policy) -> Needs {
-    let mut needs = Needs::new();
+    let mut needs: Needs = decision::trigger_signals(view);
     for hpa in view.hpas.values() {
         for metric in decision::served_metrics(hpa, policy) {
             if let MetricKind::PerPod { signal } | MetricKind::PerWorkload { signal } = &metric.kind {

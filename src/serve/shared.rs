@@ -11,14 +11,20 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use plimsoll_core::{
     answer::{Answers, CustomRequest, ExternalValue, ObjectValue, Reason, Refusal},
     cluster::{Census, Reach},
-    decision::{self, Live, Snapshot},
-    object::WorkloadKey,
+    decision::{self, Live, Snapshot, TriggerActivity},
+    object::{ObjectKey, WorkloadKey},
     policy::Policy,
+    quantity::Milli,
     selector::Selector,
     signal::Signals,
+    trigger::Trigger,
 };
+use tokio::sync::watch;
 
-use crate::clock;
+use crate::{
+    clock,
+    scaler::{Activity, Triggers},
+};
 
 /// The newest of everything, shared between the evaluation and the servers.
 #[derive(Debug, Default)]
@@ -26,6 +32,8 @@ pub(super) struct Shared {
     snapshot: ArcSwapOption<Snapshot>,
     signals: ArcSwap<Signals>,
     live: ArcSwap<BTreeMap<WorkloadKey, Live>>,
+    /// Counts what may have changed an answer about a trigger.
+    changes: watch::Sender<u64>,
     /// When the last evaluation ended, in seconds since the epoch; 0 before the first.
     pub(super) beat: AtomicI64,
 }
@@ -37,6 +45,7 @@ impl Shared {
     pub(super) fn set_snapshot(&self, snapshot: Arc<Snapshot>, signals: Signals) {
         self.signals.store(Arc::new(signals));
         self.snapshot.store(Some(snapshot));
+        self.changed();
     }
 
     /// Publishes the scales and pods of the workloads of a census, which are all in reach; those that are out of reach
@@ -46,6 +55,11 @@ impl Shared {
         let rest = before.iter().filter(|(key, _)| !reach.includes(&key.namespace));
         let live = rest.map(|(key, live)| (key.clone(), live.clone())).chain(Live::all(census));
         self.live.store(Arc::new(live.collect()));
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// The newest snapshot; none before the first evaluation.
@@ -87,6 +101,26 @@ impl Answers for Shared {
     fn custom_metrics(&self) -> Vec<String> {
         let snapshot = self.snapshot();
         decision::custom_metrics(snapshot.as_deref().map_or(&Policy::default(), |snapshot| &snapshot.policy))
+    }
+}
+
+impl Triggers for Shared {
+    fn value(&self, object: &ObjectKey, trigger: &Arc<Trigger>) -> Result<Milli, Refusal> {
+        let (snapshot, live) = (self.current()?, self.live.load());
+        let scale = |workload: &WorkloadKey| live.get(workload).cloned();
+        decision::answer_trigger(&snapshot, scale, object, trigger, clock::now())
+    }
+
+    fn activity(&self, object: &ObjectKey, trigger: &Arc<Trigger>) -> Result<Activity, Refusal> {
+        let (snapshot, live) = (self.current()?, self.live.load());
+        let scale = |workload: &WorkloadKey| live.get(workload).cloned();
+        let TriggerActivity { active, at_zero } =
+            decision::trigger_activity(&snapshot, scale, object, trigger, clock::now())?;
+        Ok(Activity { active, at_zero })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 }
 

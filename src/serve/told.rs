@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use plimsoll_core::signal::Store;
+use plimsoll_core::signal::{Demands, Store};
 
 use crate::source::{SourceEvent, SourceName};
 
@@ -12,6 +12,8 @@ use crate::source::{SourceEvent, SourceName};
 pub(super) struct Told {
     /// What sources have told.
     pub(super) store: Store,
+    /// What the queries of triggers have told.
+    pub(super) demands: Demands,
     /// Targets that cannot be scraped, as of the last evaluation: those that are gone are forgotten.
     refused: BTreeSet<SourceName>,
     /// Whether a source was ignored since there was last room for one.
@@ -21,14 +23,23 @@ pub(super) struct Told {
 // === impl Told ===
 
 impl Told {
-    /// Records what a source tells.
-    pub(super) fn record(&mut self, event: SourceEvent) {
+    /// Records what a source tells; says whether an evaluation should follow at once, since somebody may wait for a
+    /// first replica.
+    pub(super) fn record(&mut self, event: SourceEvent) -> bool {
+        let mut urgent = false;
         let kept = match event {
             SourceEvent::Scraped { source, subject, observed, at } => {
                 self.store.record(&source, &subject, observed, at)
             }
             SourceEvent::Queried { source, signal, values, at } => {
                 self.store.record_pod_values(&source, &signal, values, at)
+            }
+            SourceEvent::Demanded { key, result, at, .. } => {
+                match result {
+                    Ok(value) => urgent = self.demands.record(key, value, at),
+                    Err(reason) => self.demands.fail(key, &reason),
+                }
+                true
             }
             SourceEvent::Failed { source, reason, at } => {
                 tracing::debug!(%source, %reason, "a source failed");
@@ -45,6 +56,7 @@ impl Told {
             tracing::warn!(held = self.store.len(), "there are more sources than can be held; new ones are ignored");
             self.full = true;
         }
+        urgent
     }
 
     /// Notes which targets cannot be scraped, and why.
@@ -78,12 +90,12 @@ mod tests {
     #[test]
     fn that_there_is_no_room_is_said_once_until_there_is_room_again() {
         let mut told = Told { store: Store::new(Bounds { sources: 1, ..Bounds::default() }), ..Told::default() };
-        told.record(failed("a"));
+        let _urgent = told.record(failed("a"));
         assert!(!told.full);
-        told.record(answered("b"));
-        told.record(answered("a"));
+        let _urgent = told.record(answered("b"));
+        let _urgent = told.record(answered("a"));
         assert!(told.full, "a source that is held frees no room");
-        told.record(SourceEvent::Gone { source: "a".into() });
+        let _urgent = told.record(SourceEvent::Gone { source: "a".into() });
         assert!(!told.full);
     }
 

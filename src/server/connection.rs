@@ -1,19 +1,25 @@
 //! One connection from its first byte to its last: handshake, requests, idle time, drain.
 
 use std::{
+    collections::hash_map::RandomState,
     convert::Infallible,
+    hash::{BuildHasher, Hasher},
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::body::Body;
 use http::{Request, Response};
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{
+    body::{Frame, Incoming, SizeHint},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -27,7 +33,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
-use super::{Limits, Metrics, Peer, Port, Tls};
+use super::{Closing, Limits, Metrics, Peer, Port, Tls};
 
 /// Serves one accepted socket to its end. Errors of a peer end its connection and nothing else.
 pub(super) async fn serve<S>(
@@ -120,18 +126,21 @@ async fn http<I, S>(
 {
     let address = peer.address;
     let activity = Arc::new(Activity::new());
-    let service = with_peer(service, peer, Arc::clone(&activity));
+    let closing = Closing::default();
+    let service = with_peer(service, peer, closing.clone(), Arc::clone(&activity));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // Cancel safety: the connection is polled by reference and goes on after a graceful shutdown was asked for.
     let result = tokio::select! {
         result = connection.as_mut() => Some(result),
         () = draining.cancelled() => None,
         () = activity.idle(limits.idle) => None,
+        () = outlived(limits.age) => None,
     };
     let result = if let Some(result) = result {
         result
     } else {
         connection.as_mut().graceful_shutdown();
+        closing.begin();
         tokio::time::timeout(limits.drain, connection).await.unwrap_or(Ok(()))
     };
     if let Err(error) = result {
@@ -139,10 +148,12 @@ async fn http<I, S>(
     }
 }
 
-/// The service as hyper calls it: each request carries the peer and counts as activity until it is answered.
+/// The service as hyper calls it: each request carries the peer and whether the connection is about to
+/// close, and counts as activity until it is answered.
 fn with_peer<S>(
     service: S,
     peer: Peer,
+    closing: Closing,
     activity: Arc<Activity>,
 ) -> impl hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
 where
@@ -152,13 +163,44 @@ where
     service_fn(move |mut request: Request<Incoming>| {
         let in_flight = InFlight::new(&activity);
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(closing.clone());
         let answer = service.clone().oneshot(request);
-        async move {
-            let response = answer.await;
-            drop(in_flight);
-            response
-        }
+        async move { answer.await.map(|response| response.map(|body| Body::new(Held { body, _in_flight: in_flight }))) }
     })
+}
+
+/// Resolves when a connection has lived for its time; a tenth of it is left to chance, so that the connections that
+/// were opened together do not end together.
+async fn outlived(age: Option<Duration>) {
+    let Some(age) = age else { return std::future::pending().await };
+    let random = f64::from(u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or(0));
+    tokio::time::sleep(age.mul_f64(0.9 + 0.1 * random / f64::from(u32::MAX))).await;
+}
+
+/// A body that counts as activity until it has ended: a stream that is open is a request in flight.
+struct Held {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl hyper::body::Body for Held {
+    type Data = axum::body::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Counts a connection while it is open.

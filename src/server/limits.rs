@@ -14,6 +14,8 @@ pub struct Limits {
     /// Time without a request after which a connection is closed. Above the HPA period (15 s) and kube-apiserver's
     /// own reuse of connections, so that it is never felt.
     pub idle: Duration,
+    /// Time after which a connection is closed in good order, so that clients find other replicas; none for never.
+    pub age: Option<Duration>,
     /// After shutdown, for requests in flight.
     pub drain: Duration,
     /// HTTP/2 requests in flight on one connection: kube-apiserver multiplexes all HPAs on one.
@@ -37,6 +39,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(5),
             header: Duration::from_secs(10),
             idle: Duration::from_secs(90),
+            age: None,
             drain: Duration::from_secs(5),
             streams: 250,
             ping: Duration::from_secs(30),

@@ -9,7 +9,7 @@
 //! No request of an HPA waits for this. Tokens are read anew for each round and shown nowhere.
 
 mod answer;
-mod ask;
+pub(super) mod ask;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -4,7 +4,7 @@
 mod answers;
 mod authentication;
 mod authorization;
-mod certificates;
+pub(crate) mod certificates;
 mod client;
 mod connections;
 mod discovery;
@@ -12,4 +12,4 @@ mod health;
 mod kube_apiserver;
 mod rotation;
 mod routes;
-mod world;
+pub(crate) mod world;

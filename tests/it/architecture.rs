@@ -6,10 +6,11 @@ use std::{
 };
 
 /// Edges of the root crate, and the modules of that crate which each may use besides the core.
-const EDGES: [(&str, &[&str]); 6] = [
+const EDGES: [(&str, &[&str]); 7] = [
     ("api", &["server", "clock"]),
     ("config", &[]),
     ("kubernetes", &["clock"]),
+    ("scaler", &["server", "clock"]),
     ("server", &["clock"]),
     ("source", &["config", "clock"]),
     ("status", &["clock"]),

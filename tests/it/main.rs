@@ -5,4 +5,5 @@ mod api;
 mod architecture;
 mod kubernetes;
 mod reference;
+mod scaler;
 mod source;

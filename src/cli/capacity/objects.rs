@@ -16,8 +16,7 @@ use plimsoll_core::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::input::Source;
-use crate::kubernetes::autoscaler::read_status;
+use crate::{cli::documents::Source, kubernetes::autoscaler::read_status};
 
 /// ConfigMap in which Cluster Autoscaler reports its status.
 const STATUS: &str = "cluster-autoscaler-status";

@@ -8,10 +8,8 @@ use plimsoll_core::{
 };
 use serde_json::Value;
 
-use super::{
-    input::Source,
-    objects::{decode, namespace_of, text},
-};
+use super::objects::{decode, namespace_of, text};
+use crate::cli::documents::Source;
 
 /// A workload.
 #[derive(Debug)]

@@ -42,6 +42,10 @@ impl View {
         match change {
             Change::Node(delta) => apply(&mut self.nodes, delta, |node| node.metadata.name.clone(), compare_nodes),
             Change::Pod(delta) => apply(&mut self.pods, delta, |pod| pod.metadata.key(), compare),
+            Change::ScaledObject(delta) => {
+                apply(&mut self.scaled_objects, delta, |object| object.metadata.key(), compare)
+            }
+            Change::ScaledJob(delta) => self.apply_scaled_job(delta),
             Change::Hpa(delta) => apply(&mut self.hpas, delta, |hpa| hpa.metadata.key(), compare),
             Change::Workload { group, kind, delta } => self.apply_workload(&group, &kind, delta),
             Change::Namespace(delta) => self.apply_namespace(delta),
@@ -163,7 +167,7 @@ impl View {
 
 // === one kind in one map ===
 
-fn apply<K: Ord, T>(
+pub(super) fn apply<K: Ord, T>(
     map: &mut BTreeMap<K, T>,
     delta: Delta<T, K>,
     key: fn(&T) -> K,
@@ -193,7 +197,7 @@ fn compare_maps<K: Ord, T>(old: &BTreeMap<K, T>, new: &BTreeMap<K, T>, compare: 
     old.values().zip(new.values()).map(|(old, new)| compare(old, new)).max().unwrap_or(Effect::Same)
 }
 
-fn compare<T: PartialEq>(old: &T, new: &T) -> Effect {
+pub(super) fn compare<T: PartialEq>(old: &T, new: &T) -> Effect {
     Effect::changed(old != new)
 }
 

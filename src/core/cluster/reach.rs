@@ -22,6 +22,8 @@ impl Reach {
     pub fn of(change: &Change) -> Self {
         match change {
             Change::Pod(delta) => Self::delta(delta, |pod| &pod.metadata.namespace, namespace),
+            Change::ScaledObject(delta) => Self::delta(delta, |object| &object.metadata.namespace, namespace),
+            Change::ScaledJob(delta) => Self::delta(delta, |job| &job.metadata.namespace, namespace),
             Change::Hpa(delta) => Self::delta(delta, |hpa| &hpa.metadata.namespace, namespace),
             Change::Workload { delta, .. } => Self::delta(delta, |(key, _)| &key.namespace, |key| &key.namespace),
             _ => Self::default(),

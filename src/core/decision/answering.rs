@@ -17,7 +17,7 @@ use crate::{
     signal::Quality,
 };
 
-use served::Situation;
+pub(super) use served::Situation;
 
 /// An External metric of a namespace.
 pub fn answer_external(
@@ -90,7 +90,7 @@ pub fn custom_metrics(policy: &Policy) -> Vec<String> {
 }
 
 /// The bindings of a request, if there are any and they agree on the workload.
-fn one_workload<'s>(snapshot: &'s Snapshot, key: &BindingKey) -> Result<Option<&'s [Binding]>, Refusal> {
+pub(super) fn one_workload<'s>(snapshot: &'s Snapshot, key: &BindingKey) -> Result<Option<&'s [Binding]>, Refusal> {
     let bindings = snapshot.bindings.get(key).map(Vec::as_slice).unwrap_or_default();
     let Some(first) = bindings.first() else { return Ok(None) };
     match bindings.iter().find(|other| other.workload != first.workload) {

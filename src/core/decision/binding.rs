@@ -14,6 +14,7 @@ use crate::{
     quantity::Milli,
     selector::Selector,
     signal::{Quality, Sample},
+    trigger::Trigger,
 };
 
 /// What identifies a request.
@@ -38,6 +39,8 @@ pub enum Subject {
     Pods(Selector),
     /// One object: resource with group, e.g. `deployments.apps`, and name.
     Object(String, String),
+    /// A trigger of a ScaledObject or ScaledJob: name of that, and what the trigger asks.
+    Trigger(String, Arc<Trigger>),
 }
 
 /// One metric of one HPA.

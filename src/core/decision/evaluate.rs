@@ -11,6 +11,7 @@ use super::{
     record::Demand,
     reservation,
     scaled::refers_to_ours,
+    trigger,
 };
 use crate::{
     autoscaler::Outlook,
@@ -22,9 +23,11 @@ use crate::{
     selector::Selector,
     signal::{Quality, Signals},
 };
+use scaled::ByTriggers;
 
 mod conclude;
 mod measure;
+mod scaled;
 
 /// One HPA that refers to a metric of ours, on its way to a decision.
 struct Case<'v> {
@@ -38,6 +41,7 @@ struct Case<'v> {
     live: Live,
     measured: Vec<Measurement>,
     notes: Vec<Note>,
+    by_triggers: ByTriggers,
 }
 
 /// What may be expected of a node autoscaler for one workload.
@@ -64,10 +68,13 @@ pub fn decide(
     now: Timestamp,
 ) -> Snapshot {
     let hpas: Vec<_> = view.hpas.iter().filter(|(_, hpa)| refers_to_ours(hpa, policy)).collect();
-    let workloads: Vec<_> = hpas.iter().map(|(_, hpa)| hpa.workload()).collect();
+    let objects = trigger::all(view);
+    let of_objects = objects.iter().map(|object| object.workload.clone());
+    let workloads: Vec<_> = hpas.iter().map(|(_, hpa)| hpa.workload()).chain(of_objects).collect();
     let census = Census::of(view, &workloads);
     let surroundings = measure::Surroundings { view, signals, policy, census: &census, now };
-    let cases: Vec<_> = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa)).collect();
+    let cases = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa));
+    let cases: Vec<_> = cases.chain(objects.iter().map(|object| surroundings.scaled(object))).collect();
     let fresh = is_fresh(view, policy, now);
     let outlook = Outlook::of(view, policy, now);
     let attempts = attempts(&cases, previous, policy, now);
@@ -83,6 +90,7 @@ pub fn decide(
         sources: signals.sources.clone(),
         digest: String::new(),
         bindings: BTreeMap::new(),
+        triggers: BTreeMap::new(),
         enforced: BTreeMap::new(),
         samples: signals.pods.clone(),
         labels: surroundings.labels(),
@@ -91,6 +99,7 @@ pub fn decide(
     for case in cases {
         conclude::enforce(&mut snapshot.enforced, &case, view);
         conclude::bind(&mut snapshot.bindings, &case, &division);
+        snapshot.triggers.extend(case.by_triggers.states.iter().cloned());
         if case.mode.value != Mode::Off {
             let paused = attempts.get(&case.workload).and_then(|attempt| attempt.paused_until);
             let expected = Expected { outlook: &outlook, paused };
@@ -131,7 +140,10 @@ fn applicants<'v>(
             key,
             Applicant {
                 template: template.map(|template| Template::of(template, &key.namespace, view)),
-                priority: template.map_or(0, |template| priority(view, template)),
+                priority: case
+                    .by_triggers
+                    .priority
+                    .unwrap_or_else(|| template.map_or(0, |template| priority(view, template))),
                 floor: case.rules.min_replicas,
                 want,
                 reserved: reservation::level(held.unwrap_or_default(), now),
@@ -231,7 +243,7 @@ impl Case<'_> {
             _ => record.replicas.map(|replicas| replicas.min(self.live.current)),
         };
         let asked = self.measured.iter().filter_map(|measurement| trusted(&measurement.record)).max();
-        self.bounded(asked.unwrap_or(self.live.current))
+        self.bounded(asked.max(self.by_triggers.reach).unwrap_or(self.live.current))
     }
 
     /// A replica count within the bounds of the HPA.

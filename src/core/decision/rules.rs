@@ -69,6 +69,12 @@ impl Rules {
         }
     }
 
+    /// The same rules where nothing is clamped.
+    #[must_use]
+    pub(super) fn serving_raw(&self) -> Self {
+        Self { mode: self.mode.max(Mode::Observe), ..self.clone() }
+    }
+
     /// The states that a request has to be guarded against.
     #[must_use]
     pub fn guard(&self, live: &Live, grant: i32, stance: Stance) -> Guard {

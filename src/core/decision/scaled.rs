@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::binding::{Asked, AskedKind};
+use super::{
+    binding::{Asked, AskedKind},
+    trigger,
+};
 use crate::{
     cluster::View,
     object::{HorizontalPodAutoscaler, WorkloadKey},
@@ -19,11 +22,11 @@ pub fn served_metrics<'a>(
     asked.filter_map(|asked| served(&asked, policy))
 }
 
-/// The workloads of all HPAs with a metric that is served.
+/// The workloads of all HPAs with a metric that is served, and of all objects of KEDA with a trigger of ours.
 #[must_use]
 pub fn scaled(view: &View, policy: &Policy) -> BTreeSet<WorkloadKey> {
     let ours = view.hpas.values().filter(|hpa| refers_to_ours(hpa, policy));
-    ours.map(HorizontalPodAutoscaler::workload).collect()
+    ours.map(HorizontalPodAutoscaler::workload).chain(trigger::workloads(view)).collect()
 }
 
 /// Whether an HPA has a metric that is served.

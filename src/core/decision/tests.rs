@@ -7,4 +7,5 @@ mod owners;
 mod properties;
 mod scene;
 mod sharing;
+mod triggers;
 mod trust;

@@ -8,7 +8,7 @@ use kube::{
 };
 use plimsoll_core::cluster::Delta;
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     Backoff, Context, Error, Quiet,
@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     clock,
-    kubernetes::request::{self, Failure},
+    kubernetes::{
+        health::Feed,
+        request::{self, Failure},
+    },
 };
 
 /// Events that were missed, or the word that the version is too old, come at once on a new watch. One that is quiet for
@@ -56,7 +59,12 @@ pub(super) async fn run<K: Kind>(context: Context, kind: K) -> Result<(), Error>
         match step {
             Ok(()) => {}
             Err(Stop::Closed(error)) => return Err(error),
-            Err(Stop::Failed(failure)) => state.wait(&failure).await,
+            Err(Stop::Failed(failure)) => {
+                if let Err(Stop::Closed(error)) = state.forget(&failure).await {
+                    return Err(error);
+                }
+                state.wait(&failure).await;
+            }
         }
     }
 }
@@ -183,6 +191,15 @@ impl<K: Kind> State<K> {
         }
     }
 
+    /// A kind that the cluster does not have any more has no objects. One that is required is there, and will be again.
+    async fn forget(&mut self, failure: &Failure) -> Result<(), Stop> {
+        let gone = failure.is(404) && !Feed::REQUIRED.contains(&self.kind.feed());
+        if !gone || self.version.take().is_none() {
+            return Ok(());
+        }
+        self.send(Delta::Replaced(Vec::new())).await
+    }
+
     async fn delete(&mut self, identity: &Identity) -> Result<(), Stop> {
         let key = self.kind.key(identity.namespace.clone(), identity.name.clone());
         self.send(Delta::Deleted(key)).await
@@ -214,7 +231,9 @@ impl<K: Kind> State<K> {
         let feed = self.kind.feed();
         let wait = self.backoff.next(failure);
         self.context.health.failed(feed, failure.to_string());
-        if failure.is(410) {
+        if failure.is(404) && !Feed::REQUIRED.contains(&feed) {
+            debug!(feed = feed.name(), "the cluster does not have the kind");
+        } else if failure.is(410) {
             info!(feed = feed.name(), "the version has expired, listing again");
         } else if self.quiet.speak(failure) {
             warn!(feed = feed.name(), %failure, retry_in = ?wait, "watching failed");

@@ -2,6 +2,7 @@
 
 mod admission;
 mod apps;
+mod keda;
 
 use plimsoll_core::{
     cluster::{Change, Delta, DeviceClass, Namespace},
@@ -14,6 +15,7 @@ use crate::kubernetes::{health::Feed, scale::Targets};
 
 pub(super) use admission::{LimitRanges, ResourceQuotas, RuntimeClasses};
 pub(super) use apps::Apps;
+pub(super) use keda::{ScaledJobs, ScaledObjects};
 
 /// The whole object once more, written by `kubectl apply`: read by nobody here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

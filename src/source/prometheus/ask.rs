@@ -13,7 +13,7 @@ use super::{
 };
 use crate::config::{
     duration::GoDuration,
-    promql::QueryError,
+    promql::{Query, QueryError},
     sources::{PrometheusQuery, PrometheusServer},
 };
 
@@ -25,7 +25,7 @@ pub(super) type Value = (ObjectKey, f64, Timestamp);
 
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub(in crate::source) enum Failure {
     /// There is no connection, so other questions need not be asked.
     #[error("{0}")]
     Unreachable(String),
@@ -41,7 +41,7 @@ pub(super) enum Failure {
 }
 
 /// Asks one server.
-pub(super) struct Asker {
+pub(in crate::source) struct Asker {
     settings: PrometheusServer,
     fetcher: Fetcher,
     url: Url,
@@ -50,7 +50,7 @@ pub(super) struct Asker {
 // === impl Asker ===
 
 impl Asker {
-    pub(super) fn new(settings: PrometheusServer) -> Result<Self, String> {
+    pub(in crate::source) fn new(settings: PrometheusServer) -> Result<Self, String> {
         let base = settings.url.url();
         let trust = match (&settings.ca_file, base.scheme()) {
             (Some(file), _) => Trust::File(file),
@@ -63,12 +63,12 @@ impl Asker {
         Ok(Self { settings, fetcher, url })
     }
 
-    pub(super) const fn settings(&self) -> &PrometheusServer {
+    pub(in crate::source) const fn settings(&self) -> &PrometheusServer {
         &self.settings
     }
 
     /// The bearer token, if one is configured.
-    pub(super) async fn token(&self) -> Result<Option<String>, String> {
+    pub(in crate::source) async fn token(&self) -> Result<Option<String>, String> {
         let Some(path) = &self.settings.bearer_token_file else { return Ok(None) };
         let unreadable = |error: std::io::Error| format!("bearerTokenFile {} cannot be read: {error}", path.display());
         let mut token = String::new();
@@ -91,6 +91,21 @@ impl Asker {
             None => None,
         };
         values_of_pods(query, namespace, &values, times.as_ref()).map_err(Failure::Answer)
+    }
+
+    /// Asks for the one value of a query for one namespace.
+    pub(in crate::source) async fn total(
+        &self,
+        query: &Query,
+        namespace: &str,
+        token: Option<&str>,
+    ) -> Result<f64, Failure> {
+        let values = self.instant(&query.for_namespace(namespace)?.query, token).await?;
+        match values.series.as_slice() {
+            [one] => Ok(one.value),
+            [] => Err(Failure::Answer("the answer is empty: no series matches".to_owned())),
+            all => Err(Failure::Answer(format!("the answer has {} series, expected one: use sum()", all.len()))),
+        }
     }
 
     async fn instant(&self, query: &str, token: Option<&str>) -> Result<Vector, Failure> {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// One request, the metrics of HPAs that it is about, and the state of their workload.
-pub(super) struct Situation<'s> {
+pub(in super::super) struct Situation<'s> {
     snapshot: &'s Snapshot,
     bindings: &'s [Binding],
     first: &'s Binding,
@@ -33,7 +33,7 @@ pub(super) struct Whole {
 }
 
 impl<'s> Situation<'s> {
-    pub(super) fn new(
+    pub(in super::super) fn new(
         snapshot: &'s Snapshot,
         bindings: &'s [Binding],
         live: impl Fn(&WorkloadKey) -> Option<Live>,
@@ -50,7 +50,7 @@ impl<'s> Situation<'s> {
     }
 
     /// The value of the whole workload, for External requests.
-    pub(super) fn whole(&self, metric: &str) -> Result<ExternalValue, Refusal> {
+    pub(in super::super) fn whole(&self, metric: &str) -> Result<ExternalValue, Refusal> {
         if let Raw::NoVote { at, nodes } = self.first.raw {
             let value = ExternalValue { value: Milli(0), at, labels: labels::no_vote(nodes) };
             return Ok(value);

@@ -21,6 +21,7 @@ use crate::{
 pub(super) fn bind(bindings: &mut BTreeMap<BindingKey, Vec<Binding>>, case: &Case<'_>, division: &Division<'_>) {
     let nodes = division.allotments.get(&case.workload).map_or(0, nodes_with_room);
     let rules = Arc::new(case.rules.clone());
+    let raw_rules = Arc::new(case.rules.serving_raw());
     let carrier = case.measured.iter().position(carries);
     for (index, measurement) in case.measured.iter().enumerate() {
         let Some((key, target, raw)) = &measurement.served else { continue };
@@ -31,7 +32,7 @@ pub(super) fn bind(bindings: &mut BTreeMap<BindingKey, Vec<Binding>>, case: &Cas
             hpa: case.key.clone(),
             workload: case.workload.clone(),
             api_version: case.hpa.spec.scale_target_ref.api_version.clone(),
-            rules: Arc::clone(&rules),
+            rules: if case.by_triggers.raw.contains(key) { Arc::clone(&raw_rules) } else { Arc::clone(&rules) },
             target: *target,
             raw: completed(raw, nodes),
             carries: carrier == Some(index),
@@ -129,6 +130,7 @@ pub(super) fn decision(
 fn limiting_factor(case: &Case<'_>, allotment: Option<&Allotment>, grant: i32) -> LimitingFactor {
     let then = allotment.map_or(LimitingFactor::Unmodelled, |allotment| allotment.then);
     match case.demand() {
+        None if case.by_triggers.reach.is_some() => then,
         None => LimitingFactor::StaleSignal,
         Some(_) if then != LimitingFactor::None => then,
         Some(demand) if case.bounded(demand) > case.want() => LimitingFactor::StaleSignal,

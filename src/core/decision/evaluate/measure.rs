@@ -56,7 +56,9 @@ impl<'v> Surroundings<'v, '_> {
         let notes = self.notes(hpa, &foreign, target.is_some());
         let surplus = Chosen::<Surplus>::surplus(hpa, self.policy);
         let headroom = Chosen::<Headroom>::headroom(hpa, self.view, self.policy);
-        let mut case = Case { hpa, key, workload, mode, surplus, headroom, rules, live, measured: measurements, notes };
+        let by_triggers = super::ByTriggers::default();
+        let measured = measurements;
+        let mut case = Case { hpa, key, workload, mode, surplus, headroom, rules, live, measured, notes, by_triggers };
         case.follow();
         case
     }
@@ -250,7 +252,7 @@ fn unserved(spec: &MetricSpec) -> Demand {
     Demand { reason, ..record(spec, name, None, &refused(Reason::NotFound, String::new()), 0, None) }
 }
 
-fn record(
+pub(super) fn record(
     spec: &MetricSpec,
     name: &str,
     target: Option<Target>,
