@@ -41,6 +41,7 @@ impl Outlook {
         }
         let mut reasons = Vec::new();
         for group in &autoscaler.groups {
+            let group = &since(group, autoscaler.updated, view);
             let like = example(view, group);
             let further = room(group, like, policy);
             reasons.extend(refusal(group, further));
@@ -77,6 +78,22 @@ fn doubt(autoscaler: &NodeAutoscaler, now: Timestamp) -> Option<String> {
     let age = autoscaler.updated.map(|updated| now.duration_since(updated)).filter(|age| *age > STALE);
     let stale = age.map(|age| format!("{} has not been written for {} s", autoscaler.evidence, age.as_secs()));
     autoscaler.problem.clone().or(stale)
+}
+
+/// The group as it is now: nodes that have become ready since it was written about are not expected any more.
+///
+/// Times of conditions are whole seconds, so that a node of the very second counts as one of these.
+fn since(group: &NodeGroup, updated: Option<Timestamp>, view: &View) -> NodeGroup {
+    let Some(updated) = updated else { return group.clone() };
+    let came = |node: &&Node| node.ready_since().is_some_and(|since| since.as_second() >= updated.as_second());
+    let came = view.nodes.values().filter(|node| group.has(node)).filter(came).count();
+    let came = u32::try_from(came).unwrap_or(u32::MAX);
+    NodeGroup {
+        arriving: group.arriving.saturating_sub(came),
+        // Those that were not even wanted then are wanted now.
+        target: group.target.saturating_add(came.saturating_sub(group.arriving)),
+        ..group.clone()
+    }
 }
 
 /// A node of the group, the one that offers most of what counts first.

@@ -145,6 +145,21 @@ fn the_outlook_has_copies_of_a_node_with_its_daemon_pods_alone() {
 }
 
 #[test]
+fn a_node_that_came_after_the_status_was_written_is_not_expected_again() {
+    let outlook = |arriving: u32, ready_at: &str| {
+        let mut view = view(vec![NodeGroup { arriving, ..group("gpu") }]);
+        view.node_autoscaler.as_mut().unwrap().updated = Some("2026-01-01T00:00:10.5Z".parse().unwrap());
+        let node = view.nodes.get_mut("gpu-1").unwrap();
+        node.status.conditions[0].last_transition_time = Some(ready_at.parse().unwrap());
+        let outlook = Outlook::of(&view, &Policy::default(), "2026-01-01T00:00:20Z".parse().unwrap());
+        (outlook.arriving.nodes.len(), outlook.further.nodes.len())
+    };
+    assert_eq!(outlook(1, "2026-01-01T00:00:09Z"), (1, 2));
+    assert_eq!(outlook(1, "2026-01-01T00:00:10Z"), (0, 2));
+    assert_eq!(outlook(0, "2026-01-01T00:00:15Z"), (0, 1));
+}
+
+#[test]
 fn limits_by_resource_and_the_setting_for_none_bound_what_may_be_added() {
     let mut limited = group("gpu");
     limited.max = None;

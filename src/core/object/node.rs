@@ -1,5 +1,6 @@
 //! `v1.Node`: what placement reads of it.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -66,7 +67,7 @@ pub struct NodeStatus {
 
 /// The read part of `v1.NodeCondition`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct NodeCondition {
     /// Type, e.g. `Ready`.
     #[serde(rename = "type", deserialize_with = "null_as_default")]
@@ -74,11 +75,20 @@ pub struct NodeCondition {
     /// `True`, `False`, `Unknown`.
     #[serde(deserialize_with = "null_as_default")]
     pub status: String,
+    /// Since when.
+    pub last_transition_time: Option<Timestamp>,
 }
 
 // === impl Node ===
 
 impl Node {
+    /// Since when the node has been ready, if it is and says so.
+    #[must_use]
+    pub fn ready_since(&self) -> Option<Timestamp> {
+        let mut conditions = self.status.conditions.iter();
+        conditions.find(|condition| condition.kind == "Ready" && condition.status == "True")?.last_transition_time
+    }
+
     /// Whether the `Ready` condition is true; a node that reports no conditions counts as not ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {

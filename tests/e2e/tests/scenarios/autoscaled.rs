@@ -63,9 +63,10 @@ async fn story(cluster: &Cluster, world: &World<'_>, report: &Report) -> Result<
     let said = decision["limitingFactor"] == "nodeAutoscaler" && change.contains("OUT_OF_RESOURCES");
     world.ensure(said, &format!("it does not say so: {decision}")).await?;
     report.line(change);
-    // Never more than the nodes that may still come would take.
-    let most = world.trajectory.most_unplaced(began);
-    world.ensure(most <= 2 * GPUS as usize, &format!("{most} pods waited at once")).await?;
+    // Never more than all the nodes of the group would take, whatever it has said lately.
+    let most = world.trajectory.most_replicas(began);
+    world.ensure(most <= 3 * i32::try_from(GPUS)?, &format!("it wanted {most} on 3 nodes")).await?;
+    world.ensure(world.trajectory.most_unplaced(began) <= 8, "more pods waited than nodes could come for").await?;
     let lost = world.trajectory.lost(world.trajectory.start());
     world.ensure(lost.is_empty(), &format!("running pods were lost: {lost:?}")).await
 }
