@@ -76,6 +76,10 @@ pub(super) struct Judged {
     pub(super) verdicts: Vec<Verdict>,
     /// Rows that are open.
     pub(super) open: Vec<usize>,
+    /// By row, whether the node selector and the required node affinity select the node.
+    selected: Vec<bool>,
+    /// By row, whether a taint repels.
+    repelled: Vec<bool>,
 }
 
 /// A pod that preemption has promised a node.
@@ -93,7 +97,7 @@ struct Nominated<'v> {
 /// What the constraints between pods read of the nodes, in the eyes of one template.
 pub(super) struct Around<'a, 'v> {
     shape: &'a Shape<'v>,
-    template: &'a Template,
+    judged: Arc<Judged>,
 }
 
 /// A template resolved against the columns of an inventory.
@@ -199,7 +203,7 @@ impl<'v> Inventory<'v> {
         if template.seat.terms.is_empty() && !self.has_terms() {
             return Some(Vec::new());
         }
-        let around = Around { shape, template };
+        let around = Around { shape, judged: shape.judge(template) };
         let terms = |labels: &StringMap| {
             between::Terms::of(&template.placement, &template.namespace, labels).unwrap_or_default()
         };
@@ -216,7 +220,8 @@ impl<'v> Inventory<'v> {
 
     /// Takes note in a state of a replica that was placed.
     pub(super) fn note(&self, state: &mut State, template: &Template, placed: &Template, row: usize) {
-        state.note(&placed.seat, row, &Around { shape: &self.shape, template });
+        let shape = &*self.shape;
+        state.note(&placed.seat, row, &Around { shape, judged: shape.judge(template) });
     }
 
     /// How many further pods of the template may be created, besides those that exist; none where nothing limits them.
@@ -515,7 +520,10 @@ impl<'v> Shape<'v> {
         }
         let verdicts: Vec<_> = self.nodes.iter().map(|node| template.filter.judge(node)).collect();
         let open = (0..).zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Open).map(|(row, _)| row).collect();
-        let judged = Arc::new(Judged { verdicts, open });
+        let filter = &template.filter;
+        let selected = self.nodes.iter().map(|node| filter.selects(node)).collect();
+        let repelled = self.nodes.iter().map(|node| filter.is_repelled(node)).collect();
+        let judged = Arc::new(Judged { verdicts, open, selected, repelled });
         known.insert(Arc::clone(&template.filter_key), Arc::clone(&judged));
         judged
     }
@@ -552,10 +560,10 @@ impl Surroundings for Around<'_, '_> {
     }
 
     fn is_selected(&self, row: usize) -> bool {
-        self.shape.nodes.get(row).is_some_and(|node| self.template.filter.selects(node))
+        self.judged.selected.get(row) == Some(&true)
     }
 
     fn is_repelled(&self, row: usize) -> bool {
-        self.shape.nodes.get(row).is_some_and(|node| self.template.filter.is_repelled(node))
+        self.judged.repelled.get(row) == Some(&true)
     }
 }

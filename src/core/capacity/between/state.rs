@@ -52,6 +52,8 @@ pub(super) struct SpreadState {
     counts: Arc<Vec<bool>>,
     /// Matching pods; none for a domain that does not take part.
     pub(super) matching: Vec<Option<i64>>,
+    /// The least of them, as the skew is measured from.
+    least: i64,
 }
 
 /// Domains that are closed by anti-affinity, the template's own or that of placed pods.
@@ -150,6 +152,7 @@ impl State {
         let own = self.seat.terms.spread.iter().zip(&mut self.spread);
         for (_, state) in own.filter(|(spread, _)| spread.counts(subject, &self.seat.namespace)) {
             state.count(row);
+            state.settle();
         }
         let selecting = self.seat.terms.anti_affinity.iter().filter(|term| term.selects(subject, view));
         let repelling = seat.terms.anti_affinity.iter().filter(|term| term.selects(self.seat.subject(), view));
@@ -244,8 +247,10 @@ fn spread_state(seat: &Seat, spread: &Spread, index: &Index<'_>, around: &impl S
         counts: Arc::new(counts),
         domains,
         matching,
+        least: 0,
     };
     index.counted(spread, &seat.namespace).for_each(|row| state.count(row));
+    state.settle();
     state
 }
 
@@ -292,9 +297,12 @@ impl Domains {
 // === impl SpreadState ===
 
 impl SpreadState {
-    /// The least number of matching pods in a domain, as the skew is measured from.
-    pub(super) fn least(&self) -> i64 {
-        if self.few { 0 } else { self.matching.iter().flatten().copied().min().unwrap_or(0) }
+    pub(super) const fn least(&self) -> i64 {
+        self.least
+    }
+
+    fn settle(&mut self) {
+        self.least = if self.few { 0 } else { self.matching.iter().flatten().copied().min().unwrap_or(0) };
     }
 
     pub(super) fn matching_at(&self, row: usize) -> Option<i64> {
