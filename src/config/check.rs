@@ -143,9 +143,6 @@ fn server(server: Spanned<file::Server>) -> Checked<PrometheusServer> {
     at_least(at, "interval", server.interval, MIN_INTERVAL)?;
     at_least(at, "timeout", server.timeout, Duration::from_millis(10))?;
     within(at, "maxSeries", server.max_series, 100_000)?;
-    if server.queries.is_empty() {
-        return Err((at, format!("prometheus {:?} has no queries", server.name)));
-    }
     Ok(PrometheusServer {
         name: server.name,
         url: server.url,

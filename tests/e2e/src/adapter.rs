@@ -26,6 +26,8 @@ const START: Duration = Duration::from_secs(90);
 pub struct Settings {
     /// The base URL of a Prometheus that is asked for the generic metrics; absent: pods are scraped directly.
     pub prometheus: Option<String>,
+    /// The base URL of a Prometheus that triggers of KEDA may name; present: the external scaler listens.
+    pub keda: Option<String>,
 }
 
 /// A running adapter.
@@ -36,13 +38,15 @@ pub struct Adapter {
     pub port: u16,
     /// Where its status API answers.
     pub status_port: u16,
+    /// Where its external scaler listens, if it does.
+    pub scaler_port: u16,
     authority: String,
 }
 
 impl Adapter {
     /// Installs `deploy/`, starts the binary and waits until all APIServices are Available.
     pub async fn start(plane: &ControlPlane, settings: &Settings) -> Result<Self> {
-        let [port, status_port] = ports::free()?;
+        let [port, status_port, scaler_port] = ports::free()?;
         let serving = serving_certificate(plane)?;
         plane.pki.write_pair("plimsoll", &serving)?;
         manifests::apply(plane, Scope::Installation, port, &serving).await?;
@@ -52,7 +56,7 @@ impl Adapter {
             .context("writing the adapter's configuration")?;
 
         let file = |flag: &str, path: PathBuf| format!("--{flag}={}", path.display());
-        let arguments = vec![
+        let mut arguments = vec![
             "serve".to_owned(),
             format!("--secure-port={port}"),
             "--bind-address=127.0.0.1".into(),
@@ -67,8 +71,14 @@ impl Adapter {
             // No endpoints have to leave a Service here.
             "--shutdown-delay-duration=0".into(),
         ];
+        if settings.keda.is_some() {
+            arguments.push(format!("--scaler-port={scaler_port}"));
+            arguments.push("--scaler-bind-address=127.0.0.1".into());
+            arguments.push(file("scaler-client-ca-file", plane.pki.file("ca.crt")));
+        }
         let process = Process::spawn("plimsoll", &tools::plimsoll()?, &arguments, &plane.logs(), Ending::Term)?;
-        let mut adapter = Self { process, port, status_port, authority: plane.pki.cluster.certificate().to_owned() };
+        let mut adapter =
+            Self { process, port, status_port, scaler_port, authority: plane.pki.cluster.certificate().to_owned() };
         adapter.wait_ready().await?;
         // Only now: kube-apiserver would log that the APIs are not there, and its log is asserted on.
         manifests::apply(plane, Scope::Everything, port, &serving).await?;
@@ -188,6 +198,9 @@ fn config(settings: &Settings) -> Value {
         // Pods are on loopback here, which nobody's are in earnest.
         "scrape": {"interval": "1s", "allowLoopback": true},
     });
+    if let Some(url) = &settings.keda {
+        config["prometheus"] = json!([{"name": "gateway", "url": url, "interval": "1s", "queries": []}]);
+    }
     if let Some(url) = &settings.prometheus {
         config["dcgm"] = json!({"discover": false});
         config["pods"] = json!({"annotations": false, "portNames": []});

@@ -16,6 +16,7 @@
 pub mod adapter;
 pub mod cluster_cases;
 pub mod hpa_cases;
+pub mod keda;
 pub mod kubeconfig;
 pub mod manifests;
 pub mod node_autoscaler;

@@ -64,9 +64,20 @@ impl Authority {
         self.sign(named(name, None, alternatives)?, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    fn sign(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Result<Pair> {
+    /// A certificate for both sides of a connection.
+    pub fn both(&self, name: &str, alternatives: &[&str]) -> Result<Pair> {
+        let alternatives = alternatives.iter().map(ToString::to_string).collect();
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign_for(named(name, None, alternatives)?, usages)
+    }
+
+    fn sign(&self, params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Result<Pair> {
+        self.sign_for(params, vec![usage])
+    }
+
+    fn sign_for(&self, mut params: CertificateParams, usages: Vec<ExtendedKeyUsagePurpose>) -> Result<Pair> {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
+        params.extended_key_usages = usages;
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Pair { certificate, key: key.serialize_pem() })

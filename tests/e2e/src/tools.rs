@@ -14,6 +14,11 @@ pub fn prometheus(binary: &str) -> Result<PathBuf> {
     existing(&folder("PLIMSOLL_E2E_PROMETHEUS")?.join(binary))
 }
 
+/// A binary of the KEDA toolset; its custom resource definitions are in the folder `crds` beside it.
+pub fn keda(file: &str) -> Result<PathBuf> {
+    existing(&folder("PLIMSOLL_E2E_KEDA")?.join(file))
+}
+
 /// The adapter under test.
 pub fn plimsoll() -> Result<PathBuf> {
     existing(&folder("PLIMSOLL_BIN")?)

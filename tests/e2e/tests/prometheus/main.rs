@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     suite::main(vec![scenario!(two_metrics_scale_up_and_down_with_load_by_prometheus)], async || {
         let plane = ControlPlane::start(&Settings::default()).await?;
         let prometheus = Prometheus::start(&plane).await?;
-        let settings = adapter::Settings { prometheus: Some(prometheus.url.clone()) };
+        let settings = adapter::Settings { prometheus: Some(prometheus.url.clone()), keda: None };
         let adapter = Adapter::start(&plane, &settings).await?;
         Ok(Cluster { adapter, prometheus: Some(prometheus), plane })
     })

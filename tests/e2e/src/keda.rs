@@ -1,0 +1,186 @@
+//! The real KEDA beside the adapter: its operator, and its metrics server as owner of the external metrics API.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::{
+    Adapter, ControlPlane,
+    adapter::available,
+    manifests::{NAME, NAMESPACE},
+    ports,
+    process::{Ending, Process},
+    tools, wait,
+    workload::WORKLOAD,
+    world::{SOON, ensure_namespace},
+};
+
+/// KEDA's own namespace.
+const KEDA: &str = "keda";
+/// The APIService that both could serve.
+const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
+
+/// A running KEDA.
+#[derive(Debug)]
+pub struct Keda {
+    operator: Option<Process>,
+    metrics_server: Process,
+    /// How the operator is started, for a restart.
+    command: Vec<String>,
+}
+
+impl Keda {
+    /// Installs KEDA's kinds; the adapter watches them from then on.
+    pub async fn install(plane: &ControlPlane) -> Result<()> {
+        let crds = tools::keda("crds")?;
+        let crds = crds.to_str().context("the folder of the CRDs is not UTF-8")?;
+        plane.kubectl(&["apply", "--server-side", "-f", crds]).await.context("installing KEDA's kinds")?;
+        for kind in ["scaledobjects", "scaledjobs", "triggerauthentications"] {
+            wait::until(&format!("{kind} to be served"), SOON, async || {
+                Ok(plane.kubectl(&["get", kind, "-A"]).await.map(drop).map_err(|error| error.to_string()))
+            })
+            .await?;
+        }
+        ensure_namespace(&plane.client, KEDA).await
+    }
+
+    /// Starts operator and metrics server, and hands the external metrics API over to KEDA.
+    pub async fn start(plane: &ControlPlane) -> Result<Self> {
+        let [grpc, metrics, health, secure, plain] = ports::free()?;
+        // One certificate for both sides of KEDA's own connection; the metrics server also presents it to the aggregator.
+        let service = format!("{NAME}.{NAMESPACE}.svc");
+        let folder = plane.path("keda");
+        std::fs::create_dir_all(&folder)?;
+        let pair = plane.pki.cluster.both(&service, &["localhost", "127.0.0.1", &service])?;
+        for (name, text) in [
+            ("ca.crt", plane.pki.cluster.certificate()),
+            ("tls.crt", pair.certificate.as_str()),
+            ("tls.key", pair.key.as_str()),
+        ] {
+            std::fs::write(folder.join(name), text)?;
+        }
+        let kubeconfig = plane.admin_kubeconfig();
+        let (kubeconfig, certificates) = (kubeconfig.display(), folder.display());
+        let command = vec![
+            format!("KUBECONFIG={kubeconfig}"),
+            format!("POD_NAMESPACE={KEDA}"),
+            format!("KEDA_CLUSTER_OBJECT_NAMESPACE={KEDA}"),
+            "WATCH_NAMESPACE=".to_owned(),
+            tools::keda("operator")?.display().to_string(),
+            "--enable-cert-rotation=false".to_owned(),
+            format!("--cert-dir={certificates}"),
+            "--enable-webhook-patching=false".to_owned(),
+            "--enable-apiservice-patching=false".to_owned(),
+            format!("--metrics-service-bind-address=127.0.0.1:{grpc}"),
+            format!("--metrics-bind-address=127.0.0.1:{metrics}"),
+            format!("--health-probe-bind-address=127.0.0.1:{health}"),
+        ];
+        let operator = Process::spawn("keda-operator", "/usr/bin/env".as_ref(), &command, &plane.logs(), Ending::Term)?;
+        let arguments = vec![
+            format!("KUBECONFIG={kubeconfig}"),
+            format!("POD_NAMESPACE={KEDA}"),
+            "WATCH_NAMESPACE=".to_owned(),
+            tools::keda("adapter")?.display().to_string(),
+            format!("--metrics-service-address=127.0.0.1:{grpc}"),
+            format!("--cert-dir={certificates}"),
+            format!("--secure-port={secure}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--port={plain}"),
+            format!("--client-ca-file={}", plane.pki.file("ca.crt").display()),
+            format!("--tls-cert-file={certificates}/tls.crt"),
+            format!("--tls-private-key-file={certificates}/tls.key"),
+            format!("--authentication-kubeconfig={kubeconfig}"),
+            format!("--authorization-kubeconfig={kubeconfig}"),
+            format!("--lister-kubeconfig={kubeconfig}"),
+        ];
+        let server =
+            Process::spawn("keda-metrics-server", "/usr/bin/env".as_ref(), &arguments, &plane.logs(), Ending::Kill)?;
+        let keda = Self { operator: Some(operator), metrics_server: server, command };
+        let patch = json!({"spec": {"service": {"port": secure}}}).to_string();
+        plane.kubectl(&["patch", "apiservice", EXTERNAL, "--type=merge", "-p", &patch]).await?;
+        wait::until("KEDA to serve the external metrics API", Duration::from_secs(30), async || {
+            let condition = available(&plane.client, EXTERNAL).await?;
+            Ok(if condition["status"] == "True" { Ok(()) } else { Err(condition) })
+        })
+        .await
+        .with_context(|| format!("{}\n{}", keda.tail(), keda.metrics_server.tail(20)))?;
+        Ok(keda)
+    }
+
+    /// Ends the operator and starts it again.
+    pub fn restart(&mut self, plane: &ControlPlane) -> Result<()> {
+        drop(self.operator.take());
+        let operator =
+            Process::spawn("keda-operator", "/usr/bin/env".as_ref(), &self.command, &plane.logs(), Ending::Term)?;
+        self.operator = Some(operator);
+        Ok(())
+    }
+
+    /// The end of the operator's log.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        self.operator.as_ref().map(|operator| operator.tail(30)).unwrap_or_default()
+    }
+}
+
+/// What a ScaledObject says beside its target.
+#[derive(Clone, Debug)]
+pub struct ScaledObject {
+    /// `external` or `external-push`.
+    pub kind: &'static str,
+    /// Fewest replicas.
+    pub min: i32,
+    /// Seconds between KEDA's polls.
+    pub polling: u32,
+    /// Seconds without demand before the last replica goes.
+    pub cooldown: u32,
+    /// Metadata of the trigger, beside the address.
+    pub metadata: Value,
+}
+
+impl ScaledObject {
+    /// Applies it to a namespace's workload, with what KEDA needs to be let in.
+    pub async fn apply(&self, plane: &ControlPlane, adapter: &Adapter, namespace: &str) -> Result<()> {
+        let client = plane.pki.cluster.client("keda-operator", None)?;
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "plimsoll-mtls", "namespace": namespace},
+            "stringData": {"ca": plane.pki.cluster.certificate(), "crt": client.certificate, "key": client.key},
+        });
+        let parameter = |name: &str, key: &str| json!({"parameter": name, "name": "plimsoll-mtls", "key": key});
+        let authentication = json!({
+            "apiVersion": "keda.sh/v1alpha1", "kind": "TriggerAuthentication",
+            "metadata": {"name": "plimsoll", "namespace": namespace},
+            "spec": {"secretTargetRef": [
+                parameter("caCert", "ca"), parameter("tlsClientCert", "crt"), parameter("tlsClientKey", "key"),
+            ]},
+        });
+        let mut metadata = self.metadata.clone();
+        metadata["scalerAddress"] = json!(format!("127.0.0.1:{}", adapter.scaler_port));
+        let rules = json!({"stabilizationWindowSeconds": 0, "tolerance": "0"});
+        let object = json!({
+            "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
+            "metadata": {"name": WORKLOAD, "namespace": namespace},
+            "spec": {
+                "scaleTargetRef": {"name": WORKLOAD},
+                "pollingInterval": self.polling, "cooldownPeriod": self.cooldown,
+                "minReplicaCount": self.min, "maxReplicaCount": 50,
+                "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": rules, "scaleDown": rules}}},
+                "triggers": [{"type": self.kind, "metadata": metadata, "authenticationRef": {"name": "plimsoll"}}],
+            },
+        });
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": [secret, authentication, object]});
+        let file = plane.path(&format!("{namespace}-scaledobject.json"));
+        std::fs::write(&file, list.to_string())?;
+        let file = file.to_str().context("the temporary folder is not UTF-8")?;
+        plane.kubectl(&["apply", "--server-side", "-f", file]).await.context("applying the ScaledObject")?;
+        Ok(())
+    }
+
+    /// Removes it, while KEDA still runs: it holds a finalizer.
+    pub async fn remove(plane: &ControlPlane, namespace: &str) -> Result<()> {
+        let limit = format!("--timeout={}s", SOON.as_secs());
+        plane.kubectl(&["delete", "scaledobject", WORKLOAD, "-n", namespace, &limit]).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! The real KEDA 2.21 beside the adapter: operator and metrics server, which owns the external metrics API.
+
+mod gateway;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result};
+use gateway::Gateway;
+use plimsoll_e2e::{
+    Adapter, ControlPlane, World, adapter,
+    keda::{Keda, ScaledObject},
+    plane::Settings,
+    standin::Load,
+    suite::{self, Cluster, Report, Scenario},
+    wait,
+    workload::Inference,
+    world::SOON,
+};
+use serde_json::{Value, json};
+use tokio::{sync::OnceCell, time::Instant};
+
+/// What the scenarios share beside the cluster; ended with the process.
+static SHARED: OnceCell<(Keda, Gateway)> = OnceCell::const_new();
+
+fn gateway() -> Result<&'static Gateway> {
+    SHARED.get().map(|(_, gateway)| gateway).context("the gateway has been started")
+}
+
+async fn with_queue_for_fifteen_it_stops_at_the_eight_gpus(cluster: &Cluster, report: &Report) -> Result<()> {
+    let world = World::create(&cluster.plane, "keda-accident").await?;
+    world.add_node(8).await?;
+    world.standin.set_load(Load::for_replicas(5));
+    world.deploy(&Inference::new("keda-accident", 5), 5).await?;
+    let metadata = json!({"signal": "queueLength", "threshold": "10"});
+    let object = ScaledObject { kind: "external", min: 1, polling: 2, cooldown: 30, metadata };
+    object.apply(&cluster.plane, &cluster.adapter, world.namespace()).await?;
+    let began = world.trajectory.mark();
+    world.standin.set_load(Load::for_replicas(15));
+    world.wait_replicas(8, SOON).await?;
+    world.wait_pods("8 Ready pods", |pods| pods.ready == 8 && pods.pending == 0).await?;
+    let stayed = wait::stays("8 replicas and nothing Pending", Duration::from_secs(10), || {
+        let (replicas, pods) = (world.trajectory.replicas(), world.trajectory.pods());
+        if replicas == 8 && pods.pending == 0 { Ok(()) } else { Err((replicas, pods)) }
+    });
+    stayed.await?;
+    report.line(format!("8 GPUs: {}, {:?}", world.trajectory.path(began), world.trajectory.pods()));
+    ScaledObject::remove(&cluster.plane, world.namespace()).await?;
+    world.remove().await
+}
+
+/// From nothing and back; returns how long the first replica took to be asked for.
+async fn wakes_and_sleeps(cluster: &Cluster, name: &'static str, kind: &'static str, polling: u32) -> Result<f64> {
+    let world = World::create(&cluster.plane, name).await?;
+    world.add_node(2).await?;
+    world.deploy(&Inference::new(name, 0), 0).await?;
+    let metadata: Value = json!({
+        "signal": "queueLength", "threshold": "10",
+        "serverAddress": gateway()?.url, "query": format!("sum(gateway_queue{{model=\"{name}\"}})"),
+    });
+    let object = ScaledObject { kind, min: 0, polling, cooldown: 5, metadata };
+    object.apply(&cluster.plane, &cluster.adapter, world.namespace()).await?;
+    let ready = wait::until("KEDA to know the ScaledObject", SOON, async || {
+        let path = ["get", "scaledobject", "llm", "-n", name, "-o", "jsonpath={.status.conditions}"];
+        let text = cluster.plane.kubectl(&path).await?;
+        Ok(if text.contains("ScaledObjectReady") { Ok(()) } else { Err(text) })
+    });
+    ready.await.with_context(|| SHARED.get().map(|(keda, _)| keda.tail()).unwrap_or_default())?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let began = Instant::now();
+    gateway()?.set(name, 15);
+    world.wait_replicas(1, SOON).await?;
+    let woken = began.elapsed().as_secs_f64();
+    world.wait_replicas(2, SOON).await?;
+    gateway()?.set(name, 0);
+    world.wait_replicas(0, SOON).await?;
+    ScaledObject::remove(&cluster.plane, world.namespace()).await?;
+    world.remove().await?;
+    Ok(woken)
+}
+
+async fn a_push_wakes_a_workload_before_any_poll_would(cluster: &Cluster, report: &Report) -> Result<()> {
+    let pushed = wakes_and_sleeps(cluster, "keda-push", "external-push", 30).await?;
+    report
+        .line(format!("0 to 1 after {pushed:.2} s, pushed (KEDA polls every 30 s); 2 on demand; 0 after the cooldown"));
+    Ok(())
+}
+
+async fn a_poll_wakes_a_workload_too(cluster: &Cluster, report: &Report) -> Result<()> {
+    let polled = wakes_and_sleeps(cluster, "keda-poll", "external", 5).await?;
+    report.line(format!("0 to 1 after {polled:.2} s, polled every 5 s"));
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let scenarios: Vec<Scenario> = vec![
+        plimsoll_e2e::scenario!(with_queue_for_fifteen_it_stops_at_the_eight_gpus),
+        plimsoll_e2e::scenario!(a_push_wakes_a_workload_before_any_poll_would),
+        plimsoll_e2e::scenario!(a_poll_wakes_a_workload_too),
+    ];
+    suite::main(scenarios, async || {
+        let plane = ControlPlane::start(&Settings::default()).await?;
+        let gateway = Gateway::start().await?;
+        Keda::install(&plane).await?;
+        let settings = adapter::Settings { prometheus: None, keda: Some(gateway.url.clone()) };
+        let adapter = Adapter::start(&plane, &settings).await?;
+        let keda = Keda::start(&plane).await?;
+        SHARED.set((keda, gateway)).map_err(|_| anyhow::anyhow!("KEDA was started twice"))?;
+        Ok(Cluster { adapter, prometheus: None, plane })
+    })
+}
