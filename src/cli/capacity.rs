@@ -52,7 +52,7 @@ pub struct Args {
     /// Which cluster; without it, as kubectl chooses.
     #[arg(long, value_name = "FILE", conflicts_with = "filenames")]
     kubeconfig: Option<PathBuf>,
-    /// The workload: a Deployment, StatefulSet, ReplicaSet, anything with `spec.template`, or a Pod; `-` is standard input.
+    /// The workload: a Deployment, StatefulSet, ReplicaSet, LeaderWorkerSet, anything with `spec.template`, or a Pod; `-` is standard input.
     #[arg(long = "for", value_name = "FILE", conflicts_with = "named", required_unless_present = "named")]
     workload: Option<PathBuf>,
     /// How the answer is printed.

@@ -21,6 +21,7 @@ mod lifting;
 mod placer;
 mod ports;
 mod quota;
+mod replica;
 mod requests;
 mod template;
 mod waiting;
@@ -33,6 +34,7 @@ pub use inventory::Inventory;
 pub use lifting::{Lift, Limited, smallest};
 pub use placer::Placer;
 pub use quota::QuotaRoom;
+pub use replica::Replica;
 pub use template::{Reason, Template};
 
 /// How far an answer can be trusted.
@@ -133,7 +135,7 @@ pub struct Answer {
     pub free_gpus: i64,
     /// Those of them that no further replica can use.
     pub stranded_gpus: i64,
-    /// How many further pods ResourceQuotas, LimitRanges and RuntimeClasses let be created, pending ones not counted;
+    /// How many further pods (whole replicas, where they are groups of pods) ResourceQuotas, LimitRanges and RuntimeClasses let be created, pending ones not counted;
     /// none where nothing limits them.
     pub quota: Option<QuotaRoom>,
     /// What constraints between pods make of it, in words; none where they do not limit.

@@ -10,11 +10,13 @@ use jiff::Timestamp;
 
 mod apply;
 mod census;
+mod groups;
 mod keda;
 mod reach;
 
 pub use apply::Effect;
 pub use census::Census;
+pub use groups::{Groups, Started};
 pub use reach::Reach;
 
 use crate::{

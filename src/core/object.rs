@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod claim;
+pub mod group;
 pub mod hpa;
 pub mod keda;
 pub mod meta;
@@ -16,6 +17,7 @@ pub mod scale;
 
 pub use admission::{LimitRange, ResourceQuota, RuntimeClass};
 pub use claim::ClaimTemplate;
+pub use group::{Group, LeaderWorkerSet};
 pub use hpa::HorizontalPodAutoscaler;
 pub use meta::{ObjectKey, ObjectMeta, WorkloadKey};
 pub use node::Node;

@@ -1,7 +1,7 @@
 //! Scale targets of kinds that are not watched: their `/scale` subresource is polled, as the HPA controller does.
 //!
 //! Only what HPAs name is polled, bounded in number and at once; the resource of a kind is found by discovery. The
-//! pod template of such a kind is unknown.
+//! pod template of such a kind is unknown, but for a LeaderWorkerSet, which is read whole where it may be.
 
 mod discovery;
 
@@ -12,9 +12,10 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
+use kube::Client;
 use plimsoll_core::{
     cluster::{Change, Delta},
-    object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
+    object::{HorizontalPodAutoscaler, LeaderWorkerSet, ObjectKey, ScaleTarget, WorkloadKey, group::is_group_kind},
     selector::Selector,
 };
 use serde::Deserialize;
@@ -40,6 +41,8 @@ const MAX_TARGETS: usize = 1000;
 const CONCURRENCY: usize = 8;
 /// Largest scale that is read, in bytes.
 const MAX_SCALE: usize = 1024 * 1024;
+/// Largest LeaderWorkerSet, in bytes: etcd takes no larger object.
+const MAX_SET: usize = 4 * 1024 * 1024;
 /// How long a scale that cannot be read stands; then the workload is unknown.
 const KEEP: Duration = Duration::from_secs(60);
 /// Longest round: with a server that does not answer, each call costs seconds, and what is old must be forgotten.
@@ -178,11 +181,14 @@ impl Poller {
         let mut answers = stream::iter(located)
             .map(|(workload, path)| {
                 let client = client.clone();
-                async move { (workload, request::get::<Scale>(&client, &path, MAX_SCALE, patience).await) }
+                async move {
+                    let target = get(&client, &workload, &path, patience).await;
+                    (workload, target)
+                }
             })
             .buffer_unordered(CONCURRENCY);
         while let Some((workload, answer)) = answers.next().await {
-            match answer.and_then(|scale| read(&scale)) {
+            match answer {
                 Ok(scale) => self.read(workload, scale).await?,
                 Err(failure) => self.failed(&workload, &failure).await?,
             }
@@ -240,6 +246,20 @@ impl Poller {
     async fn send(&self, of: &WorkloadKey, delta: Delta<(WorkloadKey, ScaleTarget), WorkloadKey>) -> Result<(), Error> {
         self.context.send(Change::Workload { group: of.group.clone(), kind: of.kind.clone(), delta }).await
     }
+}
+
+/// A scale target by the path of its scale. Whoever may read scales only is served with those.
+async fn get(client: &Client, workload: &WorkloadKey, path: &str, patience: Duration) -> Result<ScaleTarget, Failure> {
+    if let Some(path) = path.strip_suffix("/scale").filter(|_| is_group_kind(workload)) {
+        match request::get::<LeaderWorkerSet>(client, path, MAX_SET, patience).await {
+            Err(failure) if failure.is(403) => {}
+            set => {
+                let target = set?.into_scale_target();
+                return target.map_err(|error| Failure::Unreadable(format!("status.hpaPodSelector: {error}")));
+            }
+        }
+    }
+    read(&request::get(client, path, MAX_SCALE, patience).await?)
 }
 
 fn read(scale: &Scale) -> Result<ScaleTarget, Failure> {

@@ -4,6 +4,7 @@ use std::{io::Write, path::Path, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use kube::Client;
+use plimsoll_core::object::group;
 use serde_json::Value;
 
 use crate::kubernetes::{
@@ -38,6 +39,7 @@ const KINDS: [(&str, &str, bool); 11] = [
 /// A workload by kind and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
+    group: &'static str,
     resource: &'static str,
     name: String,
 }
@@ -94,8 +96,8 @@ async fn pages(client: &Client, path: &str, optional: bool) -> anyhow::Result<Ve
 impl Named {
     /// What the API server answers under the name; its kind is said, since single objects need not say it.
     async fn get(&self, client: &Client, namespace: &str) -> anyhow::Result<Value> {
-        let Self { resource, name } = self;
-        let path = format!("/apis/apps/v1/namespaces/{namespace}/{resource}/{name}");
+        let Self { group, resource, name } = self;
+        let path = format!("/apis/{group}/v1/namespaces/{namespace}/{resource}/{name}");
         match request::get(client, &path, MAX_PAGE, PATIENCE).await {
             Err(failure) if failure.is(404) => {
                 Err(anyhow!("there is no {resource}/{name} in namespace {namespace:?}; -n names another namespace"))
@@ -118,15 +120,17 @@ impl std::str::FromStr for Named {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let form = "write KIND/NAME, e.g. deployment/chat";
         let (kind, name) = text.split_once('/').ok_or_else(|| anyhow!("{form}"))?;
-        let resource = match kind.to_ascii_lowercase().as_str() {
-            "deployment" | "deployments" | "deploy" => "deployments",
-            "statefulset" | "statefulsets" | "sts" => "statefulsets",
-            "replicaset" | "replicasets" | "rs" => "replicasets",
+        let (group, resource) = match kind.to_ascii_lowercase().as_str() {
+            "deployment" | "deployments" | "deploy" => ("apps", "deployments"),
+            "statefulset" | "statefulsets" | "sts" => ("apps", "statefulsets"),
+            "replicaset" | "replicasets" | "rs" => ("apps", "replicasets"),
+            "leaderworkerset" | "leaderworkersets" | "lws" => (group::API_GROUP, "leaderworkersets"),
             _ => bail!(
-                "{kind:?} is not known here: give a deployment, a statefulset, a replicaset, or --for with a file"
+                "{kind:?} is not known here: give a deployment, a statefulset, a replicaset, a leaderworkerset, or \
+                 --for with a file"
             ),
         };
         let plain = !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.'));
-        if plain { Ok(Self { resource, name: name.to_owned() }) } else { bail!("{name:?} is no name: {form}") }
+        if plain { Ok(Self { group, resource, name: name.to_owned() }) } else { bail!("{name:?} is no name: {form}") }
     }
 }

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use plimsoll_core::{
     autoscaler::Outlook,
     capacity::{
-        Answer, Class, Edit, Fits, Inventory, Lift, Limited, LimitingFactor, NodeGroupReport, QuotaRoom, Reason,
-        Template, smallest,
+        Answer, Class, Edit, Fits, Inventory, Lift, LimitingFactor, NodeGroupReport, QuotaRoom, Reason, Replica,
+        smallest,
     },
     cluster::View,
     object::Pod,
@@ -16,7 +16,10 @@ use plimsoll_core::{
 };
 use serde::Serialize;
 
-use super::{objects::Objects, workload::Workload};
+use super::{
+    objects::Objects,
+    workload::{Replicas, Workload},
+};
 use crate::clock;
 
 /// What `plimsoll capacity` answers.
@@ -24,16 +27,18 @@ use crate::clock;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
     workload: Subject,
+    /// Pods of one replica.
+    pods: u32,
     /// What one replica asks for.
     requests: BTreeMap<String, Quantity>,
     /// Further replicas that could be placed now, `pending` ones included.
     fits: Fits,
-    /// Pods of the workload that are assigned, not terminal and not terminating.
+    /// Replicas of which every pod is assigned, not terminal and not terminating.
     bound: u32,
     /// `bound` plus what may be promised of `fits`.
     ceiling: u32,
     limiting_factor: LimitingFactor,
-    /// Pods of the workload that wait for a node; they are the first to take what fits.
+    /// Replicas that wait for a node; they are the first to take what fits.
     pending: u32,
     /// Pods of others that wait for a node. What they may take as things are is not promised.
     pending_others: u32,
@@ -48,7 +53,7 @@ pub(super) struct Report {
     headroom: u32,
     /// Why it may add none; none where it may, or where there is no node autoscaler.
     no_headroom: Option<String>,
-    /// How many further pods admission lets be created; none where nothing limits them.
+    /// How many further replicas admission lets be created; none where nothing limits them.
     quota: Option<QuotaRoom>,
     /// What constraints between pods make of it; none where they do not limit.
     constraint: Option<String>,
@@ -108,7 +113,7 @@ impl Report {
         policy: &Policy,
     ) -> anyhow::Result<Self> {
         for edit in &changes {
-            edit.apply(&mut objects.view, &mut workload.template).with_context(|| format!("--what-if: {edit}"))?;
+            workload.edit(edit, &mut objects.view).with_context(|| format!("--what-if: {edit}"))?;
         }
         let Self { fits, bound, ceiling, limiting_factor, .. } = self;
         let before = Before { changes, fits, bound, ceiling, limiting_factor };
@@ -119,33 +124,33 @@ impl Report {
         if self.fits.class == Class::Unknown {
             return None;
         }
-        let limited = Limited { namespace: &workload.key.namespace, template: &workload.template, lo: self.fits.lo };
+        let replicas = workload.replicas(&objects.view);
+        let limited = workload.limited(&replicas, self.fits.lo);
         let lift = smallest(&mut objects.view, policy, limited, |pod| workload.owns(pod))?;
         Some(Lifting { change: lift.edit.to_string(), lift })
     }
 
     fn counted(workload: &Workload, objects: &Objects, policy: &Policy) -> Self {
         let view = &objects.view;
-        let template = Template::of(&workload.template, &workload.key.namespace, view);
-        let answer =
-            with_unusable(Inventory::of(view, policy).fits_beside(&template, |pod| !workload.owns(pod)), objects);
-        let count = |wanted: &dyn Fn(&Pod) -> bool| {
-            u32::try_from(view.pods.values().filter(|pod| wanted(pod)).count()).unwrap_or(u32::MAX)
-        };
+        let replicas = workload.replicas(view);
+        let replica = workload.replica(view, &replicas);
+        let others = |pod: &Pod| !workload.owns(pod);
+        let answer = with_unusable(Inventory::of(view, policy).fits_replica_beside(&replica, others), objects);
+        let pending_others = view.pods.values().filter(|pod| others(pod) && pod.is_pending()).count();
         let outlook = Outlook::of(view, policy, clock::now());
-        let on = |room: &View| Inventory::of(room, policy).fits(&template).fits.lo;
-        let bound = count(&|pod| workload.owns(pod) && pod.is_bound());
-        let created = count(&|pod| workload.owns(pod) && is_pending(pod));
-        let creatable = answer.quota.as_ref().map_or(u32::MAX, |room| room.pods.saturating_add(created));
+        let on = |room: &View| Inventory::of(room, policy).fits_replica(&replica).fits.lo;
+        let Replicas { bound, pending, .. } = replicas;
+        let creatable = answer.quota.as_ref().map_or(u32::MAX, |room| room.pods.saturating_add(pending));
         let further = answer.fits.lo.min(creatable);
         Self {
-            requests: template.requests().map(|(name, amount)| (name.to_owned(), quantity(name, amount))).collect(),
+            pods: replica.pods(),
+            requests: requests(&replica),
             fits: answer.fits,
             bound,
             ceiling: bound.saturating_add(further),
             limiting_factor: if further < answer.fits.lo { LimitingFactor::Quota } else { answer.limiting_factor },
-            pending: count(&|pod| workload.owns(pod) && is_pending(pod)),
-            pending_others: count(&|pod| !workload.owns(pod) && is_pending(pod)),
+            pending,
+            pending_others: u32::try_from(pending_others).unwrap_or(u32::MAX),
             free_gpus: answer.free_gpus,
             stranded_gpus: answer.stranded_gpus,
             groups: answer.groups,
@@ -173,12 +178,24 @@ fn released(workload: &Workload, objects: &Objects, policy: &Policy) -> Option<u
     objects.view.pods.values().find(|pod| pod.is_terminating())?;
     let mut view = objects.view.clone();
     view.pods.retain(|_, pod| !pod.is_terminating());
-    let template = Template::of(&workload.template, &workload.key.namespace, &view);
-    Some(Inventory::of(&view, policy).fits_beside(&template, |pod| !workload.owns(pod)).fits.lo)
+    let replica = workload.replica(&view, &workload.replicas(&view));
+    Some(Inventory::of(&view, policy).fits_replica_beside(&replica, |pod| !workload.owns(pod)).fits.lo)
 }
 
-fn is_pending(pod: &Pod) -> bool {
-    pod.spec.node_name.is_empty() && !pod.is_terminal() && !pod.is_terminating()
+/// What one replica asks for, all its pods together.
+fn requests(replica: &Replica) -> BTreeMap<String, Quantity> {
+    let mut requests: BTreeMap<String, i64> = BTreeMap::new();
+    for (name, amount) in replica.requests() {
+        let sum = requests.entry(name.to_owned()).or_default();
+        *sum = sum.saturating_add(amount);
+    }
+    requests
+        .into_iter()
+        .map(|(name, amount)| {
+            let amount = quantity(&name, amount);
+            (name, amount)
+        })
+        .collect()
 }
 
 /// Amounts are in milli for CPU and in whole units for everything else.
@@ -233,7 +250,8 @@ impl fmt::Display for Report {
         let Subject { namespace, kind, name } = &self.workload;
         let requests: Vec<_> = self.requests.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
         let requests = if requests.is_empty() { "nothing".to_owned() } else { requests.join(", ") };
-        writeln!(f, "{kind} {namespace}/{name}: one replica asks for {requests}\n")?;
+        let of = if self.pods > 1 { format!(" of {} pods", self.pods) } else { String::new() };
+        writeln!(f, "{kind} {namespace}/{name}: one replica{of} asks for {requests}\n")?;
         table(f, &["BOUND", "FITS", "CEILING", "PENDING", "FREE GPUS", "STRANDED", "LIMITED BY"], &[self.summary()])?;
         self.describe_changes(f)?;
         if !self.groups.is_empty() {
@@ -245,7 +263,8 @@ impl fmt::Display for Report {
             writeln!(f, "\nconstraint: {constraint}")?;
         }
         if let Some(QuotaRoom { pods, reason }) = &self.quota {
-            writeln!(f, "\nquota: {pods} more pods may be created ({reason})")?;
+            let what = if self.pods > 1 { "replicas" } else { "pods" };
+            writeln!(f, "\nquota: {pods} more {what} may be created ({reason})")?;
         }
         let later = [
             ("terminating pods will leave room for", self.releasing),

@@ -355,3 +355,33 @@ fn a_workload_is_named_as_kubectl_names_it() {
         assert!(parse(text).unwrap_err().contains(hint), "{text}");
     }
 }
+
+#[test]
+fn a_leader_worker_set_is_counted_in_whole_groups() {
+    let set = json!({
+        "apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "metadata": {"name": "llm"},
+        "spec": {"leaderWorkerTemplate": {"size": 3, "workerTemplate": {"spec": {"containers": [
+            {"name": "c", "resources": {"limits": {"nvidia.com/gpu": "4"}}},
+        ]}}}},
+    });
+    let member = |worker: u32, node: Option<&str>| {
+        let mut pod = pod(&format!("llm-0-{worker}"), "llm", node);
+        pod["metadata"]["labels"] = json!({
+            "leaderworkerset.sigs.k8s.io/name": "llm",
+            "leaderworkerset.sigs.k8s.io/group-index": "0",
+            "leaderworkerset.sigs.k8s.io/worker-index": worker.to_string(),
+        });
+        pod["spec"]["containers"][0]["resources"]["requests"]["nvidia.com/gpu"] = "4".into();
+        pod
+    };
+    let nodes = [node("a", "8"), node("b", "8"), node("c", "4")];
+    let report = answer(&list(&nodes), &set.to_string());
+    assert_eq!(report["fits"], json!({"class": "exact", "lo": 1, "hi": 1}));
+    assert_eq!((&report["pods"], &report["requests"]["nvidia.com/gpu"]), (&json!(3), &json!("12")));
+    assert_eq!(report["lift"]["edit"]["kind"], "addNodes");
+
+    let members = [member(0, Some("a")), member(1, Some("a")), member(2, None)];
+    let report = answer(&list(&[&nodes[..], &members[..]].concat()), &set.to_string());
+    assert_eq!((&report["bound"], &report["pending"]), (&json!(0), &json!(1)));
+    assert_eq!(report["fits"]["lo"], 1, "one pod completes the group that has been started");
+}

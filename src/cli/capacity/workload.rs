@@ -2,8 +2,14 @@
 
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
-    capacity::negative_request,
-    object::{ClaimTemplate, Pod, PodTemplate, WorkloadKey, meta::StringMap, owner::may_own},
+    capacity::{Edit, EditError, Limited, Replica, negative_request},
+    cluster::{Groups, Started, View},
+    object::{
+        ClaimTemplate, Group, Pod, PodTemplate, WorkloadKey,
+        group::{self, LeaderWorkerTemplate, is_group_kind},
+        meta::StringMap,
+        owner::may_own,
+    },
     selector::{LabelSelector, Selector},
 };
 use serde_json::Value;
@@ -11,13 +17,29 @@ use serde_json::Value;
 use super::objects::{decode, namespace_of, text};
 use crate::cli::documents::Source;
 
+/// Where a LeaderWorkerSet has its templates.
+const GROUP_TEMPLATE: &str = "/spec/leaderWorkerTemplate";
+
+/// How many replicas there are.
+#[derive(Clone, Debug)]
+pub(super) struct Replicas {
+    /// Replicas of which every pod is assigned, not terminal and not terminating.
+    pub(super) bound: u32,
+    /// Replicas that wait for a node.
+    pub(super) pending: u32,
+    /// Those of them that are groups of pods.
+    started: Vec<Started>,
+}
+
 /// A workload.
 #[derive(Debug)]
 pub(super) struct Workload {
     /// Who it is.
     pub(super) key: WorkloadKey,
-    /// What its pods are made from.
-    pub(super) template: PodTemplate,
+    /// What its pods are made from; the leaders, where replicas are groups of pods.
+    template: PodTemplate,
+    /// The rest of such a group.
+    group: Option<Group>,
     /// Which pods are its own; an empty one selects none.
     selector: Selector,
 }
@@ -36,7 +58,7 @@ impl Workload {
             (Some(_), Some(_)) => bail!("{source}: several objects make pods; leave the one in that --for is about"),
             (None, _) => bail!(
                 "{source}: nothing here makes pods (found: {}); give a Deployment, a StatefulSet, a ReplicaSet, \
-                 anything else with spec.template, or a Pod",
+                 a LeaderWorkerSet, anything else with spec.template, or a Pod",
                 if kinds.is_empty() { "no object".to_owned() } else { kinds.join(", ") }
             ),
         }
@@ -45,13 +67,77 @@ impl Workload {
     /// Whether a pod belongs to the workload, by selector and owner.
     pub(super) fn owns(&self, pod: &Pod) -> bool {
         pod.metadata.namespace == self.key.namespace
-            && !self.selector.is_empty()
-            && self.selector.matches(&pod.metadata.labels)
-            && may_own(&self.key, pod)
+            && match self.group {
+                Some(_) => pod.metadata.labels.get(group::SET_NAME) == Some(&self.key.name),
+                None => {
+                    !self.selector.is_empty() && self.selector.matches(&pod.metadata.labels) && may_own(&self.key, pod)
+                }
+            }
+    }
+
+    /// Its replicas in a view.
+    pub(super) fn replicas(&self, view: &View) -> Replicas {
+        let own = || view.pods.values().filter(|pod| self.owns(pod));
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        match &self.group {
+            Some(group) => {
+                let Groups { whole, started } = Groups::of(group, own());
+                Replicas { bound: count(whole), pending: count(started.len()), started }
+            }
+            None => Replicas {
+                bound: count(own().filter(|pod| pod.is_bound()).count()),
+                pending: count(own().filter(|pod| pod.is_pending()).count()),
+                started: Vec::new(),
+            },
+        }
+    }
+
+    /// One replica as placement sees it.
+    pub(super) fn replica(&self, view: &View, replicas: &Replicas) -> Replica {
+        let started = replicas.started.clone();
+        Replica::of(&self.template, self.group.as_ref(), &self.key.namespace, view, started)
+    }
+
+    /// The question what would let more than `lo` replicas be placed.
+    pub(super) fn limited<'a>(&'a self, replicas: &'a Replicas, lo: u32) -> Limited<'a> {
+        Limited {
+            namespace: &self.key.namespace,
+            template: &self.template,
+            group: self.group.as_ref(),
+            started: &replicas.started,
+            lo,
+        }
+    }
+
+    /// Makes a change in the cluster or in what the pods are made from.
+    pub(super) fn edit(&mut self, edit: &Edit, view: &mut View) -> Result<(), EditError> {
+        edit.apply(view, &mut self.template)?;
+        match (edit, &mut self.group) {
+            (Edit::Request { .. }, Some(group)) => edit.apply(view, &mut group.worker_template),
+            _ => Ok(()),
+        }
     }
 
     fn of(source: &Source, object: &Value) -> anyhow::Result<Self> {
-        let kind = text(object, "/kind").unwrap_or_default();
+        let key = key(object);
+        if is_group_kind(&key) { Self::of_groups(source, object, key) } else { Self::of_pods(source, object, key) }
+    }
+
+    /// A LeaderWorkerSet.
+    fn of_groups(source: &Source, object: &Value, key: WorkloadKey) -> anyhow::Result<Self> {
+        let template = decode::<LeaderWorkerTemplate>(source, &key.kind, object, GROUP_TEMPLATE)?;
+        let annotations = decode(source, &key.kind, object, "/metadata/annotations")?.unwrap_or_default();
+        let (template, group) = template.unwrap_or_default().into_templates(&annotations);
+        for made in [&template, &group.worker_template] {
+            if let Some(negative) = negative_request(&made.spec) {
+                bail!("{source}: {}: {negative}", key.kind);
+            }
+        }
+        Ok(Self { key, template, group: Some(group), selector: Selector::default() })
+    }
+
+    fn of_pods(source: &Source, object: &Value, key: WorkloadKey) -> anyhow::Result<Self> {
+        let kind = key.kind.clone();
         let pointer = template_at(object).unwrap_or_default();
         let template = decode::<PodTemplate>(source, &kind, object, pointer)?;
         let mut template = template.ok_or_else(|| anyhow!("{source}: the pod template is empty"))?;
@@ -66,15 +152,18 @@ impl Workload {
             // A pod stands for others like it, which the scheduler will place afresh.
             template.spec.node_name.clear();
         }
-        let group = text(object, "/apiVersion").unwrap_or_default();
-        let key = WorkloadKey {
-            namespace: namespace_of(object),
-            group: group.split_once('/').map_or("", |(group, _)| group).to_owned(),
-            name: text(object, "/metadata/name").unwrap_or_default(),
-            kind,
-        };
         let selector = selector(source, object, &key.kind, &template.metadata.labels)?;
-        Ok(Self { key, template, selector })
+        Ok(Self { key, template, group: None, selector })
+    }
+}
+
+fn key(object: &Value) -> WorkloadKey {
+    let group = text(object, "/apiVersion").unwrap_or_default();
+    WorkloadKey {
+        namespace: namespace_of(object),
+        group: group.split_once('/').map_or("", |(group, _)| group).to_owned(),
+        name: text(object, "/metadata/name").unwrap_or_default(),
+        kind: text(object, "/kind").unwrap_or_default(),
     }
 }
 
@@ -93,6 +182,9 @@ fn flatten(document: Value, objects: &mut Vec<Value>) {
 fn template_at(object: &Value) -> Option<&'static str> {
     if text(object, "/kind").as_deref() == Some("Pod") {
         return Some("");
+    }
+    if object.pointer(GROUP_TEMPLATE).is_some_and(|template| template.get("workerTemplate").is_some()) {
+        return Some(GROUP_TEMPLATE);
     }
     let places = ["/spec/template", "/spec/jobTemplate/spec/template", "/template"];
     places.into_iter().find(|place| object.pointer(place).is_some_and(|template| template.get("spec").is_some()))

@@ -8,10 +8,10 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 
-use super::{Edit, Inventory, Template};
+use super::{Edit, Inventory, Replica, Template};
 use crate::{
-    cluster::View,
-    object::{Node, Pod, PodTemplate},
+    cluster::{Started, View},
+    object::{Group, Node, Pod, PodTemplate},
     policy::Policy,
 };
 
@@ -37,6 +37,10 @@ pub struct Limited<'a> {
     pub namespace: &'a str,
     /// Its pod template.
     pub template: &'a PodTemplate,
+    /// The rest of a replica that is a group of pods.
+    pub group: Option<&'a Group>,
+    /// Its groups that are not whole.
+    pub started: &'a [Started],
     /// What may be promised now.
     pub lo: u32,
 }
@@ -46,8 +50,7 @@ pub fn smallest(view: &mut View, policy: &Policy, limited: Limited<'_>, is_own: 
     let candidates = candidates(view, policy, limited, &is_own);
     candidates.into_iter().find_map(|edit| {
         let after = edit.tried(view, |view| {
-            let template = Template::of(limited.template, limited.namespace, view);
-            Inventory::of(view, policy).fits_beside(&template, |pod| !is_own(pod)).fits.lo
+            Inventory::of(view, policy).fits_replica_beside(&limited.replica(view), |pod| !is_own(pod)).fits.lo
         });
         let gain = after.ok()?.saturating_sub(limited.lo);
         (gain > 0).then_some(Lift { edit, gain })
@@ -92,12 +95,13 @@ fn is_movable(pod: &Pod) -> bool {
     pod.is_bound() && pod.metadata.controller().is_none_or(|owner| owner.kind != "DaemonSet" && owner.kind != "Node")
 }
 
-/// One node of each shape that takes a replica when it is empty, those with fewest GPUs first.
+/// One node of each shape that takes a pod when it is empty, those with fewest GPUs first; then as many of it as a
+/// replica has pods.
 fn shapes(view: &View, policy: &Policy, limited: Limited<'_>) -> Vec<Edit> {
-    let template = Template::of(limited.template, limited.namespace, view);
+    let replica = limited.replica(view);
     let inventory = Inventory::of(view, policy);
-    let mut nodes: Vec<_> =
-        view.nodes.values().filter(|node| inventory.would_take(&node.metadata.name, &template)).collect();
+    let takes = |node: &Node| replica.templates().any(|template| inventory.would_take(&node.metadata.name, template));
+    let mut nodes: Vec<_> = view.nodes.values().filter(|node| takes(node)).collect();
     let gpus = |node: &Node| -> i64 {
         let amounts = node.status.allocatable.iter().filter(|(name, _)| policy.is_gpu(name));
         amounts.map(|(_, amount)| amount.units()).fold(0, i64::saturating_add)
@@ -112,5 +116,17 @@ fn shapes(view: &View, policy: &Policy, limited: Limited<'_>) -> Vec<Edit> {
             seen.push((node, gpus(node)));
         }
     }
-    seen.into_iter().map(|(node, _)| Edit::AddNodes { count: 1, like: node.metadata.name.clone() }).collect()
+    let counts = if replica.is_group() { vec![1, replica.pods()] } else { vec![1] };
+    let add = |count| {
+        seen.iter().map(move |(node, _)| Edit::AddNodes { count, like: node.metadata.name.clone() }).collect::<Vec<_>>()
+    };
+    counts.into_iter().flat_map(add).collect()
+}
+
+// === impl Limited ===
+
+impl Limited<'_> {
+    fn replica(&self, view: &View) -> Replica {
+        Replica::of(self.template, self.group, self.namespace, view, self.started.to_vec())
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Answer, Inventory, Template,
+    Answer, Inventory, Replica, Template,
     between::{Seat, State},
     inventory::{Demand, fitting},
 };
@@ -75,6 +75,66 @@ impl<'v> Placer<'v> {
         self.inventory.discharge(template);
     }
 
+    /// How many further replicas fit after what was placed.
+    pub fn fits_replica(&mut self, replica: &Replica) -> Answer {
+        if replica.is_group() { self.inventory.fits_replica(replica) } else { self.fits(&replica.template) }
+    }
+
+    /// Charges quotas with what is still to be created of a replica, unless they do not let all of it through.
+    ///
+    /// `index` counts the replicas from the first that is not bound; `exists` says whether its pod has been created.
+    pub fn charge_replica(&mut self, replica: &Replica, index: usize, exists: bool) -> bool {
+        let mut charged = Vec::new();
+        for template in unmade(replica, index, exists) {
+            if !self.charge(template) {
+                for template in charged {
+                    self.discharge(template);
+                }
+                return false;
+            }
+            charged.push(template);
+        }
+        true
+    }
+
+    /// Takes back what [`Placer::charge_replica`] charged.
+    pub fn discharge_replica(&mut self, replica: &Replica, index: usize, exists: bool) {
+        for template in unmade(replica, index, exists) {
+            self.discharge(template);
+        }
+    }
+
+    /// Places all pods that a replica lacks, or none of them.
+    pub fn place_replica(&mut self, replica: &Replica, index: usize) -> bool {
+        let Some(workers) = &replica.workers else { return self.place(&replica.template).is_some() };
+        let lacks = replica.lacks(index);
+        let mut placed = Vec::new();
+        for (template, count) in [(&replica.template, lacks.leaders), (&workers.template, lacks.workers)] {
+            for _ in 0..count {
+                let Some(row) = self.place(template) else {
+                    for (row, template) in placed.into_iter().rev() {
+                        self.release(row, template);
+                    }
+                    return false;
+                };
+                placed.push((row, template));
+            }
+        }
+        true
+    }
+
+    /// Gives back what [`Placer::place`] took.
+    fn release(&mut self, row: usize, template: &Template) {
+        self.answers.clear();
+        self.inventory.release(row, template);
+        for shape in &mut self.shapes {
+            shape.rank(&self.inventory, row);
+            if !shape.states.is_empty() {
+                shape.states = self.inventory.states(&shape.template).unwrap_or_default();
+            }
+        }
+    }
+
     /// Whether everything that decides about the template is modelled.
     #[must_use]
     pub fn is_modelled(&self, template: &Template) -> bool {
@@ -126,6 +186,20 @@ impl<'v> Placer<'v> {
         self.known.insert(key, self.shapes.len() - 1);
         self.shapes.len() - 1
     }
+}
+
+/// The pods of a replica that are still to be created.
+fn unmade(replica: &Replica, index: usize, exists: bool) -> impl Iterator<Item = &Template> {
+    let (leaders, workers) = match &replica.workers {
+        Some(workers) => {
+            let lacks = replica.lacks(index);
+            let leaders = u32::from(lacks.leaders > 0 && !exists);
+            (leaders, Some((&workers.template, lacks.unmade)))
+        }
+        None => (u32::from(!exists), None),
+    };
+    let leaders = (0..leaders).map(|_| &replica.template);
+    leaders.chain(workers.into_iter().flat_map(|(template, count)| (0..count).map(move |_| template)))
 }
 
 // === impl Shape ===

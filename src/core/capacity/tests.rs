@@ -4,6 +4,7 @@ mod admission;
 mod between;
 mod limits;
 mod properties;
+mod replica;
 mod requests;
 mod trust;
 mod waiting;

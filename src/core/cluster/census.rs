@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::View;
+use super::{Groups, View};
 use crate::{
-    object::{ObjectKey, Pod, ScaleTarget, WorkloadKey, owner::may_own},
+    object::{ObjectKey, Pod, ScaleTarget, WorkloadKey, group, owner::may_own},
     selector::{Operator, Selector},
 };
 
@@ -21,6 +21,8 @@ struct Row<'v> {
     target: &'v ScaleTarget,
     /// In the order of the keys.
     pods: Vec<(&'v ObjectKey, &'v Pod)>,
+    /// Where replicas are groups: all pods of them, most of which the selector does not match.
+    members: Vec<(&'v ObjectKey, &'v Pod)>,
 }
 
 /// Selectors of a namespace by one label that they require, so that a pod is compared with few of them.
@@ -31,7 +33,8 @@ impl<'v> Census<'v> {
     /// Finds the pods of workloads; those that the view does not know are left out.
     pub fn of<'w>(view: &'v View, workloads: impl IntoIterator<Item = &'w WorkloadKey>) -> Self {
         let known = workloads.into_iter().filter_map(|key| view.workloads.get_key_value(key));
-        let rows: BTreeMap<_, _> = known.map(|(key, target)| (key, Row { target, pods: Vec::new() })).collect();
+        let rows: BTreeMap<_, _> =
+            known.map(|(key, target)| (key, Row { target, pods: Vec::new(), members: Vec::new() })).collect();
         let mut index = Index::new();
         let mut unindexed: HashMap<&str, Vec<Candidate<'v>>> = HashMap::new();
         let mut namespaces = BTreeSet::new();
@@ -44,8 +47,16 @@ impl<'v> Census<'v> {
             }
             .push((key, &row.target.selector));
         }
+        let groups = rows.iter().filter(|(_, row)| row.target.group.is_some());
+        let groups: HashMap<_, _> = groups.map(|(key, _)| ((&*key.namespace, &*key.name), *key)).collect();
+        namespaces.extend(groups.keys().map(|(namespace, _)| *namespace));
         let mut census = Self { rows };
         for (key, pod) in namespaces.into_iter().flat_map(|namespace| view.pods_in(namespace)) {
+            let set = pod.metadata.labels.get(group::SET_NAME);
+            let set = set.and_then(|set| groups.get(&(&*key.namespace, &**set)));
+            if let Some(row) = set.and_then(|workload| census.rows.get_mut(workload)) {
+                row.members.push((key, pod));
+            }
             let labels = pod.metadata.labels.iter();
             let indexed = labels.filter_map(|(label, value)| index.get(&(&*key.namespace, &**label, &**value)));
             let candidates = indexed.chain(unindexed.get(&*key.namespace)).flatten();
@@ -69,9 +80,20 @@ impl<'v> Census<'v> {
         self.rows.get(workload).map_or(&[], |row| &row.pods)
     }
 
-    /// The pods that belong to a workload, by selector and owner.
+    /// The pods that belong to a workload: by selector and owner, or as members of its groups.
     pub fn own<'c>(&'c self, workload: &'c WorkloadKey) -> impl Iterator<Item = (&'v ObjectKey, &'v Pod)> + 'c {
-        self.matching(workload).iter().copied().filter(|(_, pod)| may_own(workload, pod))
+        let row = self.rows.get(workload);
+        let members = row.filter(|row| row.target.group.is_some()).map(|row| &row.members);
+        let own = self.matching(workload).iter().filter(move |(_, pod)| members.is_none() && may_own(workload, pod));
+        members.into_iter().flatten().chain(own).copied()
+    }
+
+    /// The groups of pods that replicas of a workload are; none where a replica is one pod.
+    #[must_use]
+    pub fn groups(&self, workload: &WorkloadKey) -> Option<Groups> {
+        let row = self.rows.get(workload)?;
+        let group = row.target.group.as_ref()?;
+        Some(Groups::of(group, row.members.iter().map(|(_, pod)| *pod)))
     }
 
     /// The workload that each pod without a node belongs to.

@@ -14,15 +14,15 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashSet},
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
 };
 
 use super::Live;
 use crate::{
     autoscaler::Outlook,
-    capacity::{Answer, Class, Inventory, LimitingFactor, Placer, Template},
+    capacity::{Answer, Class, Inventory, LimitingFactor, Placer, Replica, Template},
     cluster::{Census, View},
-    object::{Pod, WorkloadKey},
+    object::{Pod, WorkloadKey, group::group_index},
     policy::Policy,
 };
 
@@ -32,8 +32,8 @@ const MAX_PLACEMENTS: u32 = 50_000;
 /// What one workload brings to the division.
 #[derive(Debug)]
 pub(super) struct Applicant {
-    /// Its pod template; none where it is not known.
-    pub(super) template: Option<Template>,
+    /// What one replica is; none where its pod template is not known.
+    pub(super) replica: Option<Replica>,
     /// Priority of its pods.
     pub(super) priority: i32,
     /// Replicas that it must have.
@@ -115,7 +115,7 @@ struct Share<'v, 'a> {
 
 impl<'v, 'a> Share<'v, 'a> {
     fn new(key: &'v WorkloadKey, applicant: &'a Applicant, alone: Answer, policy: &Policy) -> Self {
-        let gpus = applicant.template.as_ref().map_or(0, |template| template.gpus(|name| policy.is_gpu(name)));
+        let gpus = applicant.replica.as_ref().map_or(0, |replica| replica.gpus(|name| policy.is_gpu(name)));
         let bound = applicant.live.bound;
         let created = applicant.live.pending;
         let mut alone = alone;
@@ -129,6 +129,18 @@ impl<'v, 'a> Share<'v, 'a> {
     /// Bound pods and those that the workload's controller makes or has made.
     fn asked(&self) -> i32 {
         self.applicant.live.current
+    }
+
+    /// The next replica: its index from the first that is not bound, and whether it has been created.
+    fn next(&self) -> (usize, bool) {
+        let index = self.grant.saturating_sub(self.applicant.live.bound);
+        (usize::try_from(index).unwrap_or(0), index < self.created)
+    }
+
+    /// The group that a pod of the workload is of, where replicas are groups.
+    fn group<'p>(&self, pod: &'p Pod) -> Option<&'p str> {
+        self.applicant.replica.as_ref().filter(|replica| replica.is_group())?;
+        group_index(pod)
     }
 
     fn reserved(&self) -> i32 {
@@ -186,8 +198,8 @@ struct Table<'v> {
 impl Table<'_> {
     /// What would fit, were the workload alone; asked before anything is placed.
     fn alone(&mut self, applicant: &Applicant, fresh: bool) -> Answer {
-        match &applicant.template {
-            Some(template) if fresh => self.scratch.fits(template),
+        match &applicant.replica {
+            Some(replica) if fresh => self.scratch.fits_replica(replica),
             Some(_) => Answer { limiting_factor: LimitingFactor::StaleCapacity, ..Answer::default() },
             None => Answer { limiting_factor: LimitingFactor::Unmodelled, ..Answer::default() },
         }
@@ -195,20 +207,18 @@ impl Table<'_> {
 
     /// Gives one replica, if the ceiling allows it and it can be placed.
     fn give(&mut self, share: &mut Share<'_, '_>) -> bool {
-        let Some(template) = share.applicant.template.as_ref().filter(|_| share.grant < share.ceiling) else {
+        let Some(replica) = share.applicant.replica.as_ref().filter(|_| share.grant < share.ceiling) else {
             return false;
         };
-        let exists = share.grant.saturating_sub(share.applicant.live.bound) < share.created;
-        if self.placements >= MAX_PLACEMENTS || !(exists || self.scratch.charge(template)) {
+        let (index, exists) = share.next();
+        if self.placements >= MAX_PLACEMENTS || !self.scratch.charge_replica(replica, index, exists) {
             return false;
         }
-        if self.scratch.place(template).is_none() {
-            if !exists {
-                self.scratch.discharge(template);
-            }
+        if !self.scratch.place_replica(replica, index) {
+            self.scratch.discharge_replica(replica, index, exists);
             return false;
         }
-        self.placements += 1;
+        self.placements = self.placements.saturating_add(replica.pods());
         share.grant += 1;
         true
     }
@@ -231,6 +241,7 @@ impl Table<'_> {
     fn seat_pending<'v>(&mut self, view: &'v View, census: &Census<'v>, shares: &mut [Share<'v, '_>]) {
         let workloads = census.unassigned();
         let mut full = HashSet::new();
+        let mut whole = HashMap::new();
         for pod in queue(view) {
             let template = (&pod.metadata.namespace, pod.metadata.controller().map(|owner| &owner.uid));
             if template.1.is_some() && full.contains(&template) {
@@ -239,7 +250,14 @@ impl Table<'_> {
             let workload = workloads.get(&pod.metadata.key());
             let index = workload.and_then(|key| shares.binary_search_by_key(key, |share| share.key).ok());
             let seated = match index.and_then(|index| shares.get_mut(index)) {
-                Some(share) if share.alone.fits.class != Class::Unknown => self.give(share),
+                Some(share) if share.alone.fits.class != Class::Unknown => match share.group(pod) {
+                    None => self.give(share),
+                    // The first pod of a group stands for all. The scheduler knows of no group: where one cannot be
+                    // whole, its pods take room all the same.
+                    Some(group) => {
+                        *whole.entry((index, group)).or_insert_with(|| self.give(share)) || self.seat(pod, view)
+                    }
+                },
                 _ => self.seat(pod, view),
             };
             if !seated {
@@ -287,23 +305,21 @@ impl Table<'_> {
         let mut turns: BinaryHeap<_> = all.map(|(index, share)| share.turn(index)).collect();
         while let Some(Reverse((_, _, index))) = turns.pop() {
             let Some(share) = shares.get_mut(index) else { continue };
-            let Some(template) = share.applicant.template.as_ref() else { continue };
-            let exists = share.grant.saturating_sub(share.applicant.live.bound) < share.created;
-            if self.placements >= MAX_PLACEMENTS || !(exists || self.scratch.charge(template)) {
+            let Some(replica) = share.applicant.replica.as_ref() else { continue };
+            let (at, exists) = share.next();
+            if self.placements >= MAX_PLACEMENTS || !self.scratch.charge_replica(replica, at, exists) {
                 continue;
             }
             let probes = outlook.unknown && share.arriving + share.asking == 0;
-            if arriving.place(template).is_some() {
+            if arriving.place_replica(replica, at) {
                 share.arriving += 1;
-            } else if further.place(template).is_some() || probes {
+            } else if further.place_replica(replica, at) || probes {
                 share.asking += 1;
             } else {
-                if !exists {
-                    self.scratch.discharge(template);
-                }
+                self.scratch.discharge_replica(replica, at, exists);
                 continue;
             }
-            self.placements += 1;
+            self.placements = self.placements.saturating_add(replica.pods());
             share.grant += 1;
             if wants(share) {
                 turns.push(share.turn(index));
@@ -314,8 +330,8 @@ impl Table<'_> {
     fn allot(&mut self, share: Share<'_, '_>, autoscaled: bool) -> Allotment {
         let unmet = share.grant < share.applicant.want;
         let others = share.grant < share.ceiling && share.alone.fits.class != Class::Unknown;
-        let then = match &share.applicant.template {
-            Some(template) if unmet && others => stopped(&self.scratch.fits(template)),
+        let then = match &share.applicant.replica {
+            Some(replica) if unmet && others => stopped(&self.scratch.fits_replica(replica)),
             _ if unmet => share.alone.limiting_factor,
             _ => LimitingFactor::None,
         };

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     autoscaler::Outlook,
-    capacity::Template,
+    capacity::Replica,
     clamp::Stance,
     cluster::{Census, View},
     object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
@@ -78,7 +78,7 @@ pub fn decide(
     let fresh = is_fresh(view, policy, now);
     let outlook = Outlook::of(view, policy, now);
     let attempts = attempts(&cases, previous, policy, now);
-    let applicants = applicants(view, &cases, previous, &attempts, now);
+    let applicants = applicants(view, &census, &cases, previous, &attempts, now);
     let division = divide(view, policy, &census, &applicants, &outlook, fresh);
     let mut snapshot = Snapshot {
         at: now,
@@ -120,6 +120,7 @@ fn is_fresh(view: &View, policy: &Policy, now: Timestamp) -> bool {
 /// What each workload brings to the division; several HPAs of one workload speak with one voice.
 fn applicants<'v>(
     view: &'v View,
+    census: &Census<'v>,
     cases: &[Case<'v>],
     previous: Option<&Snapshot>,
     attempts: &BTreeMap<WorkloadKey, Attempt>,
@@ -136,10 +137,12 @@ fn applicants<'v>(
         }
         let held = previous.and_then(|snapshot| snapshot.reservations.get(key)).map(Vec::as_slice);
         let template = target.template.as_ref();
+        let started = census.groups(key).map(|groups| groups.started).unwrap_or_default();
         applicants.insert(
             key,
             Applicant {
-                template: template.map(|template| Template::of(template, &key.namespace, view)),
+                replica: template
+                    .map(|template| Replica::of(template, target.group.as_deref(), &key.namespace, view, started)),
                 priority: case
                     .by_triggers
                     .priority

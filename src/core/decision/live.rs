@@ -22,9 +22,9 @@ pub struct Live {
     pub assigned: i32,
     /// Pods that are Running and Ready, terminating ones included.
     pub ready: i32,
-    /// Pods of its own, by selector and owner, that are assigned to a node and neither ended nor terminating.
+    /// Replicas of its own, by selector and owner, that are assigned to a node and neither ended nor terminating.
     pub bound: i32,
-    /// Pods of its own without a node that are not terminating.
+    /// Replicas of its own without a node that are not terminating; groups of pods of which one has none.
     pub pending: i32,
     /// How the HPA controller treats a sample of each pod, by name.
     pub standings: Arc<BTreeMap<String, Standing>>,
@@ -42,9 +42,20 @@ impl Live {
     /// The state of every workload of a census.
     pub fn all(census: &Census<'_>) -> impl Iterator<Item = (WorkloadKey, Self)> {
         census.workloads().map(|(key, target)| {
-            let pods = census.matching(key).iter().map(|(_, pod)| *pod);
-            (key.clone(), Self::count(key, target.spec_replicas, target.status_replicas, pods))
+            (key.clone(), Self::in_census(census, key, target.spec_replicas, target.status_replicas))
         })
+    }
+
+    /// The state of one workload of a census. A replica that is a group of pods is bound when all of them are.
+    #[must_use]
+    pub fn in_census(census: &Census<'_>, workload: &WorkloadKey, current: i32, reported: i32) -> Self {
+        let pods = census.matching(workload).iter().map(|(_, pod)| *pod);
+        let mut live = Self::count(workload, current, reported, pods);
+        if let Some(groups) = census.groups(workload) {
+            let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+            (live.bound, live.pending) = (count(groups.whole), count(groups.started.len()));
+        }
+        live
     }
 
     /// Counts the pods that the selector of a workload matches, those that have ended included.

@@ -2,6 +2,7 @@
 
 mod accident;
 mod answers;
+mod groups;
 mod headroom;
 mod owners;
 mod properties;

@@ -401,6 +401,12 @@ impl Pod {
         !self.spec.node_name.is_empty() && !self.is_terminal() && !self.is_terminating()
     }
 
+    /// Whether the pod waits for a node.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.spec.node_name.is_empty() && !self.is_terminal() && !self.is_terminating()
+    }
+
     /// Since when the scheduler has found no place, if it has found none.
     #[must_use]
     pub fn unschedulable_since(&self) -> Option<Timestamp> {

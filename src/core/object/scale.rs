@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{meta::null_as_default, pod::PodTemplate};
+use super::{group::Group, meta::null_as_default, pod::PodTemplate};
 use crate::selector::Selector;
 
 /// What an HPA reads of a scale subresource.
@@ -31,6 +31,8 @@ pub struct ScaleTarget {
     pub selector: Selector,
     /// The pod template, where the kind has one that is watched.
     pub template: Option<PodTemplate>,
+    /// The rest of a replica that is a group of pods; its leader is made from the template.
+    pub group: Option<Box<Group>>,
     /// Annotations of the workload, for policy.
     pub annotations: super::meta::StringMap,
 }

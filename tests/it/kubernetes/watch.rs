@@ -182,22 +182,59 @@ async fn a_watch_goes_on_where_it_was_when_the_server_is_well_again() {
     harness.stop().await;
 }
 
-#[tokio::test]
-async fn another_kind_is_polled_through_its_scale() {
+fn big() -> WorkloadKey {
+    WorkloadKey {
+        namespace: "ml".to_owned(),
+        group: "leaderworkerset.x-k8s.io".to_owned(),
+        kind: "LeaderWorkerSet".to_owned(),
+        name: "big".to_owned(),
+    }
+}
+
+/// A cluster that serves LeaderWorkerSets, one of which an HPA names.
+async fn api_with_groups() -> Api {
     let api = Api::start().await;
     api.list(HPAS, [hpa("big", "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "big")]);
     let resources = json!([{"name": "leaderworkersets", "kind": "LeaderWorkerSet"},
         {"name": "leaderworkersets/scale", "kind": "Scale"}]);
     api.object("/apis/leaderworkerset.x-k8s.io/v1", json!({"resources": resources}));
+    api
+}
+
+#[tokio::test]
+async fn a_leader_worker_set_is_read_with_its_templates() {
+    let api = api_with_groups().await;
+    let set = |size| {
+        json!({
+            "metadata": {"namespace": "ml", "name": "big"},
+            "spec": {"replicas": 2, "leaderWorkerTemplate": {"size": size, "workerTemplate": {"spec": {}}}},
+            "status": {"replicas": 1, "hpaPodSelector": "leaderworkerset.sigs.k8s.io/worker-index=0"},
+        })
+    };
+    let path = SCALE.trim_end_matches("/scale");
+    api.object(path, set(4));
+    let mut harness = Harness::start(api).await;
+    let workers = |harness: &Harness| {
+        harness.view.workloads.get(&big()).and_then(|target| target.group.as_ref()).map(|group| group.workers)
+    };
+    harness.until("the group", |harness| workers(harness) == Some(3)).await;
+    let target = &harness.view.workloads[&big()];
+    assert_eq!((target.spec_replicas, target.status_replicas, target.template.is_some()), (2, 1, true));
+    harness.api.object(path, set(8));
+    harness.until("a larger group", |harness| workers(harness) == Some(7)).await;
+    harness.api.remove(path);
+    harness.until("gone", |harness| harness.view.workloads.is_empty()).await;
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn another_kind_is_polled_through_its_scale() {
+    let api = api_with_groups().await;
     let scale = |replicas| json!({"spec": {"replicas": replicas}, "status": {"replicas": 2, "selector": "app=big"}});
     api.object(SCALE, scale(2));
+    api.refuse(SCALE.trim_end_matches("/scale"), 403);
     let mut harness = Harness::start(api).await;
-    let key = WorkloadKey {
-        namespace: "ml".to_owned(),
-        group: "leaderworkerset.x-k8s.io".to_owned(),
-        kind: "LeaderWorkerSet".to_owned(),
-        name: "big".to_owned(),
-    };
+    let key = big();
     let replicas = |harness: &Harness| {
         harness.view.workloads.get(&key).map(|target| (target.spec_replicas, target.status_replicas))
     };

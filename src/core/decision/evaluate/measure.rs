@@ -40,7 +40,7 @@ impl<'v> Surroundings<'v, '_> {
         rules.bypassed = !foreign.is_empty();
         let pods = self.census.matching(&workload);
         let (asked_for, reported) = target.map_or((0, 0), |target| (target.spec_replicas, target.status_replicas));
-        let live = Live::count(&workload, asked_for, reported, pods.iter().map(|(_, pod)| *pod));
+        let live = Live::in_census(self.census, &workload, asked_for, reported);
         let measured = Measured {
             view: self.view,
             workload: &workload,

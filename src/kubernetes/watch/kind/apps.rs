@@ -86,6 +86,7 @@ impl Kind for Apps {
             status_replicas: status.replicas,
             selector,
             template,
+            group: None,
             annotations,
         };
         Ok(Some((self.key(namespace, name), target)))
