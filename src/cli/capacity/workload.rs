@@ -81,7 +81,7 @@ impl Workload {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         match &self.group {
             Some(group) => {
-                let Groups { whole, started } = Groups::of(group, own());
+                let Groups { whole, started, .. } = Groups::of(group, own());
                 Replicas { bound: count(whole), pending: count(started.len()), started }
             }
             None => Replicas {

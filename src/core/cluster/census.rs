@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Groups, View};
 use crate::{
-    object::{ObjectKey, Pod, ScaleTarget, WorkloadKey, group, owner::may_own},
+    object::{
+        ObjectKey, Pod, ScaleTarget, WorkloadKey, group,
+        owner::{may_own, ordinal},
+    },
     selector::{Operator, Selector},
 };
 
@@ -94,6 +97,16 @@ impl<'v> Census<'v> {
         let row = self.rows.get(workload)?;
         let group = row.target.group.as_ref()?;
         Some(Groups::of(group, row.members.iter().map(|(_, pod)| *pod)))
+    }
+
+    /// The highest number among the replicas of a workload that are bound, where numbers say which go first.
+    #[must_use]
+    pub fn last_bound(&self, workload: &WorkloadKey) -> Option<i32> {
+        if let Some(groups) = self.groups(workload) {
+            return groups.last_whole;
+        }
+        let bound = self.own(workload).filter(|(_, pod)| pod.is_bound());
+        bound.filter_map(|(_, pod)| ordinal(workload, pod)).max()
     }
 
     /// The workload that each pod without a node belongs to.

@@ -9,6 +9,8 @@ use crate::object::{Group, Pod, group};
 pub struct Groups {
     /// Groups of which every pod is assigned to a node.
     pub whole: usize,
+    /// The highest number of these.
+    pub last_whole: Option<i32>,
     /// Groups that exist and are not whole, those that lack the most pods first.
     pub started: Vec<Started>,
 }
@@ -43,10 +45,12 @@ impl Groups {
                 groups.entry(index).or_default().add(pod);
             }
         }
-        let lacks = groups.into_values().map(|members| members.lack(group.workers));
-        let (whole, mut started): (Vec<_>, Vec<_>) = lacks.partition(|lack| lack.pods() == 0);
+        let lacks = groups.into_iter().map(|(index, members)| (index, members.lack(group.workers)));
+        let (whole, started): (Vec<_>, Vec<_>) = lacks.partition(|(_, lack)| lack.pods() == 0);
+        let mut started: Vec<_> = started.into_iter().map(|(_, lack)| lack).collect();
         started.sort_by_key(|lack| Reverse((lack.pods(), lack.leaders, lack.unmade)));
-        Self { whole: whole.len(), started }
+        let last_whole = whole.iter().filter_map(|(index, _)| index.parse().ok()).max();
+        Self { whole: whole.len(), last_whole, started }
     }
 }
 
@@ -114,6 +118,9 @@ mod tests {
         let pods: Vec<_> = pods.map(|(group, worker, node, gone)| pod(group, worker, node, gone)).to_vec();
         let groups = Groups::of(&Group { workers: 2, ..Group::default() }, pods.iter());
         let lacks = |leaders, workers, unmade| Started { leaders, workers, unmade };
-        assert_eq!(groups, Groups { whole: 1, started: vec![lacks(1, 2, 2), lacks(0, 2, 1), lacks(0, 1, 1)] });
+        assert_eq!(
+            groups,
+            Groups { whole: 1, last_whole: Some(0), started: vec![lacks(1, 2, 2), lacks(0, 2, 1), lacks(0, 1, 1)] }
+        );
     }
 }

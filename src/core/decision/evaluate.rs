@@ -272,6 +272,11 @@ impl Case<'_> {
         if !fresh {
             return hold("the surplus is held: nodes and pods have not been heard of for too long");
         }
+        if census.last_bound(&self.workload).is_some_and(|last| last >= grant) {
+            return hold(
+                "the surplus is held: the replicas with the highest numbers would go, and not all of them wait",
+            );
+        }
         let surplus = self.live.current - grant;
         let oldest = census.own(&self.workload).filter_map(|(_, pod)| pod.unschedulable_since()).min();
         match (self.surplus.value, oldest) {

@@ -25,6 +25,16 @@ pub fn may_own(workload: &WorkloadKey, pod: &Pod) -> bool {
     }
 }
 
+/// The number of a pod of a StatefulSet, from 0 or from `spec.ordinals.start`. Whoever makes it smaller takes the highest
+/// numbers away first, whether they run or not (`pkg/controller/statefulset/stateful_set_control.go`, Kubernetes
+/// v1.36.3). None for a workload that chooses otherwise.
+#[must_use]
+pub fn ordinal(workload: &WorkloadKey, pod: &Pod) -> Option<i32> {
+    let is_numbered = workload.group == "apps" && workload.kind == "StatefulSet";
+    let (_, number) = pod.metadata.name.rsplit_once('-').filter(|_| is_numbered)?;
+    number.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::scene::*;
 use crate::{
     capacity::LimitingFactor,
+    clamp::Stance,
     decision::{Decision, Live},
     object::{LeaderWorkerSet, Pod, WorkloadKey},
     signal::{Quality, Sample, Signals},
@@ -111,4 +112,48 @@ fn two_sets_share_whole_groups() {
     let scene = one_group(one_group(nodes(9), "a", 1, 0), "b", 1, 2);
     let grants = ["a", "b"].map(|name| decision(&scene, name).grant);
     assert_eq!(grants, [2, 2], "five nodes are free: a group of two for each, and one is left");
+}
+
+#[test]
+fn a_surplus_of_groups_is_shed_when_a_worker_finds_no_place_unless_a_whole_group_would_go_first() {
+    let stance = |whole: u32, stuck: u32| {
+        let scene = with_set(nodes(3), "llm", 2, 2);
+        let scene = with_pod(with_pod(scene, "llm", whole, 0, Some("n0")), "llm", whole, 1, Some("n1"));
+        let mut scene = with_pod(with_pod(scene, "llm", stuck, 0, Some("n2")), "llm", stuck, 1, None);
+        let since = (scene.now - jiff::SignedDuration::from_secs(3600)).to_string();
+        let worker = scene.view.pods.get_mut(&key(&format!("llm-{stuck}-1"))).unwrap();
+        worker.status.conditions = serde_json::from_value(json!([
+            { "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": since },
+        ]))
+        .unwrap();
+        let decision = decision(&scene, "llm");
+        assert_eq!((decision.bound, decision.grant, decision.current), (1, 1, 2));
+        decision.stance
+    };
+    assert_eq!(stance(0, 1), Stance::Shed);
+    assert_eq!(stance(1, 0), Stance::Hold);
+}
+
+#[test]
+fn a_stateful_set_sheds_only_what_waits_at_its_end() {
+    let stance = |waits: usize| {
+        let mut scene = textbook(&[pods("inference_queue_length", &average("1"))]);
+        scene.view.nodes.clear();
+        scene.view.pods.clear();
+        let mut scene = (0..3).fold(scene.node("a", 2), |scene, index| {
+            if index == waits {
+                scene.unschedulable("llm", index, 3600)
+            } else {
+                scene.running("llm", index, "a", Some(30))
+            }
+        });
+        let mut target = scene.view.workloads.remove(&deployment("llm")).unwrap();
+        target.spec_replicas = 3;
+        let key_of_set = WorkloadKey { kind: "StatefulSet".to_owned(), ..deployment("llm") };
+        scene.view.workloads.insert(key_of_set, target);
+        scene.view.hpas.get_mut(&key("llm")).unwrap().spec.scale_target_ref.kind = "StatefulSet".to_owned();
+        decision(&scene, "llm").stance
+    };
+    assert_eq!(stance(2), Stance::Shed);
+    assert_eq!(stance(0), Stance::Hold);
 }
