@@ -79,7 +79,7 @@ impl Kind for Apps {
         trim(&mut annotations);
         let mut template = spec.template;
         if let (Some(template), Some(claims)) = (&mut template, &spec.volume_claim_templates) {
-            template.claim(claims);
+            template.claim(&name, claims);
         }
         let target = ScaleTarget {
             spec_replicas: spec.replicas.unwrap_or(1),
