@@ -13,11 +13,13 @@ mod census;
 mod groups;
 mod keda;
 mod reach;
+mod storage;
 
 pub use apply::Effect;
 pub use census::Census;
 pub use groups::{Groups, Started};
 pub use reach::Reach;
+pub use storage::{Storage, StorageChange, StorageKind};
 
 use crate::{
     autoscaler::NodeAutoscaler,
@@ -56,6 +58,8 @@ pub struct View {
     pub priority_classes: BTreeMap<String, i32>,
     /// DeviceClasses by name.
     pub device_classes: BTreeMap<String, DeviceClass>,
+    /// Claims, volumes and what makes and attaches them.
+    pub storage: Storage,
     /// Names of the PriorityClasses that claim to be the global default; the lowest value of them is it.
     pub global_default_classes: BTreeSet<String>,
     /// What adds nodes when pods do not fit, if anything does.
@@ -156,6 +160,8 @@ pub enum Change {
     PriorityClass(Delta<(String, i32, bool), String>),
     /// DeviceClasses.
     DeviceClass(Delta<DeviceClass, String>),
+    /// Claims, volumes and what makes and attaches them.
+    Storage(StorageChange),
     /// The node autoscaler, or none.
     NodeAutoscaler(Option<NodeAutoscaler>),
 }

@@ -14,15 +14,19 @@ pub mod node;
 pub mod owner;
 pub mod pod;
 pub mod scale;
+pub mod storage;
+pub mod volume;
 
 pub use admission::{LimitRange, ResourceQuota, RuntimeClass};
-pub use claim::ClaimTemplate;
+pub use claim::{ClaimTemplate, PersistentVolumeClaim};
 pub use group::{Group, LeaderWorkerSet};
 pub use hpa::HorizontalPodAutoscaler;
 pub use meta::{ObjectKey, ObjectMeta, WorkloadKey};
 pub use node::Node;
 pub use pod::{Pod, PodSpec, PodTemplate};
 pub use scale::{Scale, ScaleTarget};
+pub use storage::{CsiDriver, CsiNode, StorageClass, VolumeAttachment};
+pub use volume::PersistentVolume;
 
 #[cfg(test)]
 mod tests;

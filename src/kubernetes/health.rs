@@ -46,6 +46,18 @@ pub enum Feed {
     ScaledObjects,
     /// KEDA's ScaledJobs; not required either.
     ScaledJobs,
+    /// PersistentVolumeClaims; without them and the further kinds of storage, only templates with claims are unknown.
+    PersistentVolumeClaims,
+    /// PersistentVolumes.
+    PersistentVolumes,
+    /// StorageClasses.
+    StorageClasses,
+    /// CSINodes.
+    CsiNodes,
+    /// CSIDrivers.
+    CsiDrivers,
+    /// VolumeAttachments.
+    VolumeAttachments,
     /// Whether there is a node autoscaler.
     NodeAutoscaler,
     /// Scale targets of any other kind, polled.
@@ -111,6 +123,12 @@ impl Feed {
             Self::DeviceClasses => "deviceclasses",
             Self::ScaledObjects => "scaledobjects",
             Self::ScaledJobs => "scaledjobs",
+            Self::PersistentVolumeClaims => "persistentvolumeclaims",
+            Self::PersistentVolumes => "persistentvolumes",
+            Self::StorageClasses => "storageclasses",
+            Self::CsiNodes => "csinodes",
+            Self::CsiDrivers => "csidrivers",
+            Self::VolumeAttachments => "volumeattachments",
             Self::NodeAutoscaler => "nodeautoscaler",
             Self::Scales => "scales",
         }

@@ -17,7 +17,10 @@ mod kind;
 use std::{sync::Arc, time::Duration};
 
 use kube::Client;
-use plimsoll_core::{cluster::Change, object::ObjectKey};
+use plimsoll_core::{
+    cluster::Change,
+    object::{CsiDriver, CsiNode, ObjectKey, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment},
+};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -127,6 +130,12 @@ fn start(context: &Context) -> JoinSet<Result<(), Error>> {
         watch(&mut feeds, context, kind::ScaledObjects);
         watch(&mut feeds, context, kind::ScaledJobs);
     }
+    watch(&mut feeds, context, kind::Stored::<PersistentVolumeClaim>::default());
+    watch(&mut feeds, context, kind::Stored::<PersistentVolume>::default());
+    watch(&mut feeds, context, kind::Stored::<StorageClass>::default());
+    watch(&mut feeds, context, kind::Stored::<CsiNode>::default());
+    watch(&mut feeds, context, kind::Stored::<CsiDriver>::default());
+    watch(&mut feeds, context, kind::Stored::<VolumeAttachment>::default());
     feeds.spawn(autoscaler::run(context.clone()));
     feeds.spawn(scale::run(context.clone(), polled));
     feeds

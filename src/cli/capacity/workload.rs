@@ -147,7 +147,7 @@ impl Workload {
             bail!("{source}: {kind}: {place}.{negative}");
         }
         let claims = decode::<Vec<ClaimTemplate>>(source, &kind, object, "/spec/volumeClaimTemplates")?;
-        template.claim(&claims.unwrap_or_default());
+        template.claim(&text(object, "/metadata/name").unwrap_or_default(), &claims.unwrap_or_default());
         if pointer.is_empty() {
             // A pod stands for others like it, which the scheduler will place afresh.
             template.spec.node_name.clear();

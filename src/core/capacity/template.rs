@@ -12,6 +12,7 @@ use super::{
     ports::{self, HostPort},
     quota::Charge,
     requests,
+    volumes::{Claims, Needs},
 };
 use crate::{
     cluster::View,
@@ -44,6 +45,8 @@ pub struct Template {
     pub(super) creation: Result<Charge, Reason>,
     /// Ports that it takes on a node.
     pub(super) ports: Arc<[HostPort]>,
+    /// What its volumes use up.
+    pub(super) claims: Arc<Claims>,
     /// Whether it is that of a pod that exists, whose labels controllers have completed already.
     pub(super) exists: bool,
     /// What the template alone shows to be not modelled; [`super::Inventory::unmodelled`] adds what other pods do.
@@ -62,10 +65,6 @@ pub struct Template {
     pub(super) filter_key: Arc<str>,
 }
 
-/// Volume sources that no scheduler plugin looks at: they are made on whatever node the pod lands.
-const NEUTRAL_VOLUMES: [&str; 9] =
-    ["configMap", "secret", "emptyDir", "projected", "downwardAPI", "hostPath", "nfs", "image", "gitRepo"];
-
 /// Classes that every cluster has (`pkg/apis/scheduling/types.go`).
 const SYSTEM_PRIORITIES: [(&str, i32); 2] =
     [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
@@ -81,7 +80,8 @@ impl Template {
         unmodelled.extend(unknown);
         unmodelled.extend(Charge::unmodelled(&spec, namespace, view));
         let creation = refusal.map_or_else(|| Charge::of(&spec, namespace, view), Err);
-        let template = Self::new(&spec, namespace, &template.metadata.labels, unmodelled, view);
+        let needs = Needs::of(&spec, namespace, None, view);
+        let template = Self::new(&spec, namespace, &template.metadata.labels, needs, unmodelled, view);
         Self { creation, ..template }
     }
 
@@ -89,15 +89,24 @@ impl Template {
     #[must_use]
     pub fn of_pod(pod: &Pod, view: &View) -> Self {
         let unmodelled = of_spec(&pod.spec);
-        let template = Self::new(&pod.spec, &pod.metadata.namespace, &pod.metadata.labels, unmodelled, view);
+        let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
+        let needs = Needs::of(&pod.spec, namespace, Some(name), view);
+        let template = Self::new(&pod.spec, namespace, &pod.metadata.labels, needs, unmodelled, view);
         Self { exists: true, ..template }
     }
 
-    fn new(spec: &PodSpec, namespace: &str, labels: &StringMap, unmodelled: Vec<Reason>, view: &View) -> Self {
+    fn new(
+        spec: &PodSpec,
+        namespace: &str,
+        labels: &StringMap,
+        needs: Needs,
+        mut unmodelled: Vec<Reason>,
+        view: &View,
+    ) -> Self {
         let mut requests = vec![(requests::PODS.to_owned(), 1)];
         requests.extend(requests::of_spec(spec).into_iter().map(|(name, amount)| (name.to_owned(), amount)));
-        let filter = Filter::of(spec);
-        let mut unmodelled = unmodelled;
+        let filter = Filter::of(spec, needs.places);
+        unmodelled.extend(needs.unmodelled);
         let terms = Terms::of(spec, namespace, labels).unwrap_or_else(|error| {
             unmodelled.push(Reason::new("podPlacement", error, LimitingFactor::Affinity));
             Terms::default()
@@ -108,6 +117,10 @@ impl Template {
             let message = "constraints between pods, and a DeviceClass that stands for a resource that is asked for";
             unmodelled.push(Reason::new("deviceClass", message.to_owned(), LimitingFactor::Gpu));
         }
+        if needs.claims.is_partial() && !terms.is_empty() {
+            let message = "volumes of earlier replicas and terms about other pods decide together where replicas go";
+            unmodelled.push(Reason::new("volumes", message.to_owned(), LimitingFactor::Volume));
+        }
         Self {
             namespace: namespace.to_owned(),
             seat: Arc::new(Seat { namespace: namespace.to_owned(), labels: labels.clone(), terms }),
@@ -117,6 +130,7 @@ impl Template {
                 ..PodSpec::default()
             }),
             ports: ports::of(spec).into(),
+            claims: Arc::new(needs.claims),
             exists: false,
             creation: Ok(Charge::default()),
             unmodelled,
@@ -159,7 +173,6 @@ fn of_spec(spec: &PodSpec) -> Vec<Reason> {
     reasons.extend(negative.map(|message| Reason::new("resources", message, LimitingFactor::Unmodelled)));
     reasons.extend(of_scheduling(spec));
     reasons.extend(of_devices(spec));
-    reasons.extend(of_volumes(spec));
     reasons
 }
 
@@ -196,23 +209,6 @@ fn of_devices(spec: &PodSpec) -> Vec<Reason> {
             reasons.push(Reason::new("deviceClass", message, LimitingFactor::Gpu));
         }
     }
-    reasons
-}
-
-fn of_volumes(spec: &PodSpec) -> Vec<Reason> {
-    let sources = spec.volumes.iter().flat_map(|volume| {
-        // An empty source is an emptyDir by default.
-        let sources = volume.iter().filter(|(key, source)| *key != "name" && !source.is_null());
-        sources.map(|(key, _)| key.as_str())
-    });
-    let placed = sources.filter(|source| !NEUTRAL_VOLUMES.contains(source));
-    let reason = |source: &str| {
-        let message = format!("a {source} volume may bind pods to some nodes or count against their limits");
-        Reason::new("volumes", message, LimitingFactor::Unmodelled)
-    };
-    let mut reasons: Vec<_> = placed.map(reason).collect();
-    reasons.sort();
-    reasons.dedup();
     reasons
 }
 

@@ -71,6 +71,7 @@ impl Inventory<'_> {
         repels()
             || template.seat.terms.concern(other.seat.subject(), &template.namespace, view)
             || ports::conflict(&template.ports, &other.ports)
+            || template.claims.contend(&pod.metadata.namespace, &pod.spec)
     }
 
     fn rivals(&self, waiting: &[&Pod]) -> Vec<Rivals> {

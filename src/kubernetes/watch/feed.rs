@@ -36,6 +36,8 @@ struct State<K> {
     kind: K,
     /// Where a watch goes on; none when a list is due.
     version: Option<String>,
+    /// Whether the view knows the kind.
+    known: bool,
     backoff: Backoff,
     quiet: Quiet,
 }
@@ -50,7 +52,8 @@ enum Stop {
 
 /// Feeds one kind into the view until nobody reads the changes any more.
 pub(super) async fn run<K: Kind>(context: Context, kind: K) -> Result<(), Error> {
-    let mut state = State { context, kind, version: None, backoff: Backoff::default(), quiet: Quiet::default() };
+    let mut state =
+        State { context, kind, version: None, known: false, backoff: Backoff::default(), quiet: Quiet::default() };
     loop {
         let step = match state.version.clone() {
             None => state.list().await,
@@ -91,6 +94,7 @@ impl<K: Kind> State<K> {
             }
         }
         self.send(Delta::Replaced(items)).await?;
+        self.known = true;
         self.context.health.listed(self.kind.feed(), undecodable);
         Ok(())
     }
@@ -193,6 +197,14 @@ impl<K: Kind> State<K> {
 
     /// A kind that the cluster does not have any more has no objects. One that is required is there, and will be again.
     async fn forget(&mut self, failure: &Failure) -> Result<(), Stop> {
+        let refused = self.known && (failure.is(403) || failure.is(404));
+        if let Some(change) = self.kind.lost() {
+            if refused {
+                (self.version, self.known) = (None, false);
+                self.context.send(change).await.map_err(Stop::Closed)?;
+            }
+            return Ok(());
+        }
         let gone = failure.is(404) && !Feed::REQUIRED.contains(&self.kind.feed());
         if !gone || self.version.take().is_none() {
             return Ok(());

@@ -3,6 +3,7 @@
 mod admission;
 mod apps;
 mod keda;
+mod storage;
 
 use plimsoll_core::{
     cluster::{Change, Delta, DeviceClass, Namespace},
@@ -16,6 +17,7 @@ use crate::kubernetes::{health::Feed, scale::Targets};
 pub(super) use admission::{LimitRanges, ResourceQuotas, RuntimeClasses};
 pub(super) use apps::Apps;
 pub(super) use keda::{ScaledJobs, ScaledObjects};
+pub(super) use storage::Stored;
 
 /// The whole object once more, written by `kubectl apply`: read by nobody here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -40,6 +42,10 @@ pub(super) trait Kind: Send + Sync + 'static {
     /// None for an object that the view does not keep; an error for one that cannot be understood.
     fn read(&self, object: Self::Object) -> Result<Option<Self::Item>, Undecodable>;
     fn change(&mut self, delta: Delta<Self::Item, Self::Key>) -> Change;
+    /// What it means for the view that the kind may not be read any more; none if what was known of it stays.
+    fn lost(&self) -> Option<Change> {
+        None
+    }
 }
 
 /// Nodes.

@@ -79,7 +79,7 @@ impl Kind for Apps {
         trim(&mut annotations);
         let mut template = spec.template;
         if let (Some(template), Some(claims)) = (&mut template, &spec.volume_claim_templates) {
-            template.claim(claims);
+            template.claim(&name, claims);
         }
         let target = ScaleTarget {
             spec_replicas: spec.replicas.unwrap_or(1),
@@ -99,6 +99,7 @@ impl Kind for Apps {
 
 #[cfg(test)]
 mod tests {
+    use plimsoll_core::object::claim::CLAIM_OF_EACH;
     use serde_json::{Value, json};
 
     use super::{super::LAST_APPLIED, *};
@@ -130,8 +131,10 @@ mod tests {
         let claims = json!([{"metadata": {"name": "data"}, "spec": {}}]);
         let object = json!({"metadata": {"name": "db"}, "spec": {"template": pod, "volumeClaimTemplates": claims}});
         let template = read(&kind, object).unwrap().1.template.unwrap();
-        let claim = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
-        assert_eq!(serde_json::to_value(template.spec.volumes).unwrap(), claim);
+        let volumes = serde_json::to_value(template.spec.volumes).unwrap();
+        assert_eq!((volumes.as_array().unwrap().len(), &volumes[0]["name"]), (1, &json!("data")));
+        let claim = &volumes[0][CLAIM_OF_EACH];
+        assert_eq!((&claim["owner"], &claim["template"]["metadata"]["name"]), (&json!("db"), &json!("data")));
     }
 
     #[test]
