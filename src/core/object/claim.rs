@@ -75,12 +75,44 @@ pub struct ClaimStatus {
 }
 
 /// How a StatefulSet names the claims of its pods: `<template>-<owner>-<ordinal>`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct ClaimOfEach {
-    /// Name of the StatefulSet.
-    pub owner: String,
+    /// Who makes them.
+    pub owner: ClaimOwner,
     /// The template.
     pub template: ClaimTemplate,
+}
+
+/// Who makes a claim for each of its pods.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum ClaimOwner {
+    /// The StatefulSet of this name.
+    StatefulSet(String),
+    /// The StatefulSets of the workers of the LeaderWorkerSet of this name: each is named `<name>-<group>`.
+    Workers(String),
+}
+
+// === impl ClaimOwner ===
+
+impl ClaimOwner {
+    /// What the names of all its pods begin with, before a dash.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let (Self::StatefulSet(name) | Self::Workers(name)) = self;
+        name
+    }
+
+    /// Whether what follows [`Self::name`] and a dash makes it the name of one of its pods.
+    #[must_use]
+    pub fn names(&self, rest: &str) -> bool {
+        let is_ordinal = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match self {
+            Self::StatefulSet(_) => is_ordinal(rest),
+            Self::Workers(_) => {
+                rest.split_once('-').is_some_and(|(group, worker)| is_ordinal(group) && is_ordinal(worker))
+            }
+        }
+    }
 }
 
 // === impl PersistentVolumeClaim ===
@@ -124,10 +156,10 @@ pub const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 impl PodTemplate {
     /// Adds the volumes of claim templates, each in the place of one that has its name already (`updateStorage` in
     /// `pkg/controller/statefulset/stateful_set_utils.go`, v1.36.3).
-    pub fn claim(&mut self, owner: &str, templates: &[ClaimTemplate]) {
+    pub fn claim(&mut self, owner: &ClaimOwner, templates: &[ClaimTemplate]) {
         for template in templates {
             let name = json!(template.metadata.name);
-            let claim = ClaimOfEach { owner: owner.to_owned(), template: template.clone() };
+            let claim = ClaimOfEach { owner: owner.clone(), template: template.clone() };
             self.spec.volumes.retain(|volume| volume.get("name") != Some(&name));
             let volume = [("name".to_owned(), name), (CLAIM_OF_EACH.to_owned(), json!(claim))];
             self.spec.volumes.push(BTreeMap::from(volume));

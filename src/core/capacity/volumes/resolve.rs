@@ -109,13 +109,13 @@ impl<'v> Resolver<'v> {
     /// A claim of each pod of a StatefulSet. Those of earlier replicas stay by default, and bind their successors.
     fn of_each(&mut self, claim: &ClaimOfEach) -> Result<(), Refusal> {
         let claims = self.storage().claims.as_ref().ok_or_else(|| unknown("PersistentVolumeClaims"))?;
-        let prefix = format!("{}-{}-", claim.template.metadata.name, claim.owner);
+        let prefix = format!("{}-{}-", claim.template.metadata.name, claim.owner.name());
         let first = ObjectKey::new(self.namespace, prefix.as_str());
         let namespace = self.namespace;
         let alike = claims.range(first..).take_while(|(key, _)| key.namespace == namespace);
         let alike = alike.map_while(|(key, it)| Some((key, it, key.name.strip_prefix(&prefix)?)));
-        for (key, it, ordinal) in alike.filter(|(_, _, ordinal)| is_ordinal(ordinal)) {
-            let pod = ObjectKey::new(namespace, format!("{}-{ordinal}", claim.owner));
+        for (key, it, pod) in alike.filter(|(_, _, pod)| claim.owner.names(pod)) {
+            let pod = ObjectKey::new(namespace, format!("{}-{pod}", claim.owner.name()));
             if self.view.pods.get(&pod).is_some_and(Pod::is_bound) {
                 continue;
             }
@@ -180,10 +180,6 @@ impl<'v> Resolver<'v> {
 
 fn refuses(claim: &PersistentVolumeClaim) -> bool {
     claim.status.phase == "Lost" || claim.metadata.deletion_timestamp.is_some()
-}
-
-fn is_ordinal(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 pub(super) fn unknown(kind: &str) -> Refusal {

@@ -10,7 +10,7 @@ use crate::{
         tests::{answer, from, mk_node, mk_pod, mk_template, mk_view},
     },
     cluster::{Delta, StorageChange, View},
-    object::{Node, Pod, PodTemplate},
+    object::{Node, Pod, PodTemplate, claim::ClaimOwner},
     policy::Policy,
 };
 
@@ -103,7 +103,7 @@ fn with_claim_of_each() -> PodTemplate {
     let mut template = mk_template(1, json!({}));
     let claim =
         json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast"}}]);
-    template.claim("db", &from::<Vec<_>>(claim));
+    template.claim(&ClaimOwner::StatefulSet("db".to_owned()), &from::<Vec<_>>(claim));
     template
 }
 

@@ -2,7 +2,7 @@
 
 use plimsoll_core::{
     cluster::{Change, Delta},
-    object::{ClaimTemplate, ObjectMeta, PodTemplate, ScaleTarget, WorkloadKey},
+    object::{ClaimTemplate, ObjectMeta, PodTemplate, ScaleTarget, WorkloadKey, claim::ClaimOwner},
     selector::{LabelSelector, Selector},
 };
 use serde::Deserialize;
@@ -79,7 +79,7 @@ impl Kind for Apps {
         trim(&mut annotations);
         let mut template = spec.template;
         if let (Some(template), Some(claims)) = (&mut template, &spec.volume_claim_templates) {
-            template.claim(&name, claims);
+            template.claim(&ClaimOwner::StatefulSet(name.clone()), claims);
         }
         let target = ScaleTarget {
             spec_replicas: spec.replicas.unwrap_or(1),
