@@ -10,11 +10,13 @@ use jiff::Timestamp;
 
 mod apply;
 mod census;
+mod doubt;
 mod keda;
 mod reach;
 
 pub use apply::Effect;
 pub use census::Census;
+pub use doubt::Doubts;
 pub use reach::Reach;
 
 use crate::{
@@ -56,6 +58,8 @@ pub struct View {
     pub device_classes: BTreeMap<String, DeviceClass>,
     /// Names of the PriorityClasses that claim to be the global default; the lowest value of them is it.
     pub global_default_classes: BTreeSet<String>,
+    /// Why objects are not known although they are there, by resource name in the plural.
+    pub unreadable: BTreeMap<String, Doubts>,
     /// What adds nodes when pods do not fit, if anything does.
     pub node_autoscaler: Option<NodeAutoscaler>,
     /// When the watch of nodes or pods that was heard of longest ago was last heard of; none before the first list.
@@ -156,6 +160,13 @@ pub enum Change {
     DeviceClass(Delta<DeviceClass, String>),
     /// The node autoscaler, or none.
     NodeAutoscaler(Option<NodeAutoscaler>),
+    /// What of a resource is there but cannot be read; replaces what was said of it before.
+    Unreadable {
+        /// Resource name in the plural.
+        resource: String,
+        /// Why, by namespace; empty once all can be read.
+        doubts: Doubts,
+    },
 }
 
 /// A change of one kind of object.

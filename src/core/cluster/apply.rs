@@ -59,6 +59,7 @@ impl View {
             Change::PriorityClass(delta) => self.apply_priority_class(delta),
             Change::DeviceClass(delta) => apply(&mut self.device_classes, delta, |class| class.name.clone(), compare),
             Change::NodeAutoscaler(new) => self.apply_autoscaler(new),
+            Change::Unreadable { resource, doubts } => self.apply_doubts(resource, doubts),
         }
     }
 
