@@ -10,6 +10,7 @@
 //! that died silently is noticed within the sum of both, and a quiet one is heard of at least that often.
 
 mod backoff;
+mod doubt;
 mod feed;
 mod frame;
 mod kind;

@@ -192,7 +192,7 @@ fn usage(requests: &[(&str, Quantity)], limits: &[(&str, Quantity)]) -> Vec<(Str
 }
 
 /// `IsDRAExtendedResourceName`.
-fn is_extended(name: &str) -> bool {
+pub(super) fn is_extended(name: &str) -> bool {
     name.contains('/')
         && !name.starts_with("requests.")
         && (!name.contains("kubernetes.io/") || name.starts_with("deviceclass.resource.kubernetes.io/"))

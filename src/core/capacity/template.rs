@@ -8,15 +8,16 @@ use super::{
     LimitingFactor, absurd,
     admission::{self, Admitted},
     between::{Seat, Terms},
+    doubt,
     filters::Filter,
     ports::{self, HostPort},
-    quota::Charge,
+    quota::{self, Charge},
     requests,
     volumes::{Claims, Needs},
 };
 use crate::{
     cluster::View,
-    object::{Pod, PodSpec, PodTemplate, meta::StringMap, pod::Container},
+    object::{ObjectMeta, Pod, PodSpec, PodTemplate, meta::StringMap, pod::Container},
 };
 
 /// Something that decides about placement and is not modelled, so that nothing may be promised.
@@ -79,6 +80,8 @@ impl Template {
         let mut unmodelled = of_spec(&spec);
         unmodelled.extend(unknown);
         unmodelled.extend(Charge::unmodelled(&spec, namespace, view));
+        unmodelled.extend(doubt::of(&spec, namespace, view));
+        unmodelled.extend(of_queue(&template.metadata));
         let creation = refusal.map_or_else(|| Charge::of(&spec, namespace, view), Err);
         let needs = Needs::of(&spec, namespace, None, view);
         let template = Self::new(&spec, namespace, &template.metadata.labels, needs, unmodelled, view);
@@ -111,7 +114,10 @@ impl Template {
             unmodelled.push(Reason::new("podPlacement", error, LimitingFactor::Affinity));
             Terms::default()
         });
-        let delegates = requests::of_spec(spec).iter().any(|(name, _)| view.is_device_class_resource(name));
+        // A class that cannot be read may stand for anything.
+        let classes = view.unreadable("deviceclasses", "").is_none();
+        let delegated = |name: &str| view.is_device_class_resource(name) || (!classes && quota::is_extended(name));
+        let delegates = requests::of_spec(spec).iter().any(|(name, _)| delegated(name));
         if delegates && !terms.is_empty() {
             // Which domains devices open decides about the others.
             let message = "constraints between pods, and a DeviceClass that stands for a resource that is asked for";
@@ -159,6 +165,9 @@ fn priority(spec: &PodSpec, view: &View) -> Option<i32> {
     if let Some(priority) = spec.priority {
         return Some(priority);
     }
+    if view.unreadable("priorityclasses", "").is_some() {
+        return None;
+    }
     let class = spec.priority_class_name.as_str();
     if class.is_empty() {
         return Some(view.priority_classes.get("").copied().unwrap_or(0));
@@ -193,6 +202,16 @@ fn of_scheduling(spec: &PodSpec) -> Vec<Reason> {
         add("schedulingGroup", "pods are scheduled as a group".to_owned());
     }
     reasons
+}
+
+/// Kueue's webhooks mark the pod templates of the workloads that it admits (`pkg/controller/jobs/deployment` and
+/// `statefulset`): their pods are gated until a queue has quota for them.
+fn of_queue(metadata: &ObjectMeta) -> Option<Reason> {
+    let queue = metadata.labels.get("kueue.x-k8s.io/queue-name").map(String::as_str);
+    let parent = metadata.annotations.contains_key("kueue.x-k8s.io/pod-suspending-parent");
+    let name = queue.or(parent.then_some(""))?;
+    let message = format!("pods wait until Kueue admits them to queue {name:?}, whose quota is not known");
+    Some(Reason::new("kueue", message, LimitingFactor::Quota))
 }
 
 /// Devices that are allocated by claims, not by counting.

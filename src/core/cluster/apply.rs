@@ -60,6 +60,7 @@ impl View {
             Change::DeviceClass(delta) => apply(&mut self.device_classes, delta, |class| class.name.clone(), compare),
             Change::Storage(change) => self.storage.apply(change),
             Change::NodeAutoscaler(new) => self.apply_autoscaler(new),
+            Change::Unreadable { resource, doubts } => self.apply_doubts(resource, doubts),
         }
     }
 

@@ -56,8 +56,6 @@ pub enum StorageChange {
     Driver(Delta<CsiDriver, String>),
     /// VolumeAttachments.
     Attachment(Delta<VolumeAttachment, String>),
-    /// A kind may not be read any more.
-    Lost(StorageKind),
 }
 
 // === impl Storage ===
@@ -72,7 +70,6 @@ impl Storage {
             StorageChange::Node(delta) => apply(&mut self.nodes, delta, |it| it.metadata.name.clone()),
             StorageChange::Driver(delta) => apply(&mut self.drivers, delta, |it| it.metadata.name.clone()),
             StorageChange::Attachment(delta) => apply(&mut self.attachments, delta, |it| it.metadata.name.clone()),
-            StorageChange::Lost(kind) => Effect::changed(self.lose(kind)),
         }
     }
 
@@ -85,17 +82,6 @@ impl Storage {
             StorageKind::Node => _ = self.nodes.get_or_insert_default(),
             StorageKind::Driver => _ = self.drivers.get_or_insert_default(),
             StorageKind::Attachment => _ = self.attachments.get_or_insert_default(),
-        }
-    }
-
-    fn lose(&mut self, kind: StorageKind) -> bool {
-        match kind {
-            StorageKind::Claim => self.claims.take().is_some(),
-            StorageKind::Volume => self.volumes.take().is_some(),
-            StorageKind::Class => self.classes.take().is_some(),
-            StorageKind::Node => self.nodes.take().is_some(),
-            StorageKind::Driver => self.drivers.take().is_some(),
-            StorageKind::Attachment => self.attachments.take().is_some(),
         }
     }
 }
@@ -137,15 +123,6 @@ mod tests {
         assert_eq!(storage.apply(StorageChange::Class(Delta::Replaced(Vec::new()))), Effect::Matters);
         assert_eq!(storage.classes, Some(BTreeMap::new()));
         assert_eq!(storage.apply(StorageChange::Class(Delta::Replaced(Vec::new()))), Effect::Same);
-    }
-
-    #[test]
-    fn a_kind_that_may_not_be_read_any_more_is_not_known() {
-        let mut storage = Storage::default();
-        storage.apply(StorageChange::Class(Delta::Replaced(vec![class("a", "x")])));
-        assert_eq!(storage.apply(StorageChange::Lost(StorageKind::Class)), Effect::Matters);
-        assert_eq!(storage, Storage::default());
-        assert_eq!(storage.apply(StorageChange::Lost(StorageKind::Class)), Effect::Same);
     }
 
     #[test]

@@ -42,10 +42,6 @@ pub(super) trait Kind: Send + Sync + 'static {
     /// None for an object that the view does not keep; an error for one that cannot be understood.
     fn read(&self, object: Self::Object) -> Result<Option<Self::Item>, Undecodable>;
     fn change(&mut self, delta: Delta<Self::Item, Self::Key>) -> Change;
-    /// What it means for the view that the kind may not be read any more; none if what was known of it stays.
-    fn lost(&self) -> Option<Change> {
-        None
-    }
 }
 
 /// Nodes.

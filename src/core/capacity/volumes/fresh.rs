@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Place, Slots,
-    resolve::{Refusal, Resolver, unknown},
+    resolve::{Refusal, Resolver},
 };
 use crate::{
     object::{
@@ -70,7 +70,7 @@ impl<'v> Resolver<'v> {
         if !claim.resources.requests.contains_key("storage") {
             return Ok(());
         }
-        let drivers = self.storage().drivers.as_ref().ok_or_else(|| unknown("CSIDrivers"))?;
+        let drivers = self.known("CSIDrivers", |storage| &storage.drivers)?;
         let driver = drivers.get(&class.provisioner);
         if driver.is_some_and(|driver| driver.spec.storage_capacity) {
             return Err(format!("CSIDriver {} makes volumes only where there is space for them", class.provisioner));
@@ -85,7 +85,7 @@ impl<'v> Resolver<'v> {
         claim: &ClaimSpec,
         each: Option<&str>,
     ) -> Result<Vec<&'v PersistentVolume>, Refusal> {
-        let volumes = self.storage().volumes.as_ref().ok_or_else(|| unknown("PersistentVolumes"))?;
+        let volumes = self.known("PersistentVolumes", |storage| &storage.volumes)?;
         let selector =
             claim.selector.as_ref().map(Selector::try_from).transpose().map_err(|error| error.to_string())?;
         let of_class = || volumes.values().filter(|volume| volume.class() == class.metadata.name);
@@ -103,7 +103,7 @@ impl<'v> Resolver<'v> {
     }
 
     fn default_class(&self) -> Result<&'v StorageClass, Refusal> {
-        let classes = self.storage().classes.as_ref().ok_or_else(|| unknown("StorageClasses"))?;
+        let classes = self.known("StorageClasses", |storage| &storage.classes)?;
         let defaults = classes.values().rev().filter(|class| class.is_default());
         let newest = defaults.max_by_key(|class| class.metadata.creation_timestamp);
         newest.ok_or_else(|| "no StorageClass is the default one, so that new claims stay unbound".to_owned())

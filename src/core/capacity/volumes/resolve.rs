@@ -61,14 +61,19 @@ impl Needs {
 // === impl Resolver ===
 
 impl<'v> Resolver<'v> {
-    pub(super) fn storage(&self) -> &'v Storage {
-        &self.view.storage
+    /// The objects of a kind, where all of them are known.
+    pub(super) fn known<T>(&self, kind: &str, of: impl Fn(&'v Storage) -> &'v Option<T>) -> Result<&'v T, Refusal> {
+        let decide = "decide where volumes can be used, and they are not";
+        if let Some(why) = self.view.unreadable(&kind.to_ascii_lowercase(), self.namespace) {
+            return Err(format!("{kind} {decide} all known: {why}"));
+        }
+        of(&self.view.storage).as_ref().ok_or_else(|| format!("{kind} {decide} known"))
     }
 
     /// A claim that exists, or should.
     fn claim(&mut self, name: &str) -> Result<(), Refusal> {
         let key = ObjectKey::new(self.namespace, name);
-        let claims = self.storage().claims.as_ref().ok_or_else(|| unknown("PersistentVolumeClaims"))?;
+        let claims = self.known("PersistentVolumeClaims", |storage| &storage.claims)?;
         let claim = claims.get(&key).ok_or_else(|| waits(&key, "is not there"))?;
         if claim.is_for_one_pod() {
             self.needs.claims.exclusive.push(Exclusive { claim: key.clone(), for_one_pod: true });
@@ -108,7 +113,7 @@ impl<'v> Resolver<'v> {
 
     /// A claim of each pod of a StatefulSet. Those of earlier replicas stay by default, and bind their successors.
     fn of_each(&mut self, claim: &ClaimOfEach) -> Result<(), Refusal> {
-        let claims = self.storage().claims.as_ref().ok_or_else(|| unknown("PersistentVolumeClaims"))?;
+        let claims = self.known("PersistentVolumeClaims", |storage| &storage.claims)?;
         let prefix = format!("{}-{}-", claim.template.metadata.name, claim.owner.name());
         let first = ObjectKey::new(self.namespace, prefix.as_str());
         let namespace = self.namespace;
@@ -147,7 +152,7 @@ impl<'v> Resolver<'v> {
 
     fn volume(&self, key: &ObjectKey, claim: &PersistentVolumeClaim) -> Result<&'v PersistentVolume, Refusal> {
         let name = &claim.spec.volume_name;
-        let volumes = self.storage().volumes.as_ref().ok_or_else(|| unknown("PersistentVolumes"))?;
+        let volumes = self.known("PersistentVolumes", |storage| &storage.volumes)?;
         let volume = volumes.get(name).ok_or_else(|| waits(key, "is bound to a volume that is not there"))?;
         if volume.migrated_to().is_some() {
             return Err(format!("PersistentVolume {name} has a source whose place only its CSI driver knows"));
@@ -156,34 +161,29 @@ impl<'v> Resolver<'v> {
     }
 
     pub(super) fn class(&self, name: &str) -> Result<&'v StorageClass, Refusal> {
-        let classes = self.storage().classes.as_ref().ok_or_else(|| unknown("StorageClasses"))?;
+        let classes = self.known("StorageClasses", |storage| &storage.classes)?;
         classes.get(name).ok_or_else(|| format!("StorageClass {name:?} is not there"))
     }
 
     /// Keeps of what is attached only what some node limits.
     fn settle(&mut self) -> Result<(), Refusal> {
-        let claims = &mut self.needs.claims;
-        if claims.shared.is_empty() && claims.own.is_empty() {
+        if self.needs.claims.shared.is_empty() && self.needs.claims.own.is_empty() {
             return Ok(());
         }
-        let storage = &self.view.storage;
-        let nodes = storage.nodes.as_ref().ok_or_else(|| unknown("CSINodes"))?;
+        let nodes = self.known("CSINodes", |storage| &storage.nodes)?;
         let drivers = nodes.values().flat_map(|node| &node.spec.drivers);
         let limited: BTreeSet<_> =
             drivers.filter(|driver| driver.allocatable.count.is_some()).map(|driver| driver.name.as_str()).collect();
+        let claims = &mut self.needs.claims;
         claims.shared.retain(|it| limited.contains(it.driver.as_str()));
         claims.own.retain(|driver, _| limited.contains(driver.as_str()));
         let counts = !claims.shared.is_empty() || !claims.own.is_empty();
-        if counts && storage.attachments.is_none() { Err(unknown("VolumeAttachments")) } else { Ok(()) }
+        if counts { self.known("VolumeAttachments", |storage| &storage.attachments).map(drop) } else { Ok(()) }
     }
 }
 
 fn refuses(claim: &PersistentVolumeClaim) -> bool {
     claim.status.phase == "Lost" || claim.metadata.deletion_timestamp.is_some()
-}
-
-pub(super) fn unknown(kind: &str) -> Refusal {
-    format!("{kind} decide where volumes can be used, and they are not known")
 }
 
 fn waits(key: &ObjectKey, why: &str) -> Refusal {

@@ -183,6 +183,16 @@ fn kinds_that_were_never_listed_are_unknown() {
     assert_unknown(&without(|view| view.storage.nodes = None), "CSINodes");
     assert_unknown(&without(|view| view.storage.attachments = None), "VolumeAttachments");
     assert_eq!(without(|view| view.storage.drivers = None).fits, Fits::exact(8));
+    let withheld = |kind: &str| {
+        let mut view = view.clone();
+        view.unreadable.insert(kind.to_owned(), [(String::new(), "403".to_owned())].into());
+        answer(&view, &with_claim("m"))
+    };
+    assert_unknown(
+        &withheld("persistentvolumes"),
+        "PersistentVolumes decide where volumes can be used, and they are not all known: 403",
+    );
+    assert_eq!(withheld("csidrivers").fits, Fits::exact(8));
 }
 
 #[test]

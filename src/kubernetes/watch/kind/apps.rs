@@ -134,7 +134,10 @@ mod tests {
         let volumes = serde_json::to_value(template.spec.volumes).unwrap();
         assert_eq!((volumes.as_array().unwrap().len(), &volumes[0]["name"]), (1, &json!("data")));
         let claim = &volumes[0][CLAIM_OF_EACH];
-        assert_eq!((&claim["owner"], &claim["template"]["metadata"]["name"]), (&json!("db"), &json!("data")));
+        assert_eq!(
+            (&claim["owner"], &claim["template"]["metadata"]["name"]),
+            (&json!({"StatefulSet": "db"}), &json!("data"))
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use plimsoll_core::{
-    cluster::{Change, Delta, StorageChange, StorageKind},
+    cluster::{Change, Delta, StorageChange},
     object::{
         CsiDriver, CsiNode, ObjectKey, ObjectMeta, PersistentVolume, PersistentVolumeClaim, StorageClass,
         VolumeAttachment,
@@ -23,7 +23,6 @@ pub(in crate::kubernetes::watch) trait Object: DeserializeOwned + Send + 'static
     const FEED: Feed;
     /// Path of the group and version.
     const GROUP: &'static str;
-    const KIND: StorageKind;
     /// Annotations that decide anything.
     const ANNOTATIONS: &'static [&'static str] = &[];
     const KEEPS_LABELS: bool = false;
@@ -74,10 +73,6 @@ impl<T: Object> Kind for Stored<T> {
     fn change(&mut self, delta: Delta<T, T::Key>) -> Change {
         Change::Storage(T::change(delta))
     }
-
-    fn lost(&self) -> Option<Change> {
-        Some(Change::Storage(StorageChange::Lost(T::KIND)))
-    }
 }
 
 // === kinds ===
@@ -86,7 +81,6 @@ impl Object for PersistentVolumeClaim {
     type Key = ObjectKey;
     const FEED: Feed = Feed::PersistentVolumeClaims;
     const GROUP: &'static str = CORE;
-    const KIND: StorageKind = StorageKind::Claim;
     const ANNOTATIONS: &'static [&'static str] = &Self::ANNOTATIONS;
 
     fn key(namespace: String, name: String) -> ObjectKey {
@@ -109,7 +103,6 @@ macro_rules! cluster_scoped {
             type Key = String;
             const FEED: Feed = Feed::$feed;
             const GROUP: &'static str = $group;
-            const KIND: StorageKind = StorageKind::$kind;
             $($item)*
 
             fn key(_: String, name: String) -> String {
