@@ -9,20 +9,26 @@ pub mod claim;
 pub mod group;
 pub mod hpa;
 pub mod keda;
+pub mod interner;
 pub mod meta;
 pub mod node;
 pub mod owner;
 pub mod pod;
 pub mod scale;
+pub mod shared;
+pub mod text;
 
 pub use admission::{LimitRange, ResourceQuota, RuntimeClass};
 pub use claim::ClaimTemplate;
 pub use group::{Group, LeaderWorkerSet};
 pub use hpa::HorizontalPodAutoscaler;
+pub use interner::Interner;
 pub use meta::{ObjectKey, ObjectMeta, WorkloadKey};
 pub use node::Node;
-pub use pod::{Pod, PodSpec, PodTemplate};
+pub use pod::{Pod, PodMeta, PodSpec, PodTemplate};
 pub use scale::{Scale, ScaleTarget};
+pub use shared::Shared;
+pub use text::Text;
 
 #[cfg(test)]
 mod tests;
