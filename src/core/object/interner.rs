@@ -184,7 +184,9 @@ mod tests {
         let mut interner = Interner::default();
         let [mut a, mut b, mut other] = [pod("a", "chat"), pod("b", "chat"), pod("a", "other")];
         let before = (a.clone(), b.clone(), other.clone());
-        [&mut a, &mut b, &mut other].into_iter().for_each(|pod| interner.pod(pod));
+        for pod in [&mut a, &mut b, &mut other] {
+            interner.pod(pod);
+        }
         assert!(a.spec.is_same(&b.spec) && a.metadata.labels.is_same(&b.metadata.labels));
         assert!(a.metadata.owner_references.is_same(&b.metadata.owner_references));
         assert!(a.status.conditions[0].state.is_same(&other.status.conditions[0].state));
@@ -196,7 +198,9 @@ mod tests {
     fn a_change_through_one_pod_is_not_seen_through_another() {
         let mut interner = Interner::default();
         let [mut a, mut b] = [pod("a", "chat"), pod("b", "chat")];
-        [&mut a, &mut b].into_iter().for_each(|pod| interner.pod(pod));
+        for pod in [&mut a, &mut b] {
+            interner.pod(pod);
+        }
         b.spec.host_network = true;
         assert!(!a.spec.host_network && !a.spec.is_same(&b.spec));
     }

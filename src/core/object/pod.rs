@@ -74,7 +74,7 @@ pub struct PodTemplate {
     pub metadata: ObjectMeta,
     /// Specification of its pods.
     #[serde(deserialize_with = "null_as_default")]
-    pub spec: PodSpec,
+    pub spec: Box<PodSpec>,
 }
 
 /// The read part of `v1.PodSpec`.
