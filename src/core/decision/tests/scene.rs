@@ -152,7 +152,7 @@ impl Scene {
             "status": { "phase": phase, "conditions": [condition] },
         }))
         .unwrap();
-        pod.spec = template.spec.into();
+        pod.spec = (*template.spec).into();
         pod.node_name = node.into();
         self.view.pods.insert(key.clone(), pod);
         key
