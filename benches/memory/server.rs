@@ -72,7 +72,8 @@ async fn answer(
     if method != Method::GET {
         return (StatusCode::CREATED, "{}").into_response();
     }
-    if uri.path().contains("/configmaps/") {
+    // Neither Cluster Autoscaler nor any group of custom resources is there.
+    if uri.path().contains("/configmaps/") || uri.path().split('/').count() < 4 {
         let status = r#"{"kind":"Status","status":"Failure","reason":"NotFound","message":"not found","code":404}"#;
         return (StatusCode::NOT_FOUND, status).into_response();
     }
