@@ -45,7 +45,8 @@ pub struct Pod {
 }
 
 /// The read part of a pod's `metav1.ObjectMeta`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "ObjectMeta")]
 pub struct PodMeta {
     /// Name, unique within the namespace.
     pub name: Text,
