@@ -388,7 +388,8 @@ pub struct ContainerStatus {
 }
 
 /// The read part of `v1.PodCondition`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "decode::WireCondition")]
 pub struct PodCondition {
     /// What it says.
     pub state: Shared<ConditionState>,

@@ -53,7 +53,7 @@ pub(super) struct WireStatus {
 /// `v1.PodCondition`.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct WireCondition {
+pub(super) struct WireCondition {
     #[serde(flatten)]
     state: ConditionState,
     last_transition_time: Option<Timestamp>,
