@@ -11,7 +11,7 @@ use plimsoll_core::{
     },
     capacity::{negative_allocatable, negative_request},
     cluster::{Delta, DeviceClass, StorageChange, StorageKind, View},
-    object::{Node, ObjectKey, PersistentVolumeClaim, Pod, meta::StringMap},
+    object::{Interner, Node, ObjectKey, PersistentVolumeClaim, Pod, meta::StringMap},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -36,6 +36,7 @@ pub(super) struct Objects {
     status: Option<String>,
     pools: Vec<NodePool>,
     claims: Vec<NodeClaim>,
+    interner: Interner,
 }
 
 impl Objects {
@@ -126,7 +127,7 @@ impl Objects {
             }
             ("", "PersistentVolumeClaim") => {
                 let (key, mut claim) = namespaced::<PersistentVolumeClaim>(source, kind, object)?;
-                claim.metadata.namespace = key.namespace;
+                claim.metadata.namespace = key.namespace.to_string();
                 self.store(StorageChange::Claim(Delta::Applied(claim)));
             }
             ("", "PersistentVolume") => {
@@ -172,7 +173,8 @@ impl Objects {
         let nominated = text(&object, "/status/nominatedNodeName");
         match sound::<Pod>(object, |pod| negative_request(&pod.spec).map(|negative| format!("spec.{negative}"))) {
             Ok(mut pod) => {
-                pod.metadata.namespace = namespace;
+                pod.metadata.namespace = namespace.into();
+                self.interner.pod(&mut pod);
                 self.view.pods.insert(pod.metadata.key(), pod);
             }
             Err(_) if ended => {}

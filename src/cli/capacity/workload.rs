@@ -151,7 +151,7 @@ impl Workload {
         template.claim(&ClaimOwner::StatefulSet(key.name.clone()), &claims.unwrap_or_default());
         if pointer.is_empty() {
             // A pod stands for others like it, which the scheduler will place afresh.
-            template.spec.node_name.clear();
+            template.spec.pinned_node.clear();
         }
         let selector = selector(source, object, &key.kind, &template.metadata.labels)?;
         Ok(Self { key, template, group: None, selector })

@@ -128,10 +128,10 @@ impl<'v> Inventory<'v> {
         let rows: HashMap<&str, usize> =
             shape.nodes.iter().enumerate().map(|(row, node)| (node.metadata.name.as_str(), row)).collect();
         for pod in view.pods.values().filter(|pod| !pod.is_terminal()) {
-            if let Some(row) = rows.get(pod.spec.node_name.as_str()) {
+            if let Some(row) = rows.get(pod.node_name.as_str()) {
                 shape.bind(pod, *row, &mut free);
             } else if let Some(row) = rows.get(pod.status.nominated_node_name.as_str())
-                && pod.spec.node_name.is_empty()
+                && pod.node_name.is_empty()
                 && !pod.is_terminating()
             {
                 shape.nominate(pod, *row);

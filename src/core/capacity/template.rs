@@ -192,8 +192,8 @@ fn of_scheduling(spec: &PodSpec) -> Vec<Reason> {
     if !matches!(spec.scheduler_name.as_str(), "" | "default-scheduler") {
         add("schedulerName", format!("pods are placed by {:?}, whose rules are not known", spec.scheduler_name));
     }
-    if !spec.node_name.is_empty() {
-        add("nodeName", format!("pods are pinned to node {:?} without a scheduler", spec.node_name));
+    if !spec.pinned_node.is_empty() {
+        add("nodeName", format!("pods are pinned to node {:?} without a scheduler", spec.pinned_node));
     }
     if let Some(gate) = spec.scheduling_gates.first() {
         add("schedulingGates", format!("pods wait until scheduling gate {:?} is removed", gate.name));

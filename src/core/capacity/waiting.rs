@@ -124,7 +124,7 @@ fn may_be_bound(pod: &Pod) -> bool {
     let spec = &pod.spec;
     let refused = pod.condition("PodScheduled").is_some_and(|it| it.status == "False" && it.reason == "Unschedulable");
     let waits =
-        spec.node_name.is_empty() && pod.status.nominated_node_name.is_empty() && spec.scheduling_gates.is_empty();
+        pod.node_name.is_empty() && pod.status.nominated_node_name.is_empty() && spec.scheduling_gates.is_empty();
     let is_ours = matches!(spec.scheduler_name.as_str(), "" | "default-scheduler");
     waits && is_ours && !refused && !pod.is_terminal() && !pod.is_terminating()
 }

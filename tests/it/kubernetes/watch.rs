@@ -183,7 +183,7 @@ async fn claims_that_may_not_be_read_any_more_are_not_known() {
     harness.until("a watch", |harness| harness.api.watching(CLAIMS) > 0).await;
     harness.api.refuse(CLAIMS, 403);
     harness.api.event(CLAIMS, "ERROR", failure(403));
-    harness.until("nothing known", |harness| harness.view.storage.claims.is_none()).await;
+    harness.until("a doubt", |harness| harness.view.unreadable("persistentvolumeclaims", "ml").is_some()).await;
     harness.until_ready().await;
     harness.stop().await;
 }

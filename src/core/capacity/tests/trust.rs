@@ -173,7 +173,7 @@ fn labels_that_controllers_add_may_be_selected() {
 /// A bound replica of an earlier revision, which repels those of its own revision.
 fn revision(hash: &str, node: &str) -> Pod {
     let mut pod = mk_pod("llm", node, 1);
-    pod.metadata.name = format!("llm-{hash}-{node}");
+    pod.metadata.name = format!("llm-{hash}-{node}").into();
     pod.metadata.labels.insert("pod-template-hash".to_owned(), hash.to_owned());
     pod
 }
@@ -191,7 +191,7 @@ fn which_revision_comes_next_is_not_guessed_when_constraints_ask_for_it() {
     let hash = || json!(["pod-template-hash"]);
     assert_eq!(fits(vec![], hash()), Fits::exact(7));
     let mut second = revision("x", "a");
-    second.metadata.name.push('2');
+    second.metadata.name = format!("{}2", second.metadata.name).into();
     let one = vec![revision("x", "a"), second];
     assert_eq!(fits(one.clone(), json!([])), Fits::exact(5));
     // As revision x 5 more, as a new one 1 on a and 2 on b.
@@ -224,7 +224,7 @@ fn a_namespace_selector_over_a_namespace_that_is_not_known_is_unknown() {
 #[test]
 fn a_waiting_pod_repels_nobody() {
     let mut pod = repelling(&json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}));
-    pod.spec.node_name.clear();
+    pod.node_name = "".into();
     assert_eq!(codes(&mk_view([mk_node("a", 8)], [pod]), json!({})), [""; 0]);
 }
 
@@ -250,7 +250,7 @@ fn priority_comes_from_the_class_and_from_the_global_default() {
 fn nominated(app: &str, priority: i32) -> Pod {
     let mut pod = mk_pod(app, "", 5);
     pod.spec.priority = Some(priority);
-    pod.status.nominated_node_name = "a".to_owned();
+    pod.status.nominated_node_name = "a".into();
     pod
 }
 

@@ -60,7 +60,7 @@ impl<T: Object> Kind for Stored<T> {
         T::key(namespace, name)
     }
 
-    fn read(&self, mut object: T) -> Result<Option<T>, Undecodable> {
+    fn read(&mut self, mut object: T) -> Result<Option<T>, Undecodable> {
         let metadata = object.metadata();
         metadata.annotations.retain(|key, _| T::ANNOTATIONS.contains(&key.as_str()));
         metadata.owner_references.clear();
@@ -84,7 +84,7 @@ impl Object for PersistentVolumeClaim {
     const ANNOTATIONS: &'static [&'static str] = &Self::ANNOTATIONS;
 
     fn key(namespace: String, name: String) -> ObjectKey {
-        ObjectKey { namespace, name }
+        ObjectKey::new(namespace, name)
     }
 
     fn metadata(&mut self) -> &mut ObjectMeta {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn of_a_claim_only_what_decides_is_kept() {
-        let kind = Stored::<PersistentVolumeClaim>::default();
+        let mut kind = Stored::<PersistentVolumeClaim>::default();
         assert_eq!(kind.path(), "/api/v1/persistentvolumeclaims");
         let annotations = json!({"pv.kubernetes.io/bind-completed": "yes", "note": "long"});
         let metadata = json!({"namespace": "ml", "name": "m", "labels": {"a": "b"}, "annotations": annotations});
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_zone_of_a_volume_is_kept() {
-        let kind = Stored::<PersistentVolume>::default();
+        let mut kind = Stored::<PersistentVolume>::default();
         let metadata = json!({"name": "pv", "labels": {"topology.kubernetes.io/zone": "a"}});
         let volume = kind.read(serde_json::from_value(json!({"metadata": metadata})).unwrap()).unwrap().unwrap();
         assert_eq!(volume.metadata.labels.len(), 1);
