@@ -116,8 +116,8 @@ impl Template {
         });
         // A class that cannot be read may stand for anything.
         let classes = view.unreadable("deviceclasses", "").is_none();
-        let delegated = |name: &str| view.is_device_class_resource(name) || (!classes && quota::is_extended(name));
-        let delegates = requests::of_spec(spec).iter().any(|(name, _)| delegated(name));
+        let by_class = |name: &str| view.is_device_class_resource(name) || (!classes && quota::is_extended(name));
+        let delegates = requests::of_spec(spec).iter().any(|(name, _)| by_class(name));
         if delegates && !terms.is_empty() {
             // Which domains devices open decides about the others.
             let message = "constraints between pods, and a DeviceClass that stands for a resource that is asked for";

@@ -19,12 +19,16 @@ impl View {
     }
 
     pub(super) fn apply_doubts(&mut self, resource: String, doubts: Doubts) -> Effect {
-        let old = if doubts.is_empty() {
-            self.unreadable.remove(&resource)
+        let told = self.unreadable.get(&resource);
+        if told.map_or(doubts.is_empty(), |told| *told == doubts) {
+            return Effect::Same;
+        }
+        if doubts.is_empty() {
+            self.unreadable.remove(&resource);
         } else {
-            self.unreadable.insert(resource, doubts.clone())
-        };
-        if old.unwrap_or_default() == doubts { Effect::Same } else { Effect::Matters }
+            self.unreadable.insert(resource, doubts);
+        }
+        Effect::Matters
     }
 }
 
