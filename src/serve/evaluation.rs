@@ -14,6 +14,7 @@ use std::{
 };
 
 use plimsoll_core::{
+    capacity::Ledger,
     cluster::{Census, Change, Reach, View},
     decision::{self, Snapshot},
 };
@@ -75,6 +76,8 @@ pub(super) struct Evaluation {
     inputs: Inputs,
     outputs: Outputs,
     view: View,
+    /// What the pods of the view hold.
+    ledger: Arc<Ledger>,
     told: Told,
     previous: Option<Arc<Snapshot>>,
 }
@@ -89,7 +92,7 @@ pub(super) struct Closed;
 impl Evaluation {
     /// A loop with an empty view.
     pub(super) fn new(inputs: Inputs, outputs: Outputs) -> Self {
-        Self { inputs, outputs, view: View::default(), told: Told::default(), previous: None }
+        Self { inputs, outputs, view: View::default(), ledger: Arc::default(), told: Told::default(), previous: None }
     }
 
     /// Runs until shutdown or until nobody feeds it any more.
@@ -145,6 +148,7 @@ impl Evaluation {
         for taken in 1..=BATCH {
             let Some(change) = next else { break };
             let touched = Reach::of(&change);
+            Arc::make_mut(&mut self.ledger).note(&self.view, &change);
             if self.view.apply(change).matters() {
                 matters = true;
                 reach = reach.and(touched);
@@ -181,7 +185,8 @@ impl Evaluation {
         let mut signals = self.told.store.signals(&self.view, &census, &configuration.policy, now);
         signals.demands = self.told.demands.samples(&configuration.policy, now);
         let previous = self.previous.as_deref();
-        let snapshot = Arc::new(decision::decide(&self.view, &signals, &configuration.policy, previous, now));
+        let (ledger, policy) = (Arc::clone(&self.ledger), &configuration.policy);
+        let snapshot = Arc::new(decision::decide_with(&self.view, ledger, &signals, policy, previous, now));
         announce::changes(previous, &snapshot, &self.view, &self.outputs.events);
         self.outputs.gauges.update(&snapshot);
         self.outputs.shared.set_live(&census, &Reach::Everywhere);

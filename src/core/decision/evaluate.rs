@@ -1,6 +1,6 @@
 //! One evaluation of everything.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     autoscaler::Outlook,
-    capacity::Replica,
+    capacity::{Ledger, Replica},
     clamp::Stance,
     cluster::{Census, View},
     object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
@@ -67,6 +67,19 @@ pub fn decide(
     previous: Option<&Snapshot>,
     now: Timestamp,
 ) -> Snapshot {
+    decide_with(view, Arc::new(Ledger::of(view)), signals, policy, previous, now)
+}
+
+/// The same where the ledger of the view has been kept.
+#[must_use]
+pub fn decide_with(
+    view: &View,
+    ledger: Arc<Ledger>,
+    signals: &Signals,
+    policy: &Policy,
+    previous: Option<&Snapshot>,
+    now: Timestamp,
+) -> Snapshot {
     let hpas: Vec<_> = view.hpas.iter().filter(|(_, hpa)| refers_to_ours(hpa, policy)).collect();
     let objects = trigger::all(view);
     let of_objects = objects.iter().map(|object| object.workload.clone());
@@ -79,7 +92,7 @@ pub fn decide(
     let outlook = Outlook::of(view, policy, now);
     let attempts = attempts(&cases, previous, policy, now);
     let applicants = applicants(view, &census, &cases, previous, &attempts, now);
-    let division = divide(view, policy, &census, &applicants, &outlook, fresh);
+    let division = divide(view, ledger, policy, &census, &applicants, &outlook, fresh);
     let mut snapshot = Snapshot {
         at: now,
         decisions: BTreeMap::new(),
