@@ -21,6 +21,7 @@ mod filters;
 mod inventory;
 mod ledger;
 mod lifting;
+mod memo;
 mod placer;
 mod ports;
 mod quota;

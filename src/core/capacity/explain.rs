@@ -7,6 +7,7 @@ use super::{
     between::State,
     filters::Verdict,
     inventory::{Demand, fitting},
+    memo::Fitting,
     requests::PODS,
 };
 
@@ -36,6 +37,16 @@ struct Site<'a> {
     row: usize,
     fits: u32,
     stop: Stop<'a>,
+    columns: Columns,
+}
+
+/// What the columns of a node alone say.
+#[derive(Clone, Copy)]
+struct Columns {
+    /// Whether there is room for one.
+    room: bool,
+    /// Whether there would be if the node were empty.
+    able: bool,
 }
 
 /// The answer to a template that is not modelled.
@@ -48,7 +59,7 @@ pub(super) fn refuse(unmodelled: Vec<Reason>) -> Answer {
 pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let demand = inventory.shape().demand(template);
     let states = inventory.states(template).unwrap_or_default();
-    let sites: Vec<_> = inventory.rows().map(|row| visit(inventory, template, &demand, &states, row)).collect();
+    let sites = sites(inventory, template, &demand, &states);
     let room = sites.iter().map(|site| site.fits).fold(0, u32::saturating_add);
     let together = Together::of(&states, &sites, room).limited(template);
     let lo = together.lo;
@@ -123,29 +134,49 @@ fn most(inventory: &Inventory<'_>, template: &Template, demand: &Demand, lo: u32
     inventory.rows().filter(usable).map(count).fold(0, u32::saturating_add).min(most).max(lo)
 }
 
+/// All nodes; where columns alone decide and nothing was placed, as they were tallied.
+fn sites<'a>(inventory: &Inventory<'_>, template: &Template, demand: &'a Demand, states: &[State]) -> Vec<Site<'a>> {
+    let plain = states.is_empty() && template.ports.is_empty() && template.claims.is_empty();
+    let tally = if plain && !inventory.has_nominated() { inventory.tally(demand) } else { None };
+    let site = |(row, verdict): (usize, &'a Verdict)| {
+        let tallied = tally.as_ref().and_then(|tally| tally.rows.get(row)).filter(|_| !inventory.is_touched(row));
+        if let Some(Fitting { count, short, able }) = tallied.copied() {
+            let columns = Columns { room: count > 0, able };
+            return match verdict {
+                Verdict::Open => Site { row, fits: count.into(), stop: Stop::Short(short.into()), columns },
+                verdict => Site { row, fits: 0, stop: Stop::Filtered(verdict), columns },
+            };
+        }
+        let (free, empty) = (inventory.row(row), inventory.shape().capacity(row));
+        let columns = Columns { room: fitting(free, demand) > 0, able: fitting(empty, demand) > 0 };
+        let (fits, stop) = match verdict {
+            Verdict::Open => visit(inventory, template, demand, states, row),
+            verdict => (0, Stop::Filtered(verdict)),
+        };
+        Site { row, fits, stop, columns }
+    };
+    demand.judged.verdicts.iter().enumerate().map(site).collect()
+}
+
+/// How many replicas fit on an open node, and what stops the next.
 fn visit<'a>(
     inventory: &Inventory<'_>,
     template: &Template,
     demand: &'a Demand,
     states: &[State],
     row: usize,
-) -> Site<'a> {
-    match demand.judged.verdicts.get(row) {
-        Some(Verdict::Open) => {}
-        Some(verdict) => return Site { row, fits: 0, stop: Stop::Filtered(verdict) },
-        None => return Site { row, fits: 0, stop: Stop::Missing },
-    }
+) -> (u32, Stop<'a>) {
     if inventory.ports(row, template) == 0 {
-        return Site { row, fits: 0, stop: Stop::Ports };
+        return (0, Stop::Ports);
     }
     let volumes = inventory.volumes(row, template);
     if volumes == 0 {
-        return Site { row, fits: 0, stop: Stop::Volumes };
+        return (0, Stop::Volumes);
     }
     // A replica that may turn out to be any of several is only promised where all of them may be.
     let closed = states.iter().find(|state| !state.may_take(row));
     if let Some(state) = closed {
-        return Site { row, fits: 0, stop: Stop::Between(state.closing(row)) };
+        return (0, Stop::Between(state.closing(row)));
     }
     let fits = inventory.count(row, template, demand);
     let free = inventory.row(row);
@@ -160,7 +191,7 @@ fn visit<'a>(
     } else {
         Stop::Short(short(free, demand, fits))
     };
-    Site { row, fits, stop }
+    (fits, stop)
 }
 
 fn short(free: &[i64], demand: &Demand, fits: u32) -> u64 {
@@ -220,13 +251,13 @@ impl<'a, 'v> Judge<'a, 'v> {
     /// closest first; if there is none, what closes the nodes that would have room.
     fn limiting_factor(&self, sites: &[Site<'_>]) -> LimitingFactor {
         let open = |site: &&Site<'_>| !matches!(site.stop, Stop::Filtered(_) | Stop::Between(_));
-        let capable = |site: &&Site<'_>| fitting(self.inventory.shape().capacity(site.row), self.demand) > 0;
+        let capable = |site: &&Site<'_>| site.columns.able;
         let able: Vec<_> = sites.iter().filter(open).filter(capable).collect();
         if !able.is_empty() {
             return self.shortage(&able);
         }
         let closed = || sites.iter().filter(|site| !open(site));
-        let room = |site: &&Site<'_>| fitting(self.inventory.row(site.row), self.demand) > 0;
+        let room = |site: &&Site<'_>| site.columns.room;
         self.most_frequent(closed().filter(room))
             .or_else(|| self.most_frequent(closed().filter(capable)))
             .unwrap_or_else(|| self.shortage(&sites.iter().filter(open).collect::<Vec<_>>()))

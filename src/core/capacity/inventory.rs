@@ -14,6 +14,7 @@ use super::{
     between::{self, Domains, Index, Rows, Seat, State, Surroundings},
     explain,
     filters::Verdict,
+    memo::{Judged, Sight, Tally},
     ports::{self, HostPort},
     quota::{QuotaRoom, Quotas},
     requests::{self, PODS},
@@ -34,6 +35,8 @@ pub struct Inventory<'v> {
     shape: Arc<Shape<'v>>,
     /// Row-major, `shape.columns.len()` to a row; never below 0.
     free: Vec<i64>,
+    /// Rows that are not as they were.
+    touched: BTreeSet<usize>,
     /// Replicas that were placed, with their rows.
     seated: Vec<Seated>,
     quotas: Quotas,
@@ -70,21 +73,8 @@ pub(super) struct Shape<'v> {
     volumes: volumes::Ledger<'v>,
     /// Domains by label key.
     domains: Mutex<HashMap<String, Arc<Domains>>>,
-    /// Verdicts on all nodes by filter key: many templates share their filters.
-    verdicts: Mutex<HashMap<Arc<str>, Arc<Judged>>>,
-}
-
-/// Verdicts on all nodes.
-#[derive(Debug, Default)]
-pub(super) struct Judged {
-    /// By row.
-    pub(super) verdicts: Vec<Verdict>,
-    /// Rows that are open.
-    pub(super) open: Vec<usize>,
-    /// By row, whether the node selector and the required node affinity select the node.
-    selected: Vec<bool>,
-    /// By row, whether a taint repels.
-    repelled: Vec<bool>,
+    /// By which the memo of the ledger is asked.
+    turn: u64,
 }
 
 /// A pod that preemption has promised a node.
@@ -133,7 +123,9 @@ impl<'v> Inventory<'v> {
         let mut shape = Shape::of(view, policy, ledger);
         let free = shape.free();
         shape.hold();
-        Self { shape: Arc::new(shape), free, seated: Vec::new(), quotas: Quotas::of(view) }
+        let Shape { nodes, columns, allocatable, ledger, .. } = &shape;
+        shape.turn = ledger.see(Sight { nodes, columns, allocatable, free: &free });
+        Self { shape: Arc::new(shape), free, touched: BTreeSet::new(), seated: Vec::new(), quotas: Quotas::of(view) }
     }
 
     /// How many further replicas of the template could be placed now, and what stops the next one.
@@ -273,6 +265,7 @@ impl<'v> Inventory<'v> {
             self.seated.remove(index);
         }
         let demand = self.shape.demand(template);
+        self.touched.insert(row);
         for (column, amount) in demand.requests {
             if let Some(free) = self.cell(row, column).and_then(|cell| self.free.get_mut(cell)) {
                 *free = free.saturating_add(amount);
@@ -328,6 +321,17 @@ impl<'v> Inventory<'v> {
     /// Whether any placed pod or replica repels others.
     pub(super) fn has_terms(&self) -> bool {
         self.shape.index.repels() || self.seated.iter().any(|seated| !seated.seat.terms.anti_affinity.is_empty())
+    }
+
+    /// What fits on each row by its columns, as far as it is kept.
+    pub(super) fn tally(&self, demand: &Demand) -> Option<Arc<Tally>> {
+        let kept = demand.missing.is_empty().then(|| self.shape.ledger.memo().tally(self.shape.turn, &demand.requests));
+        kept.flatten()
+    }
+
+    /// Whether replicas were placed on a row or taken from it, so that no tally tells of it.
+    pub(super) fn is_touched(&self, row: usize) -> bool {
+        self.touched.contains(&row)
     }
 
     /// Whether pods are nominated to nodes, so that what fits depends on more than the free rows.
@@ -396,11 +400,11 @@ impl<'v> Inventory<'v> {
     /// The inventory as it would be if every bound pod of a lower priority were evicted, if there is any.
     pub(super) fn after_preemption(&self, template: &Template) -> Option<Self> {
         let priority = template.priority.unwrap_or(i32::MAX);
-        let lower = |row: &usize| self.shape.held(*row, ..priority);
-        self.rows().any(|row| lower(&row).next().is_some()).then(|| {
+        self.shape.ledger.has_below(priority).then(|| {
             let mut evicted = self.clone();
+            evicted.touched.extend(self.rows());
             for row in self.rows() {
-                for (column, amount) in lower(&row) {
+                for (column, amount) in self.shape.held(row, ..priority) {
                     if let Some(free) = self.cell(row, column).and_then(|cell| evicted.free.get_mut(cell)) {
                         *free = free.saturating_add(amount);
                     }
@@ -424,6 +428,7 @@ impl<'v> Inventory<'v> {
         let (seat, ports, claims) =
             (Arc::clone(&template.seat), Arc::clone(&template.ports), Arc::clone(&template.claims));
         self.seated.push(Seated { seat, ports, claims, row });
+        self.touched.insert(row);
         for (column, amount) in &demand.requests {
             if let Some(free) = self.cell(row, *column).and_then(|cell| self.free.get_mut(cell)) {
                 *free = free.saturating_sub(*amount).max(0);
@@ -439,10 +444,12 @@ impl<'v> Inventory<'v> {
 
 /// Replicas that fit into a row: `min over r of floor(free / request)`.
 pub(super) fn fitting(free: &[i64], demand: &Demand) -> u32 {
-    if !demand.missing.is_empty() {
-        return 0;
-    }
-    let counts = demand.requests.iter().map(|(column, amount)| free.get(*column).map_or(0, |free| free / amount));
+    if demand.missing.is_empty() { fitting_in(free, &demand.requests) } else { 0 }
+}
+
+/// The same for requests that are all offered, by column.
+pub(super) fn fitting_in(free: &[i64], requests: &[(usize, i64)]) -> u32 {
+    let counts = requests.iter().map(|(column, amount)| free.get(*column).map_or(0, |free| free / amount));
     counts.min().map_or(0, |count| u32::try_from(count.max(0)).unwrap_or(u32::MAX))
 }
 
@@ -483,7 +490,7 @@ impl<'v> Shape<'v> {
             ports: HashMap::new(),
             volumes: volumes::Ledger::default(),
             domains: Mutex::default(),
-            verdicts: Mutex::default(),
+            turn: 0,
         }
     }
 
@@ -565,18 +572,7 @@ impl<'v> Shape<'v> {
     }
 
     fn judge(&self, template: &Template) -> Arc<Judged> {
-        let mut known = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(judged) = known.get(&template.filter_key) {
-            return Arc::clone(judged);
-        }
-        let verdicts: Vec<_> = self.nodes.iter().map(|node| template.filter.judge(node)).collect();
-        let open = (0..).zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Open).map(|(row, _)| row).collect();
-        let filter = &template.filter;
-        let selected = self.nodes.iter().map(|node| filter.selects(node)).collect();
-        let repelled = self.nodes.iter().map(|node| filter.is_repelled(node)).collect();
-        let judged = Arc::new(Judged { verdicts, open, selected, repelled });
-        known.insert(Arc::clone(&template.filter_key), Arc::clone(&judged));
-        judged
+        self.ledger.memo().judged(self.turn, template, &self.nodes)
     }
 }
 

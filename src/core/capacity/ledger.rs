@@ -6,21 +6,25 @@
 //!
 //! Sums are exact and what is back to nothing is dropped, so a ledger that was kept equals one that is made anew.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    mem::take,
+};
 
 use super::{
     between::Residents,
+    memo::{Memo, Sight},
     ports,
     requests::{self, PODS},
     volumes,
 };
 use crate::{
     cluster::{Change, Delta, View},
-    object::{ObjectKey, Pod, Text},
+    object::{Node, ObjectKey, Pod, Text},
 };
 
 /// What pods hold of the nodes.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// By name of the node, be it known or not.
     held: HashMap<Text, Held>,
@@ -29,6 +33,20 @@ pub struct Ledger {
     holders: BTreeSet<ObjectKey>,
     /// Pods without a node that have not ended.
     waiting: BTreeSet<ObjectKey>,
+    /// Bound pods by priority.
+    priorities: BTreeMap<i32, usize>,
+    nodes: Versions,
+    memo: Memo,
+}
+
+/// When nodes changed, as a count of changes.
+#[derive(Clone, Debug, Default)]
+struct Versions {
+    last: u64,
+    /// That of the last complete list.
+    listed: u64,
+    /// Since then.
+    of: HashMap<String, u64>,
 }
 
 /// What the pods of one node hold, by their priority: milli-CPU, whole units of everything else.
@@ -53,7 +71,14 @@ impl Ledger {
 
     /// Takes note of a change that is about to be put into the view.
     pub fn note(&mut self, view: &View, change: &Change) {
-        let Change::Pod(delta) = change else { return };
+        match change {
+            Change::Pod(delta) => self.note_pod(view, delta),
+            Change::Node(delta) => self.nodes.note(view, delta),
+            _ => {}
+        }
+    }
+
+    fn note_pod(&mut self, view: &View, delta: &Delta<Pod, ObjectKey>) {
         match delta {
             Delta::Applied(pod) => {
                 let key = pod.metadata.key();
@@ -73,7 +98,8 @@ impl Ledger {
             }
             Delta::Replaced(pods) => {
                 let pods: BTreeMap<_, _> = pods.iter().map(|pod| (pod.metadata.key(), pod)).collect();
-                *self = Self::of_pods(pods.iter().map(|(key, pod)| (key, *pod)));
+                let (nodes, memo) = (take(&mut self.nodes), take(&mut self.memo));
+                *self = Self { nodes, memo, ..Self::of_pods(pods.iter().map(|(key, pod)| (key, *pod))) };
             }
         }
     }
@@ -81,6 +107,21 @@ impl Ledger {
     /// What the pods of a node hold.
     pub(super) fn held(&self, node: &str) -> Option<&Held> {
         self.held.get(node)
+    }
+
+    /// Whether any bound pod has a priority below.
+    pub(super) fn has_below(&self, priority: i32) -> bool {
+        self.priorities.first_key_value().is_some_and(|(lowest, _)| *lowest < priority)
+    }
+
+    /// Brings what was found out up to date with the nodes of an inventory; returns its turn.
+    pub(super) fn see(&self, sight: Sight<'_>) -> u64 {
+        let changed = |node: &str, since| self.nodes.of.get(node).copied().unwrap_or(0).max(self.nodes.listed) > since;
+        self.memo.see(sight, self.nodes.last, changed)
+    }
+
+    pub(super) fn memo(&self) -> &Memo {
+        &self.memo
     }
 
     pub(super) fn residents(&self) -> &Residents {
@@ -106,7 +147,9 @@ impl Ledger {
             return;
         }
         let held = self.held.entry(pod.node_name.clone()).or_default();
-        let held = held.entry(pod.spec.priority.unwrap_or(0)).or_default();
+        let priority = pod.spec.priority.unwrap_or(0);
+        *self.priorities.entry(priority).or_default() += 1;
+        let held = held.entry(priority).or_default();
         for (resource, amount) in taken(pod) {
             if let Some(sum) = held.get_mut(resource) {
                 *sum += i128::from(amount);
@@ -129,6 +172,12 @@ impl Ledger {
             return;
         }
         let priority = pod.spec.priority.unwrap_or(0);
+        if let Some(count) = self.priorities.get_mut(&priority) {
+            *count -= 1;
+            if *count == 0 {
+                self.priorities.remove(&priority);
+            }
+        }
         if let Some(held) = self.held.get_mut(&pod.node_name) {
             if let Some(sums) = held.get_mut(&priority) {
                 for (resource, amount) in taken(pod) {
@@ -149,6 +198,27 @@ impl Ledger {
         }
         self.residents.remove(key, pod);
         self.holders.remove(key);
+    }
+}
+
+// === impl Versions ===
+
+impl Versions {
+    fn note(&mut self, view: &View, delta: &Delta<Node, String>) {
+        self.last += 1;
+        match delta {
+            Delta::Applied(node) => {
+                let name = &node.metadata.name;
+                if view.nodes.get(name) != Some(node) {
+                    self.of.insert(name.clone(), self.last);
+                }
+            }
+            Delta::Deleted(name) => _ = self.of.remove(name),
+            Delta::Replaced(_) => {
+                self.listed = self.last;
+                self.of.clear();
+            }
+        }
     }
 }
 
@@ -223,7 +293,11 @@ mod tests {
                 let change = Change::Pod(delta);
                 ledger.note(&view, &change);
                 view.apply(change);
-                prop_assert_eq!(&ledger, &Ledger::of(&view));
+                let new = Ledger::of(&view);
+                prop_assert_eq!(&ledger.held, &new.held);
+                prop_assert_eq!(&ledger.residents, &new.residents);
+                prop_assert_eq!((&ledger.holders, &ledger.waiting), (&new.holders, &new.waiting));
+                prop_assert_eq!(&ledger.priorities, &new.priorities);
             }
         }
     }

@@ -222,16 +222,20 @@ impl Shape {
     fn look(&mut self, inventory: &Inventory<'_>, changed: &[usize]) {
         if self.ranks.is_empty() {
             self.ranks = vec![TAKES_NONE; inventory.rows().len()];
-            for row in &self.demand.judged.open {
-                if let Some(rank) = self.ranks.get_mut(*row) {
-                    *rank = rank_of(inventory, &self.demand, *row);
+            let tally = inventory.tally(&self.demand);
+            for row in self.demand.judged.open.iter().copied() {
+                let tallied = tally.as_ref().and_then(|tally| tally.rows.get(row));
+                let count = tallied.filter(|_| !inventory.is_touched(row)).map(|it| it.count.into());
+                let count = count.unwrap_or_else(|| fitting(inventory.row(row), &self.demand));
+                if let Some(rank) = self.ranks.get_mut(row) {
+                    *rank = rank_of(inventory, &self.demand, row, count);
                 }
             }
         } else {
             for row in changed.iter().skip(self.seen) {
                 let open = self.demand.judged.verdicts.get(*row) == Some(&Verdict::Open);
                 if let Some(rank) = self.ranks.get_mut(*row).filter(|_| open) {
-                    *rank = rank_of(inventory, &self.demand, *row);
+                    *rank = rank_of(inventory, &self.demand, *row, fitting(inventory.row(*row), &self.demand));
                 }
             }
         }
@@ -239,8 +243,7 @@ impl Shape {
     }
 }
 
-fn rank_of(inventory: &Inventory<'_>, demand: &Demand, row: usize) -> Rank {
-    let count = fitting(inventory.row(row), demand);
+fn rank_of(inventory: &Inventory<'_>, demand: &Demand, row: usize, count: u32) -> Rank {
     if count == 0 {
         return TAKES_NONE;
     }

@@ -22,6 +22,7 @@ pub struct Size {
 }
 
 /// A common fleet.
+#[allow(dead_code, reason = "not every bench uses it")]
 pub const COMMON: Size = Size { nodes: 1_200, workloads: 200, pods: 8_000, mixed: false };
 /// A large one.
 #[allow(dead_code, reason = "not every bench uses it")]
@@ -92,6 +93,7 @@ pub fn key(workload: &str) -> WorkloadKey {
 }
 
 /// Two thirds of the GPUs are taken, and every workload wants more than its share of the rest.
+#[allow(dead_code, reason = "not every bench uses it")]
 pub fn fleet(now: Timestamp) -> (View, Signals) {
     fleet_of(now, COMMON)
 }
