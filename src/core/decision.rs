@@ -83,7 +83,7 @@ pub struct Snapshot {
     pub enforced: BTreeMap<(String, String), Vec<Enforced>>,
     /// Per signal, the samples of all pods, for requests that no HPA makes.
     #[serde(skip)]
-    pub samples: BTreeMap<String, BTreeMap<ObjectKey, Sample>>,
+    pub samples: BTreeMap<String, Shared<BTreeMap<ObjectKey, Sample>>>,
     /// Labels of the pods that have samples.
     #[serde(skip)]
     pub labels: BTreeMap<ObjectKey, Shared<StringMap>>,

@@ -4,11 +4,16 @@
 //! sample counts as the mean of the others, so that a missing scrape neither lowers nor raises the proposal; with too
 //! few samples there is no value at all. Unknown is an error, never 0.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, btree_map::Range},
+    iter::Peekable,
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Live, Raw};
+use super::{Live, Raw, live::standing};
 use crate::{
     answer::{Reason, Refusal},
     clamp::Standing,
@@ -58,6 +63,35 @@ struct Known<'a> {
     live: usize,
 }
 
+/// A map in which keys are looked up in their order: the next one is mostly near.
+struct Walk<'m, V> {
+    map: &'m BTreeMap<ObjectKey, V>,
+    next: Peekable<Range<'m, ObjectKey, V>>,
+}
+
+/// Steps that are cheaper than looking a key up.
+const STEPS: usize = 4;
+
+impl<'m, V> Walk<'m, V> {
+    fn new(map: &'m BTreeMap<ObjectKey, V>) -> Self {
+        Self { map, next: map.range(..).peekable() }
+    }
+
+    /// The value of a key that is not before those that were asked for.
+    fn find(&mut self, key: &ObjectKey) -> Option<&'m V> {
+        for _ in 0..STEPS {
+            let (next, value) = self.next.peek()?;
+            match (*next).cmp(key) {
+                Ordering::Less => _ = self.next.next(),
+                Ordering::Equal => return Some(*value),
+                Ordering::Greater => return None,
+            }
+        }
+        self.next = self.map.range(key..).peekable();
+        self.next.peek().filter(|(next, _)| *next == key).map(|(_, value)| *value)
+    }
+}
+
 impl Measured<'_> {
     /// The sum of a signal over the workload's own pods.
     pub(super) fn sum(&self, metric: &str, signal: &str) -> Sum {
@@ -96,13 +130,13 @@ impl Measured<'_> {
 
     fn known(&self, signal: &str, counts: impl Fn(&Pod) -> bool) -> Known<'_> {
         let mut known = Known { samples: Vec::new(), expected: 0, ready: 0, missing: 0, live: 0 };
-        let samples = self.signals.pods.get(signal);
+        let mut samples = self.signals.pods.get(signal).map(|samples| Walk::new(samples));
         for (key, pod) in self.pods.iter().filter(|(_, pod)| counts(pod)) {
-            if self.live.standings.get(&key.name) != Some(&Standing::Counted) || pod.is_terminal() {
+            if standing(pod) != Standing::Counted || pod.is_terminal() {
                 continue;
             }
             let ready = pod.is_ready();
-            let sample = samples.and_then(|samples| samples.get(*key)).filter(|sample| usable(sample));
+            let sample = samples.as_mut().and_then(|samples| samples.find(key)).filter(|sample| usable(sample));
             if let Some(sample) = sample {
                 known.samples.push((&key.name, *sample));
                 known.ready += usize::from(ready);
