@@ -86,7 +86,7 @@ pub struct Snapshot {
     pub samples: BTreeMap<String, Shared<BTreeMap<ObjectKey, Sample>>>,
     /// Labels of the pods that have samples.
     #[serde(skip)]
-    pub labels: BTreeMap<ObjectKey, Shared<StringMap>>,
+    pub labels: Shared<BTreeMap<ObjectKey, Shared<StringMap>>>,
     /// The policy of the evaluation.
     #[serde(skip)]
     pub policy: Policy,

@@ -115,12 +115,14 @@ fn timed(group: &mut BenchmarkGroup<'_, WallTime>, kept: &mut Kept, signals: &Si
     let census = Census::of(&kept.view, &workloads);
     group.bench_function("live", |bencher| bencher.iter(|| Live::all(&census).count()));
     drop(census);
+    let mut previous = None;
     group.bench_function("event/decide", |bencher| {
         bencher.iter(|| {
             let change = kept.event(n);
             n += 1;
             kept.apply(change);
-            decide_with(&kept.view, Arc::clone(&kept.ledger), signals, &kept.policy, None, now)
+            let ledger = Arc::clone(&kept.ledger);
+            previous = Some(decide_with(&kept.view, ledger, signals, &kept.policy, previous.as_ref(), now));
         });
     });
 }

@@ -18,7 +18,7 @@ use crate::{
     answer::{Reason, Refusal},
     clamp::Standing,
     cluster::View,
-    object::{ObjectKey, Pod, WorkloadKey, owner::may_own},
+    object::{ObjectKey, Pod, Text, WorkloadKey, owner::may_own},
     policy::Policy,
     quantity::{MILLI_MAX, Milli},
     signal::{GPU_UTILIZATION, Quality, Sample, Signals},
@@ -52,7 +52,7 @@ pub(super) struct Sum {
 
 /// The samples of the pods that count.
 struct Known<'a> {
-    samples: Vec<(&'a str, Sample)>,
+    samples: Vec<(&'a Text, Sample)>,
     /// Ready pods that have been so for long enough to have been measured, or have been.
     expected: usize,
     /// Ready pods with a sample.
@@ -115,7 +115,7 @@ impl Measured<'_> {
             return Raw::Refused(self.refuse(metric, signal, &known));
         }
         let quality = known.quality(self.policy);
-        let samples = known.samples.into_iter().map(|(name, sample)| (name.to_owned(), sample)).collect();
+        let samples = known.samples.into_iter().map(|(name, sample)| (name.clone(), sample)).collect();
         Raw::Pods { samples: Arc::new(samples), quality }
     }
 
@@ -257,7 +257,7 @@ impl Known<'_> {
 }
 
 /// Sample time of the oldest of some samples.
-pub(super) fn oldest(samples: &BTreeMap<String, Sample>) -> Option<Timestamp> {
+pub(super) fn oldest(samples: &BTreeMap<Text, Sample>) -> Option<Timestamp> {
     samples.values().map(|sample| sample.at).min()
 }
 

@@ -106,7 +106,7 @@ pub fn decide_with(
         triggers: BTreeMap::new(),
         enforced: BTreeMap::new(),
         samples: signals.pods.clone(),
-        labels: surroundings.labels(),
+        labels: surroundings.labels(previous.map(|previous| &previous.labels)),
         policy: policy.clone(),
     };
     for case in cases {

@@ -22,6 +22,12 @@ impl<T> Shared<T> {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Where the value is in memory: equal for holders of one value, for as long as any of them lives.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// Whether anything but one holder refers to this very value.
     pub(super) fn is_held(&self) -> bool {
         Arc::strong_count(&self.0) > 1

@@ -21,6 +21,9 @@ use crate::{
     signal::{Quality, Signals},
 };
 
+/// Labels of pods.
+type Labels = Shared<BTreeMap<ObjectKey, Shared<StringMap>>>;
+
 /// What every HPA is measured in.
 pub(super) struct Surroundings<'v, 'c> {
     pub(super) view: &'v View,
@@ -63,10 +66,19 @@ impl<'v> Surroundings<'v, '_> {
         case
     }
 
-    /// Labels of all pods that have samples: one walk along pods and samples, all of which are sorted.
-    pub(super) fn labels(&self) -> BTreeMap<ObjectKey, Shared<StringMap>> {
+    /// Labels of all pods that have samples: one walk along pods and samples, all of which are sorted. Mostly they are
+    /// what they were before.
+    pub(super) fn labels(&self, before: Option<&Labels>) -> Labels {
+        if let Some(before) = before.filter(|before| self.measured_labels().eq(before.iter())) {
+            return before.clone();
+        }
+        let labels: BTreeMap<_, _> = self.measured_labels().map(|(key, labels)| (key.clone(), labels.clone())).collect();
+        labels.into()
+    }
+
+    fn measured_labels(&self) -> impl Iterator<Item = (&'v ObjectKey, &'v Shared<StringMap>)> {
         let mut signals: Vec<_> = self.signals.pods.values().map(|samples| samples.keys().peekable()).collect();
-        let mut measured = |key: &ObjectKey| {
+        let mut measured = move |key: &ObjectKey| {
             let mut any = false;
             for keys in &mut signals {
                 while keys.next_if(|next| *next < key).is_some() {}
@@ -74,8 +86,8 @@ impl<'v> Surroundings<'v, '_> {
             }
             any
         };
-        let pods = self.view.pods.iter().filter(|(key, _)| measured(key));
-        pods.map(|(key, pod)| (key.clone(), pod.metadata.labels.clone())).collect()
+        let pods = self.view.pods.iter().filter(move |(key, _)| measured(key));
+        pods.map(|(key, pod)| (key, &pod.metadata.labels))
     }
 
     fn notes(&self, hpa: &HorizontalPodAutoscaler, foreign: &[String], known: bool) -> Vec<Note> {
