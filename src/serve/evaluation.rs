@@ -32,8 +32,11 @@ use crate::{
     source::{self, SourceEvent, Target},
 };
 
-/// How long changes are collected before an evaluation outside of the tick: a rollout arrives as a burst.
-const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How long changes are collected before an evaluation outside of the tick: what belongs together arrives together.
+const SETTLE: Duration = Duration::from_millis(10);
+/// The least time from the end of an evaluation to the next outside of the tick: a rollout arrives as a burst. It is
+/// never less than the evaluation took, so that at least every other moment is left for everything else.
+const REST: Duration = Duration::from_millis(100);
 /// Evaluations in a tick that fresh measurements may bring about: targets are scraped at all times of an interval, and
 /// a new pod's first sample should not wait for a whole tick.
 const SCRAPES: u32 = 5;
@@ -80,6 +83,8 @@ pub(super) struct Evaluation {
     ledger: Arc<Ledger>,
     told: Told,
     previous: Option<Arc<Snapshot>>,
+    /// Until when no change makes it evaluate.
+    rests: Instant,
 }
 
 /// Whoever feeds the loop is gone.
@@ -92,7 +97,15 @@ pub(super) struct Closed;
 impl Evaluation {
     /// A loop with an empty view.
     pub(super) fn new(inputs: Inputs, outputs: Outputs) -> Self {
-        Self { inputs, outputs, view: View::default(), ledger: Arc::default(), told: Told::default(), previous: None }
+        Self {
+            inputs,
+            outputs,
+            view: View::default(),
+            ledger: Arc::default(),
+            told: Told::default(),
+            previous: None,
+            rests: Instant::now(),
+        }
     }
 
     /// Runs until shutdown or until nobody feeds it any more.
@@ -102,17 +115,17 @@ impl Evaluation {
         loop {
             let when = due;
             // Every arm is cancel safe: receiving, ticking and sleeping lose nothing when another arm wins.
-            let delay = tokio::select! {
+            let at = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                change = self.inputs.changes.recv() => self.absorb(change.ok_or(Closed)?).then_some(DEBOUNCE),
+                change = self.inputs.changes.recv() => self.absorb(change.ok_or(Closed)?).then(|| self.soon()),
                 event = self.inputs.sources.recv() => {
                     let urgent = self.told.record(event.ok_or(Closed)?);
-                    Some(if urgent { DEBOUNCE } else { tick.period() / SCRAPES })
+                    Some(if urgent { self.soon() } else { Instant::now() + tick.period() / SCRAPES })
                 }
                 changed = self.inputs.configuration.changed() => {
                     changed.map_err(|_| Closed)?;
                     tick = self.configured();
-                    Some(DEBOUNCE)
+                    Some(self.soon())
                 }
                 _ = tick.tick() => {
                     self.evaluate();
@@ -125,10 +138,15 @@ impl Evaluation {
                     None
                 }
             };
-            if let Some(at) = delay.map(|delay| Instant::now() + delay) {
+            if let Some(at) = at {
                 due = Some(due.map_or(at, |due| due.min(at)));
             }
         }
+    }
+
+    /// When to evaluate for a change that has just come.
+    fn soon(&self) -> Instant {
+        self.rests.max(Instant::now() + SETTLE)
     }
 
     /// Takes the newest configuration; returns its tick.
@@ -169,6 +187,7 @@ impl Evaluation {
         if !self.inputs.health.ready() {
             return;
         }
+        let began = Instant::now();
         let configuration = Arc::clone(&self.inputs.configuration.borrow());
         let now = clock::now();
         self.view.capacity_heard_at = self.inputs.health.capacity_heard_at();
@@ -186,13 +205,15 @@ impl Evaluation {
         signals.demands = self.told.demands.samples(&configuration.policy, now);
         let previous = self.previous.as_deref();
         let (ledger, policy) = (Arc::clone(&self.ledger), &configuration.policy);
-        let snapshot = Arc::new(decision::decide_with(&self.view, ledger, &signals, policy, previous, now));
+        let snapshot = decision::decide_with(&self.view, ledger, &census, &signals, policy, previous, now);
+        let snapshot = Arc::new(snapshot);
         announce::changes(previous, &snapshot, &self.view, &self.outputs.events);
         self.outputs.gauges.update(&snapshot);
         self.outputs.shared.set_live(&census, &Reach::Everywhere);
         self.outputs.shared.set_snapshot(Arc::clone(&snapshot), signals);
         self.outputs.shared.beat.store(now.as_second(), Ordering::Relaxed);
         self.previous = Some(snapshot);
+        self.rests = Instant::now() + REST.max(began.elapsed());
     }
 
     /// Notes why capacity is not known, and says so when it changes.

@@ -122,7 +122,9 @@ fn timed(group: &mut BenchmarkGroup<'_, WallTime>, kept: &mut Kept, signals: &Si
             n += 1;
             kept.apply(change);
             let ledger = Arc::clone(&kept.ledger);
-            previous = Some(decide_with(&kept.view, ledger, signals, &kept.policy, previous.as_ref(), now));
+            let census = Census::of(&kept.view, &scaled(&kept.view, &kept.policy));
+            let snapshot = decide_with(&kept.view, ledger, &census, signals, &kept.policy, previous.as_ref(), now);
+            previous = Some(snapshot);
         });
     });
 }

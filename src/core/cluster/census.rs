@@ -63,7 +63,8 @@ impl<'v> Census<'v> {
             for (key, pod) in view.pods_in(namespace) {
                 let labels = &pod.metadata.labels;
                 let workloads = matching.entry(labels.address()).or_insert_with(|| {
-                    let indexed = labels.iter().filter_map(|(label, value)| index.get(&(namespace, &**label, &**value)));
+                    let indexed =
+                        labels.iter().filter_map(|(label, value)| index.get(&(namespace, &**label, &**value)));
                     let candidates = indexed.chain(unindexed.get(namespace)).flatten();
                     let selecting = candidates.filter(|(_, selector)| selector.matches(labels));
                     selecting.filter_map(|(workload, _)| row_of(workload)).collect()

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
+use self::scaled::ByTriggers;
 use super::{
     Attempt, BindingKey, Chosen, Live, Note, Raw, Reservation, Rules, Snapshot, Target,
     arbitration::{Allotment, Applicant, Division, divide},
     chosen, digest,
     record::Demand,
     reservation,
-    scaled::refers_to_ours,
+    scaled::{refers_to_ours, scaled as workloads},
     trigger,
 };
 use crate::{
@@ -23,7 +24,6 @@ use crate::{
     selector::Selector,
     signal::{Quality, Signals},
 };
-use scaled::ByTriggers;
 
 mod conclude;
 mod measure;
@@ -67,14 +67,16 @@ pub fn decide(
     previous: Option<&Snapshot>,
     now: Timestamp,
 ) -> Snapshot {
-    decide_with(view, Arc::new(Ledger::of(view)), signals, policy, previous, now)
+    let census = Census::of(view, &workloads(view, policy));
+    decide_with(view, Arc::new(Ledger::of(view)), &census, signals, policy, previous, now)
 }
 
-/// The same where the ledger of the view has been kept.
+/// The same where the ledger of the view has been kept, and with the census of the workloads that [`scaled`](super::scaled) names.
 #[must_use]
-pub fn decide_with(
-    view: &View,
+pub fn decide_with<'v>(
+    view: &'v View,
     ledger: Arc<Ledger>,
+    census: &Census<'v>,
     signals: &Signals,
     policy: &Policy,
     previous: Option<&Snapshot>,
@@ -82,17 +84,14 @@ pub fn decide_with(
 ) -> Snapshot {
     let hpas: Vec<_> = view.hpas.iter().filter(|(_, hpa)| refers_to_ours(hpa, policy)).collect();
     let objects = trigger::all(view);
-    let of_objects = objects.iter().map(|object| object.workload.clone());
-    let workloads: Vec<_> = hpas.iter().map(|(_, hpa)| hpa.workload()).chain(of_objects).collect();
-    let census = Census::of(view, &workloads);
-    let surroundings = measure::Surroundings { view, signals, policy, census: &census, now };
+    let surroundings = measure::Surroundings { view, signals, policy, census, now };
     let cases = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa));
     let cases: Vec<_> = cases.chain(objects.iter().map(|object| surroundings.scaled(object))).collect();
     let fresh = is_fresh(view, policy, now);
     let outlook = Outlook::of(view, policy, now);
     let attempts = attempts(&cases, previous, policy, now);
-    let applicants = applicants(view, &census, &cases, previous, &attempts, now);
-    let division = divide(view, ledger, policy, &census, &applicants, &outlook, fresh);
+    let applicants = applicants(view, census, &cases, previous, &attempts, now);
+    let division = divide(view, ledger, policy, census, &applicants, &outlook, fresh);
     let mut snapshot = Snapshot {
         at: now,
         decisions: BTreeMap::new(),
@@ -116,7 +115,7 @@ pub fn decide_with(
         if case.mode.value != Mode::Off {
             let paused = attempts.get(&case.workload).and_then(|attempt| attempt.paused_until);
             let expected = Expected { outlook: &outlook, paused };
-            let decision = conclude::decision(case, &division, &expected, view, policy, &census, fresh, now);
+            let decision = conclude::decision(case, &division, &expected, view, policy, census, fresh, now);
             snapshot.decisions.insert(decision.hpa.clone(), decision);
         }
     }

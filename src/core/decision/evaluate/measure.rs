@@ -72,7 +72,8 @@ impl<'v> Surroundings<'v, '_> {
         if let Some(before) = before.filter(|before| self.measured_labels().eq(before.iter())) {
             return before.clone();
         }
-        let labels: BTreeMap<_, _> = self.measured_labels().map(|(key, labels)| (key.clone(), labels.clone())).collect();
+        let labels: BTreeMap<_, _> =
+            self.measured_labels().map(|(key, labels)| (key.clone(), labels.clone())).collect();
         labels.into()
     }
 

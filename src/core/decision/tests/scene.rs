@@ -1,6 +1,5 @@
 //! Builders: a call reads like the situation.
 
-
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
