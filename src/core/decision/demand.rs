@@ -21,9 +21,11 @@ use crate::{
     object::{ObjectKey, Pod, Text, WorkloadKey, owner::may_own},
     policy::Policy,
     quantity::{MILLI_MAX, Milli},
-    signal::{GPU_UTILIZATION, Quality, Sample, Signals},
+    signal::{GPU_UTILIZATION, Quality, Sample, Signals, SourceHealth},
 };
 
+/// Names of sources that are pods of workloads: from the first, and to what is behind all of them.
+const POD: (&str, &str) = ("pod/", "pod0");
 /// Failing sources that a message names.
 const NAMED_SOURCES: usize = 2;
 
@@ -157,12 +159,20 @@ impl Measured<'_> {
         since.is_some_and(|since| self.now.duration_since(since) <= first)
     }
 
-    /// Whether a source may have measured the signal for this workload. Others are not named: whose they are and how
-    /// they fare is not for this namespace to know.
+    /// The sources that may have measured the signal for this workload. Others are not named: whose they are and how
+    /// they fare is not for this namespace to know. Each pod may be a source, so those of others are not even looked at.
+    fn concerned(&self, signal: &str) -> impl Iterator<Item = (&String, &SourceHealth)> {
+        let sources = &self.signals.sources;
+        let own = self.pods.iter().filter_map(|(key, _)| sources.get_key_value(&format!("pod/{key}")));
+        let (before, behind) = (sources.range(..POD.0.to_owned()), sources.range(POD.1.to_owned()..));
+        let others = before.chain(behind).filter(move |(name, _)| self.concerns(name, signal));
+        others.chain(own)
+    }
+
+    /// Whether a source that is no pod of a workload may have.
     fn concerns(&self, source: &str, signal: &str) -> bool {
         let mut parts = source.splitn(2, '/');
         match (parts.next(), parts.next()) {
-            (Some("pod"), Some(pod)) => self.pods.iter().any(|(key, _)| key.to_string() == pod),
             (Some("prometheus"), Some(query)) => query.ends_with(&format!("/{signal}/{}", self.workload.namespace)),
             (Some("exporter"), Some(exporter)) => signal == GPU_UTILIZATION && self.shares_node(exporter),
             (Some("url"), _) => signal == GPU_UTILIZATION,
@@ -202,8 +212,8 @@ impl Measured<'_> {
 
     /// Names metric, sources, age and cure: this text is what `kubectl describe hpa` shows.
     fn refusal(&self, metric: &str, signal: &str, newest: Option<Timestamp>, what: &str) -> Refusal {
-        let concerned = || self.signals.sources.iter().filter(|(name, _)| self.concerns(name, signal));
-        let failing: Vec<_> = concerned()
+        let failing: Vec<_> = self
+            .concerned(signal)
             .filter_map(|(name, health)| Some(format!("{} fails: {}", public_name(name), health.error.as_ref()?)))
             .collect();
         let reason = match (failing.is_empty(), newest) {
@@ -212,7 +222,7 @@ impl Measured<'_> {
             (true, None) => Reason::NoData,
         };
         // Samples that have grown too old are forgotten; that their source once answered is not.
-        let answered = concerned().filter_map(|(_, health)| health.last_success).max();
+        let answered = self.concerned(signal).filter_map(|(_, health)| health.last_success).max();
         let age = self.age(newest, answered);
         let sources = match failing.len() {
             0 => "no source reports a failure; check that the pods' metrics endpoints expose it".to_owned(),
