@@ -34,7 +34,7 @@ use serde::Serialize;
 pub use answering::{answer_custom, answer_external, custom_metrics, external_metrics};
 pub use binding::{Binding, BindingKey, Enforced, Raw, Subject, Target, TargetKind};
 pub use chosen::Chosen;
-pub use evaluate::{decide, decide_with};
+pub use evaluate::{Known, decide, decide_with};
 pub use headroom::Attempt;
 pub use live::Live;
 pub use record::{Decision, Demand, Note, Step};

@@ -16,7 +16,7 @@ use std::{
 use plimsoll_core::{
     capacity::Ledger,
     cluster::{Census, Change, Reach, View},
-    decision::{self, Snapshot},
+    decision::{self, Known, Live, Snapshot},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -177,7 +177,8 @@ impl Evaluation {
         if !reach.is_nowhere() {
             let mut workloads = decision::scaled(&self.view, &self.inputs.configuration.borrow().policy);
             workloads.retain(|workload| reach.includes(&workload.namespace));
-            self.outputs.shared.set_live(&Census::of(&self.view, &workloads), &reach);
+            let lives = Live::all(&Census::of(&self.view, &workloads)).collect();
+            self.outputs.shared.set_live(lives, &reach);
         }
         matters
     }
@@ -205,11 +206,13 @@ impl Evaluation {
         signals.demands = self.told.demands.samples(&configuration.policy, now);
         let previous = self.previous.as_deref();
         let (ledger, policy) = (Arc::clone(&self.ledger), &configuration.policy);
-        let snapshot = decision::decide_with(&self.view, ledger, &census, &signals, policy, previous, now);
+        let lives = Live::all(&census).collect();
+        let known = Known { ledger, census: &census, lives: &lives };
+        let snapshot = decision::decide_with(&self.view, known, &signals, policy, previous, now);
         let snapshot = Arc::new(snapshot);
         announce::changes(previous, &snapshot, &self.view, &self.outputs.events);
         self.outputs.gauges.update(&snapshot);
-        self.outputs.shared.set_live(&census, &Reach::Everywhere);
+        self.outputs.shared.set_live(lives, &Reach::Everywhere);
         self.outputs.shared.set_snapshot(Arc::clone(&snapshot), signals);
         self.outputs.shared.beat.store(now.as_second(), Ordering::Relaxed);
         self.previous = Some(snapshot);

@@ -69,23 +69,24 @@ pub fn targets(view: &View, census: &Census<'_>, settings: &SourceSettings) -> D
         }
         keep(source.clone(), target(source, pod, subject, &exporter_endpoint(pod, &settings.dcgm), loopback));
     }
-    let mut told: HashMap<(&WorkloadKey, String), usize> = HashMap::new();
+    // Replicas share specification and annotations, so most are read once.
+    let mut read: HashMap<_, (Result<Option<Endpoint>, String>, usize)> = HashMap::new();
     for (key, pod, workload) in workload_pods(census) {
-        let endpoint = match endpoint(pod, workload, &settings.pods) {
+        let of = (std::ptr::from_ref(workload), pod.spec.address(), pod.metadata.annotations.address());
+        let (endpoint, told) = read.entry(of).or_insert_with(|| (endpoint(pod, workload, &settings.pods), 0));
+        let target = match endpoint {
             Ok(None) => continue,
-            Ok(Some(endpoint)) => Ok(endpoint),
+            Err(_) if *told == TOLD => continue,
             Err(reason) => {
-                let times = told.entry((workload, reason.clone())).or_default();
-                *times += 1;
-                if *times > TOLD {
-                    continue;
-                }
-                Err(reason)
+                *told += 1;
+                Err(reason.clone())
+            }
+            Ok(Some(endpoint)) => {
+                let (source, subject) = (SourceName::from(format!("pod/{key}")), profile::Target::Pod(key.clone()));
+                target(source, pod, subject, endpoint, loopback)
             }
         };
-        let source = SourceName::from(format!("pod/{key}"));
-        let subject = profile::Target::Pod(key.clone());
-        keep(source.clone(), endpoint.and_then(|endpoint| target(source, pod, subject, &endpoint, loopback)));
+        keep(SourceName::from(format!("pod/{key}")), target);
     }
     bounded(found, refused, settings.scrape.limits.targets)
 }

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use plimsoll_core::{
     capacity::{Inventory, Ledger, Template},
     cluster::{Census, Change, Delta, View},
-    decision::{Live, decide_with, scaled},
+    decision::{Known, Live, decide_with, scaled},
     object::{Node, Pod},
     policy::Policy,
     signal::Signals,
@@ -123,7 +123,9 @@ fn timed(group: &mut BenchmarkGroup<'_, WallTime>, kept: &mut Kept, signals: &Si
             kept.apply(change);
             let ledger = Arc::clone(&kept.ledger);
             let census = Census::of(&kept.view, &scaled(&kept.view, &kept.policy));
-            let snapshot = decide_with(&kept.view, ledger, &census, signals, &kept.policy, previous.as_ref(), now);
+            let lives = Live::all(&census).collect();
+            let known = Known { ledger, census: &census, lives: &lives };
+            let snapshot = decide_with(&kept.view, known, signals, &kept.policy, previous.as_ref(), now);
             previous = Some(snapshot);
         });
     });

@@ -161,12 +161,18 @@ impl Measured<'_> {
 
     /// The sources that may have measured the signal for this workload. Others are not named: whose they are and how
     /// they fare is not for this namespace to know. Each pod may be a source, so those of others are not even looked at.
-    fn concerned(&self, signal: &str) -> impl Iterator<Item = (&String, &SourceHealth)> {
+    fn concerned(&self, signal: &str) -> Vec<(&str, &SourceHealth)> {
         let sources = &self.signals.sources;
-        let own = self.pods.iter().filter_map(|(key, _)| sources.get_key_value(&format!("pod/{key}")));
         let (before, behind) = (sources.range(..POD.0.to_owned()), sources.range(POD.1.to_owned()..));
-        let others = before.chain(behind).filter(move |(name, _)| self.concerns(name, signal));
-        others.chain(own)
+        let others = before.chain(behind).filter(|(name, _)| self.concerns(name, signal));
+        let mut concerned: Vec<_> = others.map(|(name, health)| (name.as_str(), health)).collect();
+        let mut name = String::new();
+        for (key, _) in self.pods {
+            name.clear();
+            name.extend([POD.0, key.namespace.as_str(), "/", key.name.as_str()]);
+            concerned.extend(sources.get_key_value(&name).map(|(name, health)| (name.as_str(), health)));
+        }
+        concerned
     }
 
     /// Whether a source that is no pod of a workload may have.
@@ -212,8 +218,9 @@ impl Measured<'_> {
 
     /// Names metric, sources, age and cure: this text is what `kubectl describe hpa` shows.
     fn refusal(&self, metric: &str, signal: &str, newest: Option<Timestamp>, what: &str) -> Refusal {
-        let failing: Vec<_> = self
-            .concerned(signal)
+        let concerned = self.concerned(signal);
+        let failing: Vec<_> = concerned
+            .iter()
             .filter_map(|(name, health)| Some(format!("{} fails: {}", public_name(name), health.error.as_ref()?)))
             .collect();
         let reason = match (failing.is_empty(), newest) {
@@ -222,7 +229,7 @@ impl Measured<'_> {
             (true, None) => Reason::NoData,
         };
         // Samples that have grown too old are forgotten; that their source once answered is not.
-        let answered = self.concerned(signal).filter_map(|(_, health)| health.last_success).max();
+        let answered = concerned.iter().filter_map(|(_, health)| health.last_success).max();
         let age = self.age(newest, answered);
         let sources = match failing.len() {
             0 => "no source reports a failure; check that the pods' metrics endpoints expose it".to_owned(),

@@ -68,15 +68,27 @@ pub fn decide(
     now: Timestamp,
 ) -> Snapshot {
     let census = Census::of(view, &workloads(view, policy));
-    decide_with(view, Arc::new(Ledger::of(view)), &census, signals, policy, previous, now)
+    let lives = Live::all(&census).collect();
+    let known = Known { ledger: Arc::new(Ledger::of(view)), census: &census, lives: &lives };
+    decide_with(view, known, signals, policy, previous, now)
 }
 
-/// The same where the ledger of the view has been kept, and with the census of the workloads that [`scaled`](super::scaled) names.
+/// What is known of a view already.
+#[derive(Clone, Debug)]
+pub struct Known<'c, 'v> {
+    /// What its pods hold.
+    pub ledger: Arc<Ledger>,
+    /// The pods of the workloads that [`scaled`](super::scaled) names.
+    pub census: &'c Census<'v>,
+    /// Scale and pods of each of them.
+    pub lives: &'c BTreeMap<WorkloadKey, Live>,
+}
+
+/// The same where more than the view is known.
 #[must_use]
 pub fn decide_with<'v>(
     view: &'v View,
-    ledger: Arc<Ledger>,
-    census: &Census<'v>,
+    Known { ledger, census, lives }: Known<'_, 'v>,
     signals: &Signals,
     policy: &Policy,
     previous: Option<&Snapshot>,
@@ -84,7 +96,7 @@ pub fn decide_with<'v>(
 ) -> Snapshot {
     let hpas: Vec<_> = view.hpas.iter().filter(|(_, hpa)| refers_to_ours(hpa, policy)).collect();
     let objects = trigger::all(view);
-    let surroundings = measure::Surroundings { view, signals, policy, census, now };
+    let surroundings = measure::Surroundings { view, signals, policy, census, lives, now };
     let cases = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa));
     let cases: Vec<_> = cases.chain(objects.iter().map(|object| surroundings.scaled(object))).collect();
     let fresh = is_fresh(view, policy, now);

@@ -15,7 +15,7 @@ use crate::{
         demand::{self, Measured},
         scaled::{served, served_metrics},
     },
-    object::{HorizontalPodAutoscaler, ObjectKey, Shared, hpa::MetricSpec, meta::StringMap},
+    object::{HorizontalPodAutoscaler, ObjectKey, Shared, WorkloadKey, hpa::MetricSpec, meta::StringMap},
     policy::{HEADROOM_ANNOTATION, Headroom, MODE_ANNOTATION, MetricKind, Mode, Policy, Surplus},
     quantity::Milli,
     signal::{Quality, Signals},
@@ -30,6 +30,7 @@ pub(super) struct Surroundings<'v, 'c> {
     pub(super) signals: &'v Signals,
     pub(super) policy: &'v Policy,
     pub(super) census: &'c Census<'v>,
+    pub(super) lives: &'c BTreeMap<WorkloadKey, Live>,
     pub(super) now: Timestamp,
 }
 
@@ -42,8 +43,7 @@ impl<'v> Surroundings<'v, '_> {
         let foreign = foreign(hpa, self.policy);
         rules.bypassed = !foreign.is_empty();
         let pods = self.census.matching(&workload);
-        let (asked_for, reported) = target.map_or((0, 0), |target| (target.spec_replicas, target.status_replicas));
-        let live = Live::in_census(self.census, &workload, asked_for, reported);
+        let live = self.lives.get(&workload).cloned().unwrap_or_default();
         let measured = Measured {
             view: self.view,
             workload: &workload,
