@@ -131,7 +131,7 @@ fn custom<T>(api_version: &'static str, items: Vec<T>) -> List<T> {
 impl From<ObjectValue> for ObjectReference {
     fn from(value: ObjectValue) -> Self {
         let ObjectValue { kind, api_version, object, .. } = value;
-        Self { kind, namespace: object.namespace, name: object.name, api_version }
+        Self { kind, namespace: object.namespace.into(), name: object.name.into(), api_version }
     }
 }
 

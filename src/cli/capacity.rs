@@ -32,6 +32,8 @@ mod workload;
 Give every kind of object that decides, or the answer cannot know of it:
   kubectl get nodes,pods,namespaces,resourcequotas,limitranges,runtimeclasses,priorityclasses,deviceclasses -A -o json > objects.json
   plimsoll capacity -f objects.json --for deployment.yaml
+For a template with claims, too, in a further file with a further -f:
+  kubectl get persistentvolumeclaims,persistentvolumes,storageclasses,csinodes,csidrivers,volumeattachments -A -o json
 or ask a cluster:
   plimsoll capacity deployment/chat -n inference
 

@@ -6,13 +6,15 @@
 //! ```
 //!
 //! The rules are those of kube-scheduler v1.36.3 with its default profile: `NodeUnschedulable`, `TaintToleration`,
-//! `NodeAffinity`, `NodePorts`, `NodeResourcesFit`, `PodTopologySpread` and `InterPodAffinity`. The answer says of itself how far it can be trusted ([`Class`]): a template
-//! that needs any other plugin to answer *no* is [`Class::Unknown`], never a guess. Nothing here evicts a pod: room
-//! that only preemption would make is in `hi`, never in `lo`.
+//! `NodeAffinity`, `NodePorts`, `NodeResourcesFit`, `PodTopologySpread`, `InterPodAffinity`, and those of volumes. The
+//! answer says of itself how far it can be trusted ([`Class`]): a template that needs any other plugin to answer *no*
+//! is [`Class::Unknown`], never a guess. Nothing here evicts a pod: room that only preemption would make is in `hi`,
+//! never in `lo`.
 
 mod absurd;
 mod admission;
 mod between;
+mod doubt;
 mod edit;
 mod explain;
 mod filters;
@@ -24,6 +26,7 @@ mod quota;
 mod replica;
 mod requests;
 mod template;
+mod volumes;
 mod waiting;
 
 use serde::Serialize;
@@ -87,6 +90,8 @@ pub enum LimitingFactor {
     Affinity,
     /// Ports on the node.
     HostPort,
+    /// Volumes: their place, or how many of them a node attaches.
+    Volume,
     /// Topology spread constraints.
     TopologySpread,
     /// A ResourceQuota or LimitRange.

@@ -10,14 +10,18 @@ use jiff::Timestamp;
 
 mod apply;
 mod census;
+mod doubt;
 mod groups;
 mod keda;
 mod reach;
+mod storage;
 
 pub use apply::Effect;
 pub use census::Census;
+pub use doubt::Doubts;
 pub use groups::{Groups, Started};
 pub use reach::Reach;
+pub use storage::{Storage, StorageChange, StorageKind};
 
 use crate::{
     autoscaler::NodeAutoscaler,
@@ -56,8 +60,12 @@ pub struct View {
     pub priority_classes: BTreeMap<String, i32>,
     /// DeviceClasses by name.
     pub device_classes: BTreeMap<String, DeviceClass>,
+    /// Claims, volumes and what makes and attaches them.
+    pub storage: Storage,
     /// Names of the PriorityClasses that claim to be the global default; the lowest value of them is it.
     pub global_default_classes: BTreeSet<String>,
+    /// Why objects are not known although they are there, by resource name in the plural.
+    pub unreadable: BTreeMap<String, Doubts>,
     /// What adds nodes when pods do not fit, if anything does.
     pub node_autoscaler: Option<NodeAutoscaler>,
     /// When the watch of nodes or pods that was heard of longest ago was last heard of; none before the first list.
@@ -156,8 +164,17 @@ pub enum Change {
     PriorityClass(Delta<(String, i32, bool), String>),
     /// DeviceClasses.
     DeviceClass(Delta<DeviceClass, String>),
+    /// Claims, volumes and what makes and attaches them.
+    Storage(StorageChange),
     /// The node autoscaler, or none.
     NodeAutoscaler(Option<NodeAutoscaler>),
+    /// What of a resource is there but cannot be read; replaces what was said of it before.
+    Unreadable {
+        /// Resource name in the plural.
+        resource: String,
+        /// Why, by namespace; empty once all can be read.
+        doubts: Doubts,
+    },
 }
 
 /// A change of one kind of object.

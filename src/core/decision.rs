@@ -44,7 +44,7 @@ pub use scaled::{scaled, served_metrics};
 pub use trigger::{State as TriggerState, TriggerActivity, answer_trigger, demands, trigger_activity, trigger_signals};
 
 use crate::{
-    object::{ObjectKey, WorkloadKey, meta::StringMap},
+    object::{ObjectKey, Shared, WorkloadKey, meta::StringMap},
     policy::Policy,
     signal::{Sample, SourceHealth},
 };
@@ -86,7 +86,7 @@ pub struct Snapshot {
     pub samples: BTreeMap<String, BTreeMap<ObjectKey, Sample>>,
     /// Labels of the pods that have samples.
     #[serde(skip)]
-    pub labels: BTreeMap<ObjectKey, StringMap>,
+    pub labels: BTreeMap<ObjectKey, Shared<StringMap>>,
     /// The policy of the evaluation.
     #[serde(skip)]
     pub policy: Policy,

@@ -8,21 +8,31 @@ pub mod admission;
 pub mod claim;
 pub mod group;
 pub mod hpa;
+pub mod interner;
 pub mod keda;
 pub mod meta;
 pub mod node;
 pub mod owner;
 pub mod pod;
 pub mod scale;
+pub mod shared;
+pub mod storage;
+pub mod text;
+pub mod volume;
 
 pub use admission::{LimitRange, ResourceQuota, RuntimeClass};
-pub use claim::ClaimTemplate;
+pub use claim::{ClaimTemplate, PersistentVolumeClaim};
 pub use group::{Group, LeaderWorkerSet};
 pub use hpa::HorizontalPodAutoscaler;
+pub use interner::Interner;
 pub use meta::{ObjectKey, ObjectMeta, WorkloadKey};
 pub use node::Node;
-pub use pod::{Pod, PodSpec, PodTemplate};
+pub use pod::{Pod, PodMeta, PodSpec, PodTemplate};
 pub use scale::{Scale, ScaleTarget};
+pub use shared::Shared;
+pub use storage::{CsiDriver, CsiNode, StorageClass, VolumeAttachment};
+pub use text::Text;
+pub use volume::PersistentVolume;
 
 #[cfg(test)]
 mod tests;

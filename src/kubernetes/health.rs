@@ -40,12 +40,24 @@ pub enum Feed {
     RuntimeClasses,
     /// PriorityClasses.
     PriorityClasses,
-    /// DeviceClasses; not required, since a cluster may not have the kind.
+    /// DeviceClasses; a cluster may not have the kind.
     DeviceClasses,
     /// KEDA's ScaledObjects; not required, since a cluster may not have the kind.
     ScaledObjects,
     /// KEDA's ScaledJobs; not required either.
     ScaledJobs,
+    /// PersistentVolumeClaims; without them and the further kinds of storage, only templates with claims are unknown.
+    PersistentVolumeClaims,
+    /// PersistentVolumes.
+    PersistentVolumes,
+    /// StorageClasses.
+    StorageClasses,
+    /// CSINodes.
+    CsiNodes,
+    /// CSIDrivers.
+    CsiDrivers,
+    /// VolumeAttachments.
+    VolumeAttachments,
     /// Whether there is a node autoscaler.
     NodeAutoscaler,
     /// Scale targets of any other kind, polled.
@@ -58,6 +70,9 @@ pub enum Feed {
 pub struct FeedHealth {
     /// Whether a complete list has been delivered once.
     pub synced: bool,
+    /// Whether the API server has said, since the last list, that it does not have the kind or does not let it be read,
+    /// so that the view goes on without it.
+    pub withheld: bool,
     /// When the API server last said anything on it; silence of a quiet watch ends with each re-established watch.
     pub last_heard: Option<Timestamp>,
     /// Why the last attempt failed; none while it works.
@@ -77,8 +92,9 @@ pub struct WatchHealth {
 // === impl Feed ===
 
 impl Feed {
-    /// The feeds without which the view is not complete, so that the process is not ready.
-    pub const REQUIRED: [Self; 12] = [
+    /// The feeds without which the view is not complete, so that the process is not ready. Of some of them it is
+    /// enough to know that they are withheld.
+    pub const REQUIRED: [Self; 13] = [
         Self::Nodes,
         Self::Pods,
         Self::HorizontalPodAutoscalers,
@@ -90,8 +106,35 @@ impl Feed {
         Self::LimitRanges,
         Self::RuntimeClasses,
         Self::PriorityClasses,
+        Self::DeviceClasses,
         Self::NodeAutoscaler,
     ];
+
+    /// Whether a cluster may be without the kind, so that 404 says that there are no objects.
+    #[must_use]
+    pub fn may_be_absent(self) -> bool {
+        matches!(self, Self::DeviceClasses | Self::ScaledObjects | Self::ScaledJobs)
+    }
+
+    /// Whether only some templates depend on it: where it cannot be read, the templates that need it are unknown,
+    /// and everything else goes on.
+    #[must_use]
+    pub fn may_be_withheld(self) -> bool {
+        matches!(
+            self,
+            Self::ResourceQuotas
+                | Self::LimitRanges
+                | Self::RuntimeClasses
+                | Self::PriorityClasses
+                | Self::DeviceClasses
+                | Self::PersistentVolumeClaims
+                | Self::PersistentVolumes
+                | Self::StorageClasses
+                | Self::CsiNodes
+                | Self::CsiDrivers
+                | Self::VolumeAttachments
+        )
+    }
 
     /// The name in logs, metrics and health checks.
     #[must_use]
@@ -111,6 +154,12 @@ impl Feed {
             Self::DeviceClasses => "deviceclasses",
             Self::ScaledObjects => "scaledobjects",
             Self::ScaledJobs => "scaledjobs",
+            Self::PersistentVolumeClaims => "persistentvolumeclaims",
+            Self::PersistentVolumes => "persistentvolumes",
+            Self::StorageClasses => "storageclasses",
+            Self::CsiNodes => "csinodes",
+            Self::CsiDrivers => "csidrivers",
+            Self::VolumeAttachments => "volumeattachments",
             Self::NodeAutoscaler => "nodeautoscaler",
             Self::Scales => "scales",
         }
@@ -120,18 +169,18 @@ impl Feed {
 // === impl WatchHealth ===
 
 impl WatchHealth {
-    /// Whether every required feed has delivered a complete list once. It never becomes false again: a source that
+    /// Whether every required feed has delivered a complete list once, or is withheld and may be. It never becomes false again: a source that
     /// is lost later makes data stale, it does not make the process unready.
     #[must_use]
     pub fn ready(&self) -> bool {
         self.missing().is_empty()
     }
 
-    /// The required feeds that have not delivered a complete list yet, and why.
+    /// The required feeds that have neither delivered a complete list yet nor are withheld, and why.
     #[must_use]
     pub fn missing(&self) -> Vec<(Feed, Option<String>)> {
         let feeds = self.lock();
-        let unsynced = |feed: &Feed| feeds.get(feed).is_none_or(|health| !health.synced);
+        let unsynced = |feed: &Feed| feeds.get(feed).is_none_or(|health| !health.synced && !health.withheld);
         let why = |feed: Feed| feeds.get(&feed).and_then(|health| health.last_error.clone());
         Feed::REQUIRED.into_iter().filter(unsynced).map(|feed| (feed, why(feed))).collect()
     }
@@ -177,10 +226,16 @@ impl WatchHealth {
         self.update(feed, |health| health.last_error = Some(error));
     }
 
+    /// The cluster does not have the kind, or does not let it be read.
+    pub(crate) fn withheld(&self, feed: Feed) {
+        self.update(feed, |health| health.withheld = true);
+    }
+
     /// A complete list was delivered, in which these objects did not decode.
     pub(crate) fn listed(&self, feed: Feed, undecodable: impl IntoIterator<Item = String>) {
         self.update(feed, |health| {
             health.synced = true;
+            health.withheld = false;
             health.lists += 1;
             health.undecodable = undecodable.into_iter().take(MAX_NAMES).collect();
         });
@@ -232,6 +287,16 @@ mod tests {
         let health = WatchHealth::default();
         health.failed(Feed::Nodes, "403".to_owned());
         assert_eq!(health.missing()[0], (Feed::Nodes, Some("403".to_owned())));
+    }
+
+    #[test]
+    fn it_is_ready_without_what_is_withheld() {
+        let health = WatchHealth::default();
+        for feed in Feed::REQUIRED {
+            if feed.may_be_withheld() { health.withheld(feed) } else { health.listed(feed, []) }
+        }
+        assert!(health.ready());
+        assert!(!Feed::Nodes.may_be_withheld() && !Feed::Pods.may_be_withheld());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! that died silently is noticed within the sum of both, and a quiet one is heard of at least that often.
 
 mod backoff;
+mod doubt;
 mod feed;
 mod frame;
 mod kind;
@@ -17,7 +18,10 @@ mod kind;
 use std::{sync::Arc, time::Duration};
 
 use kube::Client;
-use plimsoll_core::{cluster::Change, object::ObjectKey};
+use plimsoll_core::{
+    cluster::Change,
+    object::{CsiDriver, CsiNode, ObjectKey, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment},
+};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -112,7 +116,7 @@ fn start(context: &Context) -> JoinSet<Result<(), Error>> {
     let mut feeds = JoinSet::new();
     let (targets, polled) = scale::targets();
     watch(&mut feeds, context, kind::Nodes);
-    watch(&mut feeds, context, kind::Pods);
+    watch(&mut feeds, context, kind::Pods::default());
     watch(&mut feeds, context, kind::Hpas { targets });
     watch(&mut feeds, context, kind::Apps { feed: Feed::Deployments, kind: "Deployment" });
     watch(&mut feeds, context, kind::Apps { feed: Feed::StatefulSets, kind: "StatefulSet" });
@@ -127,6 +131,12 @@ fn start(context: &Context) -> JoinSet<Result<(), Error>> {
         watch(&mut feeds, context, kind::ScaledObjects);
         watch(&mut feeds, context, kind::ScaledJobs);
     }
+    watch(&mut feeds, context, kind::Stored::<PersistentVolumeClaim>::default());
+    watch(&mut feeds, context, kind::Stored::<PersistentVolume>::default());
+    watch(&mut feeds, context, kind::Stored::<StorageClass>::default());
+    watch(&mut feeds, context, kind::Stored::<CsiNode>::default());
+    watch(&mut feeds, context, kind::Stored::<CsiDriver>::default());
+    watch(&mut feeds, context, kind::Stored::<VolumeAttachment>::default());
     feeds.spawn(autoscaler::run(context.clone()));
     feeds.spawn(scale::run(context.clone(), polled));
     feeds

@@ -35,7 +35,7 @@ impl Asked {
         let ScaledObjectRef { name, namespace, scaler_metadata } = reference;
         let metadata = scaler_metadata.into_iter().collect();
         let trigger = Trigger::parse(&metadata).map_err(|problems| invalid(&namespace, &name, &problems))?;
-        Ok(Self { object: ObjectKey { namespace, name }, trigger: Arc::new(trigger) })
+        Ok(Self { object: ObjectKey::new(namespace, name), trigger: Arc::new(trigger) })
     }
 }
 

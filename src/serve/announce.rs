@@ -20,7 +20,7 @@ struct Finding {
 pub(super) fn changes(previous: Option<&Snapshot>, snapshot: &Snapshot, view: &View, events: &Publisher) {
     for (key, decision) in &snapshot.decisions {
         // Everything in a namespace that is being deleted looks broken for a moment, and no Event can be made there.
-        if view.namespaces.get(&key.namespace).is_some_and(|namespace| namespace.terminating) {
+        if view.namespaces.get(&*key.namespace).is_some_and(|namespace| namespace.terminating) {
             continue;
         }
         let before = previous.and_then(|previous| previous.decisions.get(key));
@@ -93,8 +93,8 @@ fn regarding(hpa: &ObjectKey, view: &View) -> Regarding {
     Regarding {
         api_version: "autoscaling/v2".to_owned(),
         kind: "HorizontalPodAutoscaler".to_owned(),
-        namespace: hpa.namespace.clone(),
-        name: hpa.name.clone(),
+        namespace: hpa.namespace.to_string(),
+        name: hpa.name.to_string(),
         uid: view.hpas.get(hpa).map(|hpa| hpa.metadata.uid.clone()).unwrap_or_default(),
     }
 }

@@ -100,7 +100,7 @@ impl Gauges {
     }
 
     fn show(&self, decision: &Decision, shown: &mut Shown) {
-        let hpa = Hpa { namespace: decision.hpa.namespace.clone(), hpa: decision.hpa.name.clone() };
+        let hpa = Hpa { namespace: decision.hpa.namespace.to_string(), hpa: decision.hpa.name.to_string() };
         self.current.get_or_create(&hpa).set(decision.current.into());
         self.bound.get_or_create(&hpa).set(decision.bound.into());
         self.ceiling.get_or_create(&hpa).set(decision.ceiling.into());

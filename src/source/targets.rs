@@ -58,7 +58,7 @@ pub fn targets(view: &View, census: &Census<'_>, settings: &SourceSettings) -> D
         keep(source.clone(), Ok(Target { source, url: url.url().clone(), subject, ready: true }));
     }
     for (key, pod) in exporters(view, &settings.dcgm) {
-        let node = (!pod.spec.node_name.is_empty()).then(|| pod.spec.node_name.clone());
+        let node = (!pod.node_name.is_empty()).then(|| pod.node_name.to_string());
         let subject = profile::Target::Exporter { pod: Some(key.clone()), node };
         let source = SourceName::from(format!("exporter/{key}"));
         if !settings.dcgm.trusts(&key.namespace) {

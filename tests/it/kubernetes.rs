@@ -6,3 +6,4 @@ mod capacity;
 mod events;
 mod harness;
 mod watch;
+mod withheld;

@@ -21,19 +21,30 @@ const MAX_PAGES: usize = 1_000;
 /// How long a page may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is listed where under which kind, and whether a cluster may lack it.
-const KINDS: [(&str, &str, bool); 11] = [
-    ("/api/v1/nodes", "NodeList", false),
-    ("/api/v1/pods", "PodList", false),
-    ("/api/v1/namespaces", "NamespaceList", false),
-    ("/api/v1/resourcequotas", "ResourceQuotaList", false),
-    ("/api/v1/limitranges", "LimitRangeList", false),
-    ("/apis/node.k8s.io/v1/runtimeclasses", "RuntimeClassList", false),
-    ("/apis/scheduling.k8s.io/v1/priorityclasses", "PriorityClassList", false),
-    ("/apis/resource.k8s.io/v1/deviceclasses", "DeviceClassList", true),
-    ("/apis/karpenter.sh/v1/nodepools", "NodePoolList", true),
-    ("/apis/karpenter.sh/v1/nodeclaims", "NodeClaimList", true),
-    ("/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status", "ConfigMap", true),
+/// Answers that mean that there is none of a kind, which a cluster may lack.
+const MAY_LACK: &[u16] = &[404];
+/// Answers after which a kind is not known, so that what it decides is not known either.
+const MAY_HIDE: &[u16] = &[403, 404];
+
+/// What is listed where under which kind, and which refusals are none.
+const KINDS: [(&str, &str, &[u16]); 17] = [
+    ("/api/v1/nodes", "NodeList", &[]),
+    ("/api/v1/pods", "PodList", &[]),
+    ("/api/v1/namespaces", "NamespaceList", &[]),
+    ("/api/v1/resourcequotas", "ResourceQuotaList", &[]),
+    ("/api/v1/limitranges", "LimitRangeList", &[]),
+    ("/apis/node.k8s.io/v1/runtimeclasses", "RuntimeClassList", &[]),
+    ("/apis/scheduling.k8s.io/v1/priorityclasses", "PriorityClassList", &[]),
+    ("/apis/resource.k8s.io/v1/deviceclasses", "DeviceClassList", MAY_LACK),
+    ("/apis/karpenter.sh/v1/nodepools", "NodePoolList", MAY_LACK),
+    ("/apis/karpenter.sh/v1/nodeclaims", "NodeClaimList", MAY_LACK),
+    ("/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status", "ConfigMap", MAY_LACK),
+    ("/api/v1/persistentvolumeclaims", "PersistentVolumeClaimList", MAY_HIDE),
+    ("/api/v1/persistentvolumes", "PersistentVolumeList", MAY_HIDE),
+    ("/apis/storage.k8s.io/v1/storageclasses", "StorageClassList", MAY_HIDE),
+    ("/apis/storage.k8s.io/v1/csinodes", "CSINodeList", MAY_HIDE),
+    ("/apis/storage.k8s.io/v1/csidrivers", "CSIDriverList", MAY_HIDE),
+    ("/apis/storage.k8s.io/v1/volumeattachments", "VolumeAttachmentList", MAY_HIDE),
 ];
 
 /// A workload by kind and name.
@@ -56,9 +67,9 @@ pub(super) fn read(
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = kubernetes::client(kubeconfig).await?;
         let mut lists = Vec::new();
-        for (path, kind, optional) in KINDS {
+        for (path, kind, absent) in KINDS {
             let resource = path.rsplit('/').next().unwrap_or(path);
-            let mut pages = pages(&client, path, optional).await.with_context(|| format!("reading {resource}"))?;
+            let mut pages = pages(&client, path, absent).await.with_context(|| format!("reading {resource}"))?;
             for page in &mut pages {
                 page["kind"] = kind.into();
             }
@@ -75,13 +86,13 @@ pub(super) fn read(
 }
 
 /// A list page by page, or a single object.
-async fn pages(client: &Client, path: &str, optional: bool) -> anyhow::Result<Vec<Value>> {
+async fn pages(client: &Client, path: &str, absent: &[u16]) -> anyhow::Result<Vec<Value>> {
     let (mut pages, mut next) = (Vec::new(), String::new());
     for _ in 0..MAX_PAGES {
         let more = if next.is_empty() { String::new() } else { format!("&continue={next}") };
         let page = request::get::<Value>(client, &format!("{path}?limit={PAGE}{more}"), MAX_PAGE, PATIENCE).await;
         let page = match page {
-            Err(failure) if optional && failure.is(404) => return Ok(pages),
+            Err(failure) if absent.iter().any(|code| failure.is(*code)) => return Ok(pages),
             page => page?,
         };
         page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().clone_into(&mut next);

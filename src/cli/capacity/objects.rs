@@ -10,8 +10,8 @@ use plimsoll_core::{
         karpenter::{self, NodeClaim, NodePool},
     },
     capacity::{negative_allocatable, negative_request},
-    cluster::{DeviceClass, View},
-    object::{Node, ObjectKey, Pod, meta::StringMap},
+    cluster::{Delta, DeviceClass, StorageChange, StorageKind, View},
+    object::{Interner, Node, ObjectKey, PersistentVolumeClaim, Pod, meta::StringMap},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -36,6 +36,7 @@ pub(super) struct Objects {
     status: Option<String>,
     pools: Vec<NodePool>,
     claims: Vec<NodeClaim>,
+    interner: Interner,
 }
 
 impl Objects {
@@ -83,6 +84,9 @@ impl Objects {
         let named = object.get("kind").and_then(Value::as_str).unwrap_or(kind).to_owned();
         if let Some(item_kind) = named.strip_suffix("List") {
             let items = object.remove("items").unwrap_or_default();
+            if let Some(kind) = storage_kind(item_kind) {
+                self.view.storage.know(kind);
+            }
             return self.document(source, items, item_kind, depth + 1);
         }
         let group = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
@@ -121,10 +125,34 @@ impl Objects {
             ("", "ConfigMap") if text(&object, "/metadata/name").is_some_and(|name| name == STATUS) => {
                 self.status = Some(text(&object, "/data/status").unwrap_or_default());
             }
+            ("", "PersistentVolumeClaim") => {
+                let (key, mut claim) = namespaced::<PersistentVolumeClaim>(source, kind, object)?;
+                claim.metadata.namespace = key.namespace.to_string();
+                self.store(StorageChange::Claim(Delta::Applied(claim)));
+            }
+            ("", "PersistentVolume") => {
+                self.store(StorageChange::Volume(Delta::Applied(whole(source, kind, object)?)));
+            }
+            ("" | "storage.k8s.io", "StorageClass") => {
+                self.store(StorageChange::Class(Delta::Applied(whole(source, kind, object)?)));
+            }
+            ("" | "storage.k8s.io", "CSINode") => {
+                self.store(StorageChange::Node(Delta::Applied(whole(source, kind, object)?)));
+            }
+            ("" | "storage.k8s.io", "CSIDriver") => {
+                self.store(StorageChange::Driver(Delta::Applied(whole(source, kind, object)?)));
+            }
+            ("" | "storage.k8s.io", "VolumeAttachment") => {
+                self.store(StorageChange::Attachment(Delta::Applied(whole(source, kind, object)?)));
+            }
             (_, "") => bail!("{source}: an object has no kind; give lists as `kubectl get … -o json` prints them"),
             _ => *self.ignored.entry(kind.to_owned()).or_default() += 1,
         }
         Ok(())
+    }
+
+    fn store(&mut self, change: StorageChange) {
+        self.view.storage.apply(change);
     }
 
     fn node(&mut self, source: &Source, object: Value) -> anyhow::Result<()> {
@@ -145,7 +173,8 @@ impl Objects {
         let nominated = text(&object, "/status/nominatedNodeName");
         match sound::<Pod>(object, |pod| negative_request(&pod.spec).map(|negative| format!("spec.{negative}"))) {
             Ok(mut pod) => {
-                pod.metadata.namespace = namespace;
+                pod.metadata.namespace = namespace.into();
+                self.interner.pod(&mut pod);
                 self.view.pods.insert(pod.metadata.key(), pod);
             }
             Err(_) if ended => {}
@@ -182,6 +211,19 @@ fn whole<T: DeserializeOwned>(source: &Source, kind: &str, object: Value) -> any
 fn namespaced<T: DeserializeOwned>(source: &Source, kind: &str, object: Value) -> anyhow::Result<(ObjectKey, T)> {
     let key = ObjectKey::new(namespace_of(&object), name(source, kind, &object)?);
     Ok((key, whole(source, kind, object)?))
+}
+
+/// The kind of storage that a list of its own is of: one without items says that there are none.
+fn storage_kind(kind: &str) -> Option<StorageKind> {
+    match kind {
+        "PersistentVolumeClaim" => Some(StorageKind::Claim),
+        "PersistentVolume" => Some(StorageKind::Volume),
+        "StorageClass" => Some(StorageKind::Class),
+        "CSINode" => Some(StorageKind::Node),
+        "CSIDriver" => Some(StorageKind::Driver),
+        "VolumeAttachment" => Some(StorageKind::Attachment),
+        _ => None,
+    }
 }
 
 /// The object, unless it cannot be decoded or has an amount that cannot be.

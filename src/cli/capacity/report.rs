@@ -231,7 +231,7 @@ fn warnings(objects: &Objects) -> Vec<String> {
     if view.pods.is_empty() {
         warnings.push("the input has no Pod, so every node counts as empty; see --help for what to give".to_owned());
     }
-    let unknown = view.pods.values().map(|pod| pod.spec.node_name.as_str());
+    let unknown = view.pods.values().map(|pod| pod.node_name.as_str());
     let unknown = unknown.filter(|node| !node.is_empty() && !view.nodes.contains_key(*node)).count();
     if unknown > 0 && objects.unusable.is_empty() {
         warnings.push(format!("{unknown} pods are on nodes that the input does not have"));

@@ -259,6 +259,28 @@ fn claim_templates_bind_the_pods_of_a_stateful_set_to_volumes() {
 }
 
 #[test]
+fn a_bound_claim_in_the_input_keeps_replicas_where_its_volume_is() {
+    let workload = DEPLOYMENT
+        .replace("containers:", "volumes: [{name: m, persistentVolumeClaim: {claimName: m}}]\n      containers:");
+    assert_ne!(workload, DEPLOYMENT);
+    let annotations = json!({"pv.kubernetes.io/bind-completed": "yes"});
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {"volumeName": "pv"},
+        "metadata": {"name": "m", "annotations": annotations},
+    });
+    let expression = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": ["b"]});
+    let terms = json!([{"matchExpressions": [expression]}]);
+    let volume = json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv"},
+        "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}},
+    });
+    let mut there = node("b", "3");
+    there["metadata"]["labels"] = json!({"kubernetes.io/hostname": "b"});
+    let answer = answer(&list(&[node("a", "8"), there, claim, volume]), &workload);
+    assert_eq!(answer["fits"], json!({"class": "exact", "lo": 3, "hi": 3}));
+}
+
+#[test]
 fn amounts_below_zero_are_refused_in_the_workload_and_cost_a_node_elsewhere() {
     let error = refusal(&list(&[]).to_string(), &DEPLOYMENT.replace("500m", "-500m"));
     assert!(error.contains("spec.template.spec.containers[0].resources.limits[cpu] is -500m, below zero"), "{error}");

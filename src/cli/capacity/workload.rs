@@ -6,6 +6,7 @@ use plimsoll_core::{
     cluster::{Groups, Started, View},
     object::{
         ClaimTemplate, Group, Pod, PodTemplate, WorkloadKey,
+        claim::ClaimOwner,
         group::{self, LeaderWorkerTemplate, is_group_kind},
         meta::StringMap,
         owner::may_own,
@@ -127,7 +128,7 @@ impl Workload {
     fn of_groups(source: &Source, object: &Value, key: WorkloadKey) -> anyhow::Result<Self> {
         let template = decode::<LeaderWorkerTemplate>(source, &key.kind, object, GROUP_TEMPLATE)?;
         let annotations = decode(source, &key.kind, object, "/metadata/annotations")?.unwrap_or_default();
-        let (template, group) = template.unwrap_or_default().into_templates(&annotations);
+        let (template, group) = template.unwrap_or_default().into_templates(&key.name, &annotations);
         for made in [&template, &group.worker_template] {
             if let Some(negative) = negative_request(&made.spec) {
                 bail!("{source}: {}: {negative}", key.kind);
@@ -147,10 +148,10 @@ impl Workload {
             bail!("{source}: {kind}: {place}.{negative}");
         }
         let claims = decode::<Vec<ClaimTemplate>>(source, &kind, object, "/spec/volumeClaimTemplates")?;
-        template.claim(&claims.unwrap_or_default());
+        template.claim(&ClaimOwner::StatefulSet(key.name.clone()), &claims.unwrap_or_default());
         if pointer.is_empty() {
             // A pod stands for others like it, which the scheduler will place afresh.
-            template.spec.node_name.clear();
+            template.spec.pinned_node.clear();
         }
         let selector = selector(source, object, &key.kind, &template.metadata.labels)?;
         Ok(Self { key, template, group: None, selector })

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     cluster::{Change, Delta, View},
-    object::{Node, ObjectKey, Pod, PodTemplate, pod::Container},
+    object::{Node, ObjectKey, Pod, PodTemplate, Text, pod::Container},
     quantity::Quantity,
 };
 
@@ -168,7 +168,7 @@ fn node<'v>(view: &'v View, name: &str) -> Result<&'v Node, EditError> {
 }
 
 fn on<'v>(view: &'v View, node: &'v Node) -> impl Iterator<Item = &'v Pod> {
-    view.pods.values().filter(|pod| pod.spec.node_name == node.metadata.name)
+    view.pods.values().filter(|pod| pod.node_name == node.metadata.name)
 }
 
 fn added(view: &View, count: u32, like: &Node) -> Result<Vec<Change>, EditError> {
@@ -206,9 +206,9 @@ fn named(like: &Node, name: &str) -> Node {
 
 fn moved(daemon: &Pod, node: &str) -> Pod {
     let mut pod = daemon.clone();
-    pod.metadata.name = format!("{}-{node}", daemon.metadata.name);
-    pod.metadata.uid.clear();
-    node.clone_into(&mut pod.spec.node_name);
+    pod.metadata.name = format!("{}-{node}", daemon.metadata.name).into();
+    pod.metadata.uid = Text::default();
+    pod.node_name = node.into();
     pod
 }
 

@@ -20,6 +20,8 @@ enum Stop<'a> {
     Reserved,
     /// A pod has a port of the node that each replica needs.
     Ports,
+    /// A volume cannot be attached there, or not at all by one more pod.
+    Volumes,
     /// Terms of affinity or of anti-affinity, or topology spread.
     Between(LimitingFactor),
     /// Requests that are short once everything that fits is placed: bit n for the nth of the demand, the last bit for
@@ -48,14 +50,15 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let states = inventory.states(template).unwrap_or_default();
     let sites: Vec<_> = inventory.rows().map(|row| visit(inventory, template, &demand, &states, row)).collect();
     let room = sites.iter().map(|site| site.fits).fold(0, u32::saturating_add);
-    let together = Together::of(&states, &sites, room);
+    let together = Together::of(&states, &sites, room).limited(template);
     let lo = together.lo;
+    let is_bounded = !template.delegates && !template.claims.is_partial();
     let judge = Judge::new(inventory, &demand);
     let free_gpus = judge.free_gpus(&sites);
     let request = judge.requested_gpus();
     let stranded_gpus = if request == 0 { 0 } else { free_gpus - request.saturating_mul(i64::from(lo)) };
     Answer {
-        fits: Fits::between(lo, (!template.delegates).then(|| most(inventory, template, &demand, together.hi))),
+        fits: Fits::between(lo, is_bounded.then(|| most(inventory, template, &demand, together.hi))),
         limiting_factor: together.factor.unwrap_or_else(|| judge.limiting_factor(&sites)),
         groups: judge.groups(&sites),
         free_gpus,
@@ -90,6 +93,19 @@ impl Together {
     }
 }
 
+impl Together {
+    /// The same under what one more pod alone can use.
+    fn limited(self, template: &Template) -> Self {
+        let hi = self.hi.min(template.claims.most());
+        match template.claims.limit() {
+            Some((limit, words)) if self.lo > limit => {
+                Self { lo: limit, hi, factor: Some(LimitingFactor::Volume), words: Some(words) }
+            }
+            _ => Self { hi, ..self },
+        }
+    }
+}
+
 /// The most that the scheduler could bind: with all lower priorities evicted, and on nodes that are not ready but
 /// do not repel.
 fn most(inventory: &Inventory<'_>, template: &Template, demand: &Demand, lo: u32) -> u32 {
@@ -98,9 +114,13 @@ fn most(inventory: &Inventory<'_>, template: &Template, demand: &Demand, lo: u32
     if evicted.is_none() && !unready {
         return lo;
     }
-    let room = evicted.as_ref().unwrap_or(inventory);
     let usable = |row: &usize| matches!(demand.judged.verdicts.get(*row), Some(Verdict::Open | Verdict::NotReady));
-    room.rows().filter(usable).map(|row| room.count(row, template, demand)).fold(0, u32::saturating_add).max(lo)
+    let count = |row: usize| match &evicted {
+        Some(evicted) => evicted.count_at_most(row, template, demand),
+        None => inventory.count(row, template, demand),
+    };
+    let most = if evicted.is_some() { inventory.volumes_at_most(template) } else { template.claims.most() };
+    inventory.rows().filter(usable).map(count).fold(0, u32::saturating_add).min(most).max(lo)
 }
 
 fn visit<'a>(
@@ -118,6 +138,10 @@ fn visit<'a>(
     if inventory.ports(row, template) == 0 {
         return Site { row, fits: 0, stop: Stop::Ports };
     }
+    let volumes = inventory.volumes(row, template);
+    if volumes == 0 {
+        return Site { row, fits: 0, stop: Stop::Volumes };
+    }
     // A replica that may turn out to be any of several is only promised where all of them may be.
     let closed = states.iter().find(|state| !state.may_take(row));
     if let Some(state) = closed {
@@ -127,6 +151,8 @@ fn visit<'a>(
     let free = inventory.row(row);
     let stop = if !template.ports.is_empty() && fits > 0 && fitting(free, demand) > fits {
         Stop::Ports
+    } else if fits == volumes && fitting(free, demand) > fits {
+        Stop::Volumes
     } else if !demand.missing.is_empty() {
         Stop::Missing
     } else if fitting(free, demand) > fits {
@@ -250,8 +276,9 @@ impl<'a, 'v> Judge<'a, 'v> {
     fn factor(&self, stop: &Stop<'_>) -> LimitingFactor {
         match stop {
             Stop::Filtered(Verdict::Unselected) => LimitingFactor::Affinity,
-            Stop::Filtered(_) => LimitingFactor::Taint,
             Stop::Reserved => LimitingFactor::Priority,
+            Stop::Filtered(Verdict::Elsewhere(_)) | Stop::Volumes => LimitingFactor::Volume,
+            Stop::Filtered(_) => LimitingFactor::Taint,
             Stop::Ports => LimitingFactor::HostPort,
             Stop::Between(factor) => *factor,
             Stop::Short(bits) if bits & self.gpu_bits != 0 => LimitingFactor::Gpu,
@@ -316,6 +343,8 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Filtered(Verdict::Tainted(taint)) => format!("taint {taint} is not tolerated"),
             Stop::Filtered(Verdict::Unselected) => "node selector or required node affinity does not match".to_owned(),
             Stop::Filtered(Verdict::NotReady) => "not ready, so not promised".to_owned(),
+            Stop::Filtered(Verdict::Elsewhere(why)) => why.clone(),
+            Stop::Volumes => "no further volume can be attached or used there".to_owned(),
             Stop::Ports => "a host port that each replica needs is taken".to_owned(),
             Stop::Between(LimitingFactor::TopologySpread) => "a topology spread constraint excludes it".to_owned(),
             Stop::Between(_) => "required pod affinity or anti-affinity excludes it".to_owned(),

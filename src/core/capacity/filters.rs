@@ -7,6 +7,8 @@
 
 use serde::Serialize;
 
+use super::volumes::Place;
+
 use crate::object::{
     Node, PodSpec,
     meta::StringMap,
@@ -22,6 +24,8 @@ pub(super) struct Filter {
     defaulted: Vec<&'static str>,
     node_selector: StringMap,
     affinity: Option<Vec<NodeSelectorTerm>>,
+    /// Where its volumes can be used.
+    places: Vec<Place>,
 }
 
 /// Whether a node is open to a template.
@@ -35,6 +39,8 @@ pub(super) enum Verdict {
     Tainted(String),
     /// The node selector or the required node affinity does not match.
     Unselected,
+    /// A volume cannot be used there: which, in words.
+    Elsewhere(String),
     /// Not ready, or tainted as such, and yet nothing stops the scheduler.
     NotReady,
 }
@@ -46,7 +52,7 @@ const UNHEALTHY: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.i
 
 impl Filter {
     /// The filters of a pod specification.
-    pub(super) fn of(spec: &PodSpec) -> Self {
+    pub(super) fn of(spec: &PodSpec, places: Vec<Place>) -> Self {
         let node_affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
         let required =
             node_affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
@@ -55,6 +61,7 @@ impl Filter {
             defaulted: UNHEALTHY.into_iter().filter(|key| is_defaulted(spec, key)).collect(),
             node_selector: spec.node_selector.clone(),
             affinity: required.map(|selector| selector.node_selector_terms.clone()),
+            places,
         }
     }
 
@@ -69,6 +76,9 @@ impl Filter {
         }
         if !self.selects(node) {
             return Verdict::Unselected;
+        }
+        if let Some(place) = self.places.iter().find(|place| !place.holds(node)) {
+            return Verdict::Elsewhere(place.describe());
         }
         if node.is_ready() && repelling().next().is_none() { Verdict::Open } else { Verdict::NotReady }
     }
@@ -127,7 +137,7 @@ fn print(taint: &Taint) -> String {
 }
 
 /// A term without requirements, or with one that is not valid, matches nothing.
-fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
+pub(super) fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
     let some = !(term.match_expressions.is_empty() && term.match_fields.is_empty());
     some && term.match_expressions.iter().all(is_valid_expression)
         && term.match_fields.iter().all(is_valid_field)

@@ -16,10 +16,11 @@ use super::{
     ports::{self, HostPort},
     quota::{QuotaRoom, Quotas},
     requests::{self, PODS},
+    volumes::{self, Claims},
 };
 use crate::{
     cluster::View,
-    object::{Node, Pod, meta::StringMap},
+    object::{Node, Pod, PodSpec, meta::StringMap},
     policy::Policy,
 };
 
@@ -42,6 +43,7 @@ pub struct Inventory<'v> {
 struct Seated {
     seat: Arc<Seat>,
     ports: Arc<[HostPort]>,
+    claims: Arc<Claims>,
     row: usize,
 }
 
@@ -61,6 +63,8 @@ pub(super) struct Shape<'v> {
     pub(super) index: Index<'v>,
     /// Ports that bound pods take, by row.
     ports: HashMap<usize, Vec<HostPort>>,
+    /// Volumes of bound pods.
+    volumes: volumes::Ledger<'v>,
     /// Domains by label key.
     domains: Mutex<HashMap<String, Arc<Domains>>>,
     /// What bound pods of each priority take of a node (by row).
@@ -91,6 +95,7 @@ struct Nominated<'v> {
     labels: &'v StringMap,
     seat: Seat,
     ports: Vec<HostPort>,
+    spec: &'v PodSpec,
     requests: Vec<(usize, i64)>,
 }
 
@@ -123,10 +128,10 @@ impl<'v> Inventory<'v> {
         let rows: HashMap<&str, usize> =
             shape.nodes.iter().enumerate().map(|(row, node)| (node.metadata.name.as_str(), row)).collect();
         for pod in view.pods.values().filter(|pod| !pod.is_terminal()) {
-            if let Some(row) = rows.get(pod.spec.node_name.as_str()) {
+            if let Some(row) = rows.get(pod.node_name.as_str()) {
                 shape.bind(pod, *row, &mut free);
             } else if let Some(row) = rows.get(pod.status.nominated_node_name.as_str())
-                && pod.spec.node_name.is_empty()
+                && pod.node_name.is_empty()
                 && !pod.is_terminating()
             {
                 shape.nominate(pod, *row);
@@ -187,11 +192,12 @@ impl<'v> Inventory<'v> {
             pod.goes_before(template)
                 && (repels()
                     || seat.terms.concern(pod.seat.subject(), &seat.namespace, view)
-                    || ports::conflict(&template.ports, &pod.ports))
+                    || ports::conflict(&template.ports, &pod.ports)
+                    || template.claims.contend(pod.namespace, pod.spec))
         };
         let pod = self.shape.nominated.iter().find(concerned)?;
         Some(format!(
-            "a pod in {:?} that is nominated to a node repels these pods or is counted with them",
+            "a pod in {:?} that is nominated to a node repels these pods, is counted with them, or uses what they need",
             pod.namespace
         ))
     }
@@ -268,7 +274,8 @@ impl<'v> Inventory<'v> {
 
     /// Gives back what [`Inventory::place`] took of that row.
     pub fn release(&mut self, row: usize, template: &Template) {
-        let is_it = |seated: &Seated| seated.row == row && seated.seat == template.seat;
+        let is_it =
+            |seated: &Seated| seated.row == row && seated.seat == template.seat && seated.claims == template.claims;
         if let Some(index) = self.seated.iter().rposition(is_it) {
             self.seated.remove(index);
         }
@@ -345,7 +352,24 @@ impl<'v> Inventory<'v> {
         } else {
             fitting(&self.beside_nominated(row, template), demand)
         };
-        count.min(self.ports(row, template))
+        count.min(self.ports(row, template)).min(self.volumes(row, template))
+    }
+
+    /// The most replicas that could fit on a node if others' ports and volumes were evicted from it.
+    pub(super) fn count_at_most(&self, row: usize, template: &Template, demand: &Demand) -> u32 {
+        let alone = if template.ports.is_empty() { u32::MAX } else { 1 };
+        fitting(self.row(row), demand).min(alone)
+    }
+
+    /// The most replicas that volumes would allow if others were evicted.
+    pub(super) fn volumes_at_most(&self, template: &Template) -> u32 {
+        self.shape.volumes.most(&template.claims, template.priority.unwrap_or(i32::MAX))
+    }
+
+    /// Replicas that volumes allow on a node.
+    pub(super) fn volumes(&self, row: usize, template: &Template) -> u32 {
+        let placed = self.seated.iter().map(|seated| (seated.row, &*seated.claims));
+        self.shape.volumes.room(&template.claims, (row, &self.shape.nodes), placed, self.shape.view)
     }
 
     /// Replicas that the ports of a node allow.
@@ -398,8 +422,9 @@ impl<'v> Inventory<'v> {
     }
 
     pub(super) fn take(&mut self, row: usize, template: &Template, demand: &Demand) {
-        let (seat, ports) = (Arc::clone(&template.seat), Arc::clone(&template.ports));
-        self.seated.push(Seated { seat, ports, row });
+        let (seat, ports, claims) =
+            (Arc::clone(&template.seat), Arc::clone(&template.ports), Arc::clone(&template.claims));
+        self.seated.push(Seated { seat, ports, claims, row });
         for (column, amount) in &demand.requests {
             if let Some(free) = self.cell(row, *column).and_then(|cell| self.free.get_mut(cell)) {
                 *free = free.saturating_sub(*amount).max(0);
@@ -453,6 +478,7 @@ impl<'v> Shape<'v> {
             nominated: Vec::new(),
             index: Index::default(),
             ports: HashMap::new(),
+            volumes: volumes::Ledger::default(),
             domains: Mutex::default(),
             taken: BTreeMap::new(),
             verdicts: Mutex::default(),
@@ -477,6 +503,7 @@ impl<'v> Shape<'v> {
             }
         }
         self.index.add(pod, row);
+        self.volumes.bind(pod, row);
         let ports = ports::of(&pod.spec);
         if !ports.is_empty() {
             self.ports.entry(row).or_default().extend(ports);
@@ -492,6 +519,7 @@ impl<'v> Shape<'v> {
             labels: &pod.metadata.labels,
             seat: Template::of_pod(pod, self.view).seat.as_ref().clone(),
             ports: ports::of(&pod.spec),
+            spec: &pod.spec,
             requests,
         });
     }

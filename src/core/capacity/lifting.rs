@@ -77,7 +77,7 @@ fn movable(view: &View, policy: &Policy, is_own: &impl Fn(&Pod) -> bool) -> Vec<
     nodes.sort_by_key(|node| (Reverse(gpus(node)), &node.metadata.name));
     nodes.truncate(MAX_NODES);
     let mut pods: Vec<_> = view.pods.values().filter(|pod| is_movable(pod) && !is_own(pod)).collect();
-    let rank = |pod: &Pod| nodes.iter().position(|node| node.metadata.name == pod.spec.node_name);
+    let rank = |pod: &Pod| nodes.iter().position(|node| node.metadata.name == pod.node_name);
     pods.retain(|pod| rank(pod).is_some());
     let size = |pod: &Pod| Template::of_pod(pod, view).gpus(|name| policy.is_gpu(name));
     pods.sort_by_cached_key(|pod| (size(pod), rank(pod), pod.metadata.key()));
@@ -85,7 +85,7 @@ fn movable(view: &View, policy: &Policy, is_own: &impl Fn(&Pod) -> bool) -> Vec<
     let (largest, rest): (Vec<_>, Vec<_>) = pods
         .iter()
         .enumerate()
-        .partition(|(index, pod)| !pods.iter().skip(index + 1).any(|other| other.spec.node_name == pod.spec.node_name));
+        .partition(|(index, pod)| !pods.iter().skip(index + 1).any(|other| other.node_name == pod.node_name));
     let half = MAX_TRIALS / 2;
     let chosen = rest.into_iter().take(half).chain(largest.into_iter().take(half));
     chosen.map(|(_, pod)| Edit::DeletePod { pod: pod.metadata.key() }).collect()

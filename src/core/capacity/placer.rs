@@ -12,10 +12,13 @@ use super::{
     Answer, Inventory, Replica, Template,
     between::{Seat, State},
     inventory::{Demand, fitting},
+    ports::HostPort,
+    volumes::Claims,
 };
 
-/// What identifies a shape: filters and requests, and who the pods are where that matters.
-type Key = (Arc<str>, Vec<(String, i64)>, Option<(Arc<Seat>, bool)>);
+/// What identifies a shape: filters and requests, and who the pods are and what they hold where that matters.
+type Key = (Arc<str>, Vec<(String, i64)>, Option<Who>);
+type Who = (Arc<Seat>, bool, Arc<[HostPort]>, Arc<Claims>);
 
 /// An inventory that replicas are placed into.
 #[derive(Debug)]
@@ -149,8 +152,11 @@ impl<'v> Placer<'v> {
         }
         let index = self.shape(template);
         let shape = self.shapes.get(index)?;
-        let admitted =
-            |row: usize| shape.states.iter().all(|state| state.admits(row)) && self.inventory.ports(row, template) > 0;
+        let admitted = |row: usize| {
+            shape.states.iter().all(|state| state.admits(row))
+                && self.inventory.ports(row, template) > 0
+                && self.inventory.volumes(row, template) > 0
+        };
         let (_, _, row) = shape.candidates.iter().copied().find(|(_, _, row)| admitted(*row))?;
         self.inventory.take(row, template, &shape.demand);
         for shape in &mut self.shapes {
@@ -162,9 +168,11 @@ impl<'v> Placer<'v> {
 
     fn shape(&mut self, template: &Template) -> usize {
         // Whoever other pods may repel or count is told apart from its likes.
-        let matters = self.inventory.has_terms() || !template.seat.terms.is_empty() || !template.ports.is_empty();
-        let seat = matters.then(|| (Arc::clone(&template.seat), template.exists));
-        let key = (Arc::clone(&template.filter_key), template.requests.clone(), seat);
+        let holds = !template.ports.is_empty() || !template.claims.is_empty();
+        let matters = self.inventory.has_terms() || !template.seat.terms.is_empty() || holds;
+        let (ports, claims) = (Arc::clone(&template.ports), Arc::clone(&template.claims));
+        let who = matters.then(|| (Arc::clone(&template.seat), template.exists, ports, claims));
+        let key = (Arc::clone(&template.filter_key), template.requests.clone(), who);
         if let Some(index) = self.known.get(&key) {
             return *index;
         }

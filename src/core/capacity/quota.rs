@@ -14,6 +14,7 @@ use crate::{
     object::{
         ObjectKey, PodSpec,
         admission::{ResourceQuota, ScopeRequirement},
+        claim::CLAIM_OF_EACH,
         meta::StringMap,
         pod::{Container, PodAffinityTerm},
     },
@@ -158,7 +159,7 @@ impl Charge {
     /// Quotas over what the pods bring about besides themselves, which are not modelled.
     pub(super) fn unmodelled(spec: &PodSpec, namespace: &str, view: &View) -> Option<Reason> {
         let claims = !spec.resource_claims.is_empty()
-            || spec.volumes.iter().any(|it| it.contains_key("persistentVolumeClaim") || it.contains_key("ephemeral"));
+            || spec.volumes.iter().any(|it| it.contains_key(CLAIM_OF_EACH) || it.contains_key("ephemeral"));
         let beside = |name: &&String| BESIDE.iter().any(|part| name.contains(part));
         let quotas = || view.resource_quotas_in(namespace);
         let found = quotas().find_map(|(key, quota)| Some((key, quota.spec.hard.keys().find(beside)?)));
@@ -191,7 +192,7 @@ fn usage(requests: &[(&str, Quantity)], limits: &[(&str, Quantity)]) -> Vec<(Str
 }
 
 /// `IsDRAExtendedResourceName`.
-fn is_extended(name: &str) -> bool {
+pub(super) fn is_extended(name: &str) -> bool {
     name.contains('/')
         && !name.starts_with("requests.")
         && (!name.contains("kubernetes.io/") || name.starts_with("deviceclass.resource.kubernetes.io/"))

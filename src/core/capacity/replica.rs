@@ -164,8 +164,25 @@ fn is_alike(leader: &Template, worker: &Template) -> bool {
     leader.requests == worker.requests
         && leader.filter_key == worker.filter_key
         && leader.ports == worker.ports
+        && leader.claims == worker.claims
         && (leader.priority, leader.preempts) == (worker.priority, worker.preempts)
         && leader.unmodelled.iter().filter(|reason| reason.code != "exclusiveTopology").eq(&worker.unmodelled)
+}
+
+// === impl Template ===
+
+impl Template {
+    /// Why its pods cannot be counted beside pods of another shape in one group.
+    fn refuse_unlike(&self) -> Option<Reason> {
+        let (code, subject, factor) = if !self.seat.terms.is_empty() {
+            ("groupPlacement", "constraints between pods are about them", LimitingFactor::Affinity)
+        } else if !self.claims.is_empty() {
+            ("groupVolumes", "their volumes are counted", LimitingFactor::Volume)
+        } else {
+            return None;
+        };
+        Some(Reason::new(code, format!("leaders and workers differ, and {subject}"), factor))
+    }
 }
 
 // === impl Inventory ===
@@ -196,9 +213,8 @@ impl Inventory<'_> {
         let worker = if is_alike { leader.clone() } else { pods(&workers.template) };
         let mut unmodelled = std::mem::take(&mut leader.unmodelled);
         unmodelled.extend(worker.unmodelled.iter().cloned());
-        if !is_alike && [&replica.template, &workers.template].iter().any(|it| !it.seat.terms.is_empty()) {
-            let message = "leaders and workers differ, and constraints between pods are about them";
-            unmodelled.push(Reason::new("groupPlacement", message.to_owned(), LimitingFactor::Affinity));
+        if !is_alike {
+            unmodelled.extend(replica.templates().find_map(Template::refuse_unlike));
         }
         if !unmodelled.is_empty() {
             unmodelled.sort();

@@ -80,9 +80,9 @@ fn pod_requests<'a>(spec: &'a PodSpec, status: Option<&'a PodStatus>) -> Amounts
     let mut total = of_containers(spec, status);
     let pod_level = spec.resources.as_ref().map(|resources| pod_level_requests(resources, &total));
     if let (Some(resources), Some(requests)) = (&spec.resources, pod_level) {
-        let granted = status.and_then(|status| status.resources.as_ref().map(|actuated| (status, actuated)));
+        let granted = status.and_then(|status| status.granted.resources.as_ref().map(|actuated| (status, actuated)));
         let effective = granted.map(|(status, actuated)| {
-            effective(&resources.requests, &actuated.requests, &status.allocated_resources, status)
+            effective(&resources.requests, &actuated.requests, &status.granted.allocated_resources, status)
         });
         for (name, amount) in requests.0 {
             let amount = effective.as_ref().map_or(amount, |effective| effective.get(name));
@@ -112,8 +112,8 @@ fn of_containers<'a>(spec: &'a PodSpec, status: Option<&'a PodStatus>) -> Amount
     combined(spec, |sum, container, place| {
         let statuses = status.and_then(|status| {
             let statuses = match place {
-                Place::Main => &status.container_statuses,
-                Place::Sidecar => &status.init_container_statuses,
+                Place::Main => &status.granted.container_statuses,
+                Place::Sidecar => &status.granted.init_container_statuses,
                 Place::Init => return None,
             };
             Some((status, statuses.as_slice()))

@@ -8,14 +8,16 @@ use super::{
     LimitingFactor, absurd,
     admission::{self, Admitted},
     between::{Seat, Terms},
+    doubt,
     filters::Filter,
     ports::{self, HostPort},
-    quota::Charge,
+    quota::{self, Charge},
     requests,
+    volumes::{Claims, Needs},
 };
 use crate::{
     cluster::View,
-    object::{Pod, PodSpec, PodTemplate, meta::StringMap, pod::Container},
+    object::{ObjectMeta, Pod, PodSpec, PodTemplate, meta::StringMap, pod::Container},
 };
 
 /// Something that decides about placement and is not modelled, so that nothing may be promised.
@@ -44,6 +46,8 @@ pub struct Template {
     pub(super) creation: Result<Charge, Reason>,
     /// Ports that it takes on a node.
     pub(super) ports: Arc<[HostPort]>,
+    /// What its volumes use up.
+    pub(super) claims: Arc<Claims>,
     /// Whether it is that of a pod that exists, whose labels controllers have completed already.
     pub(super) exists: bool,
     /// What the template alone shows to be not modelled; [`super::Inventory::unmodelled`] adds what other pods do.
@@ -62,10 +66,6 @@ pub struct Template {
     pub(super) filter_key: Arc<str>,
 }
 
-/// Volume sources that no scheduler plugin looks at: they are made on whatever node the pod lands.
-const NEUTRAL_VOLUMES: [&str; 9] =
-    ["configMap", "secret", "emptyDir", "projected", "downwardAPI", "hostPath", "nfs", "image", "gitRepo"];
-
 /// Classes that every cluster has (`pkg/apis/scheduling/types.go`).
 const SYSTEM_PRIORITIES: [(&str, i32); 2] =
     [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
@@ -80,8 +80,11 @@ impl Template {
         let mut unmodelled = of_spec(&spec);
         unmodelled.extend(unknown);
         unmodelled.extend(Charge::unmodelled(&spec, namespace, view));
+        unmodelled.extend(doubt::of(&spec, namespace, view));
+        unmodelled.extend(of_queue(&template.metadata));
         let creation = refusal.map_or_else(|| Charge::of(&spec, namespace, view), Err);
-        let template = Self::new(&spec, namespace, &template.metadata.labels, unmodelled, view);
+        let needs = Needs::of(&spec, namespace, None, view);
+        let template = Self::new(&spec, namespace, &template.metadata.labels, needs, unmodelled, view);
         Self { creation, ..template }
     }
 
@@ -89,24 +92,40 @@ impl Template {
     #[must_use]
     pub fn of_pod(pod: &Pod, view: &View) -> Self {
         let unmodelled = of_spec(&pod.spec);
-        let template = Self::new(&pod.spec, &pod.metadata.namespace, &pod.metadata.labels, unmodelled, view);
+        let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
+        let needs = Needs::of(&pod.spec, namespace, Some(name), view);
+        let template = Self::new(&pod.spec, namespace, &pod.metadata.labels, needs, unmodelled, view);
         Self { exists: true, ..template }
     }
 
-    fn new(spec: &PodSpec, namespace: &str, labels: &StringMap, unmodelled: Vec<Reason>, view: &View) -> Self {
+    fn new(
+        spec: &PodSpec,
+        namespace: &str,
+        labels: &StringMap,
+        needs: Needs,
+        mut unmodelled: Vec<Reason>,
+        view: &View,
+    ) -> Self {
         let mut requests = vec![(requests::PODS.to_owned(), 1)];
         requests.extend(requests::of_spec(spec).into_iter().map(|(name, amount)| (name.to_owned(), amount)));
-        let filter = Filter::of(spec);
-        let mut unmodelled = unmodelled;
+        let filter = Filter::of(spec, needs.places);
+        unmodelled.extend(needs.unmodelled);
         let terms = Terms::of(spec, namespace, labels).unwrap_or_else(|error| {
             unmodelled.push(Reason::new("podPlacement", error, LimitingFactor::Affinity));
             Terms::default()
         });
-        let delegates = requests::of_spec(spec).iter().any(|(name, _)| view.is_device_class_resource(name));
+        // A class that cannot be read may stand for anything.
+        let classes = view.unreadable("deviceclasses", "").is_none();
+        let by_class = |name: &str| view.is_device_class_resource(name) || (!classes && quota::is_extended(name));
+        let delegates = requests::of_spec(spec).iter().any(|(name, _)| by_class(name));
         if delegates && !terms.is_empty() {
             // Which domains devices open decides about the others.
             let message = "constraints between pods, and a DeviceClass that stands for a resource that is asked for";
             unmodelled.push(Reason::new("deviceClass", message.to_owned(), LimitingFactor::Gpu));
+        }
+        if needs.claims.is_partial() && !terms.is_empty() {
+            let message = "volumes of earlier replicas and terms about other pods decide together where replicas go";
+            unmodelled.push(Reason::new("volumes", message.to_owned(), LimitingFactor::Volume));
         }
         Self {
             namespace: namespace.to_owned(),
@@ -117,6 +136,7 @@ impl Template {
                 ..PodSpec::default()
             }),
             ports: ports::of(spec).into(),
+            claims: Arc::new(needs.claims),
             exists: false,
             creation: Ok(Charge::default()),
             unmodelled,
@@ -145,6 +165,9 @@ fn priority(spec: &PodSpec, view: &View) -> Option<i32> {
     if let Some(priority) = spec.priority {
         return Some(priority);
     }
+    if view.unreadable("priorityclasses", "").is_some() {
+        return None;
+    }
     let class = spec.priority_class_name.as_str();
     if class.is_empty() {
         return Some(view.priority_classes.get("").copied().unwrap_or(0));
@@ -159,7 +182,6 @@ fn of_spec(spec: &PodSpec) -> Vec<Reason> {
     reasons.extend(negative.map(|message| Reason::new("resources", message, LimitingFactor::Unmodelled)));
     reasons.extend(of_scheduling(spec));
     reasons.extend(of_devices(spec));
-    reasons.extend(of_volumes(spec));
     reasons
 }
 
@@ -170,8 +192,8 @@ fn of_scheduling(spec: &PodSpec) -> Vec<Reason> {
     if !matches!(spec.scheduler_name.as_str(), "" | "default-scheduler") {
         add("schedulerName", format!("pods are placed by {:?}, whose rules are not known", spec.scheduler_name));
     }
-    if !spec.node_name.is_empty() {
-        add("nodeName", format!("pods are pinned to node {:?} without a scheduler", spec.node_name));
+    if !spec.pinned_node.is_empty() {
+        add("nodeName", format!("pods are pinned to node {:?} without a scheduler", spec.pinned_node));
     }
     if let Some(gate) = spec.scheduling_gates.first() {
         add("schedulingGates", format!("pods wait until scheduling gate {:?} is removed", gate.name));
@@ -180,6 +202,16 @@ fn of_scheduling(spec: &PodSpec) -> Vec<Reason> {
         add("schedulingGroup", "pods are scheduled as a group".to_owned());
     }
     reasons
+}
+
+/// Kueue's webhooks mark the pod templates of the workloads that it admits (`pkg/controller/jobs/deployment` and
+/// `statefulset`): their pods are gated until a queue has quota for them.
+fn of_queue(metadata: &ObjectMeta) -> Option<Reason> {
+    let queue = metadata.labels.get("kueue.x-k8s.io/queue-name").map(String::as_str);
+    let parent = metadata.annotations.contains_key("kueue.x-k8s.io/pod-suspending-parent");
+    let name = queue.or(parent.then_some(""))?;
+    let message = format!("pods wait until Kueue admits them to queue {name:?}, whose quota is not known");
+    Some(Reason::new("kueue", message, LimitingFactor::Quota))
 }
 
 /// Devices that are allocated by claims, not by counting.
@@ -196,23 +228,6 @@ fn of_devices(spec: &PodSpec) -> Vec<Reason> {
             reasons.push(Reason::new("deviceClass", message, LimitingFactor::Gpu));
         }
     }
-    reasons
-}
-
-fn of_volumes(spec: &PodSpec) -> Vec<Reason> {
-    let sources = spec.volumes.iter().flat_map(|volume| {
-        // An empty source is an emptyDir by default.
-        let sources = volume.iter().filter(|(key, source)| *key != "name" && !source.is_null());
-        sources.map(|(key, _)| key.as_str())
-    });
-    let placed = sources.filter(|source| !NEUTRAL_VOLUMES.contains(source));
-    let reason = |source: &str| {
-        let message = format!("a {source} volume may bind pods to some nodes or count against their limits");
-        Reason::new("volumes", message, LimitingFactor::Unmodelled)
-    };
-    let mut reasons: Vec<_> = placed.map(reason).collect();
-    reasons.sort();
-    reasons.dedup();
     reasons
 }
 

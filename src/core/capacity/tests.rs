@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A ready node with 64 CPUs, 512 GiB, 110 pods and that many GPUs.
-fn mk_node(name: &str, gpus: u32) -> Node {
+pub(super) fn mk_node(name: &str, gpus: u32) -> Node {
     let resources = json!({"cpu": "64", "memory": "512Gi", "pods": "110", "nvidia.com/gpu": gpus.to_string()});
     from(json!({
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
@@ -28,7 +28,7 @@ fn mk_node(name: &str, gpus: u32) -> Node {
 }
 
 /// A running pod on a node.
-fn mk_pod(name: &str, node: &str, gpus: u32) -> Pod {
+pub(super) fn mk_pod(name: &str, node: &str, gpus: u32) -> Pod {
     from(json!({
         "metadata": {"name": name, "namespace": "ml", "labels": {"app": name}},
         "spec": {"nodeName": node, "priority": 0, "containers": [container(gpus)]},
@@ -44,7 +44,7 @@ fn container(gpus: u32) -> Value {
 }
 
 /// A template that wants GPUs, one CPU and 1 GiB, with further fields of its specification.
-fn mk_template(gpus: u32, more: Value) -> PodTemplate {
+pub(super) fn mk_template(gpus: u32, more: Value) -> PodTemplate {
     let mut spec = json!({"containers": [container(gpus)]});
     if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
         spec.extend(more);
@@ -52,7 +52,7 @@ fn mk_template(gpus: u32, more: Value) -> PodTemplate {
     from(json!({"metadata": {"labels": {"app": "llm"}}, "spec": spec}))
 }
 
-fn mk_view(nodes: impl IntoIterator<Item = Node>, pods: impl IntoIterator<Item = Pod>) -> View {
+pub(super) fn mk_view(nodes: impl IntoIterator<Item = Node>, pods: impl IntoIterator<Item = Pod>) -> View {
     View {
         nodes: nodes.into_iter().map(|node| (node.metadata.name.clone(), node)).collect(),
         pods: pods.into_iter().map(|pod| (pod.metadata.key(), pod)).collect(),
@@ -60,10 +60,10 @@ fn mk_view(nodes: impl IntoIterator<Item = Node>, pods: impl IntoIterator<Item =
     }
 }
 
-fn answer(view: &View, template: &PodTemplate) -> Answer {
+pub(super) fn answer(view: &View, template: &PodTemplate) -> Answer {
     Inventory::of(view, &Policy::default()).fits(&Template::of(template, "ml", view))
 }
 
-fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
+pub(super) fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }

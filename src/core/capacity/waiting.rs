@@ -71,6 +71,7 @@ impl Inventory<'_> {
         repels()
             || template.seat.terms.concern(other.seat.subject(), &template.namespace, view)
             || ports::conflict(&template.ports, &other.ports)
+            || template.claims.contend(&pod.metadata.namespace, &pod.spec)
     }
 
     fn rivals(&self, waiting: &[&Pod]) -> Vec<Rivals> {
@@ -123,7 +124,7 @@ fn may_be_bound(pod: &Pod) -> bool {
     let spec = &pod.spec;
     let refused = pod.condition("PodScheduled").is_some_and(|it| it.status == "False" && it.reason == "Unschedulable");
     let waits =
-        spec.node_name.is_empty() && pod.status.nominated_node_name.is_empty() && spec.scheduling_gates.is_empty();
+        pod.node_name.is_empty() && pod.status.nominated_node_name.is_empty() && spec.scheduling_gates.is_empty();
     let is_ours = matches!(spec.scheduler_name.as_str(), "" | "default-scheduler");
     waits && is_ours && !refused && !pod.is_terminal() && !pod.is_terminating()
 }

@@ -29,7 +29,7 @@ impl Effect {
         self == Self::Matters
     }
 
-    fn changed(changed: bool) -> Self {
+    pub(super) fn changed(changed: bool) -> Self {
         if changed { Self::Matters } else { Self::Same }
     }
 }
@@ -58,7 +58,9 @@ impl View {
             }
             Change::PriorityClass(delta) => self.apply_priority_class(delta),
             Change::DeviceClass(delta) => apply(&mut self.device_classes, delta, |class| class.name.clone(), compare),
+            Change::Storage(change) => self.storage.apply(change),
             Change::NodeAutoscaler(new) => self.apply_autoscaler(new),
+            Change::Unreadable { resource, doubts } => self.apply_doubts(resource, doubts),
         }
     }
 

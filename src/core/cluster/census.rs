@@ -113,7 +113,7 @@ impl<'v> Census<'v> {
     #[must_use]
     pub fn unassigned(&self) -> HashMap<&'v ObjectKey, &'v WorkloadKey> {
         let all = self.rows.keys().flat_map(|workload| self.own(workload).map(move |(key, pod)| (key, pod, *workload)));
-        all.filter(|(_, pod, _)| pod.spec.node_name.is_empty()).map(|(key, _, workload)| (key, workload)).collect()
+        all.filter(|(_, pod, _)| pod.node_name.is_empty()).map(|(key, _, workload)| (key, workload)).collect()
     }
 }
 

@@ -30,10 +30,10 @@ impl Reach {
         }
     }
 
-    fn delta<T, K>(delta: &Delta<T, K>, of: fn(&T) -> &String, gone: fn(&K) -> &String) -> Self {
+    fn delta<T, K>(delta: &Delta<T, K>, of: fn(&T) -> &str, gone: fn(&K) -> &str) -> Self {
         match delta {
-            Delta::Applied(object) => Self::Within([of(object).clone()].into()),
-            Delta::Deleted(key) => Self::Within([gone(key).clone()].into()),
+            Delta::Applied(object) => Self::Within([of(object).to_owned()].into()),
+            Delta::Deleted(key) => Self::Within([gone(key).to_owned()].into()),
             Delta::Replaced(_) => Self::Everywhere,
         }
     }
@@ -72,7 +72,7 @@ impl Default for Reach {
     }
 }
 
-fn namespace(key: &ObjectKey) -> &String {
+fn namespace(key: &ObjectKey) -> &str {
     &key.namespace
 }
 
@@ -83,7 +83,7 @@ mod tests {
 
     fn pod(namespace: &str) -> Change {
         let metadata = ObjectMeta { namespace: namespace.to_owned(), ..ObjectMeta::default() };
-        Change::Pod(Delta::Applied(Pod { metadata, ..Pod::default() }))
+        Change::Pod(Delta::Applied(Pod { metadata: metadata.into(), ..Pod::default() }))
     }
 
     fn workload(namespace: &str) -> Change {

@@ -345,10 +345,7 @@ impl Table<'_> {
 /// Pods that wait for a node and may get one, in the scheduler's order.
 fn queue(view: &View) -> Vec<&Pod> {
     let waits = |pod: &&Pod| {
-        pod.spec.node_name.is_empty()
-            && !pod.is_terminal()
-            && !pod.is_terminating()
-            && pod.spec.scheduling_gates.is_empty()
+        pod.node_name.is_empty() && !pod.is_terminal() && !pod.is_terminating() && pod.spec.scheduling_gates.is_empty()
     };
     let mut pods: Vec<_> = view.pods.values().filter(waits).collect();
     pods.sort_by_key(|pod| (Reverse(pod.spec.priority.unwrap_or(0)), pod.metadata.creation_timestamp));

@@ -140,8 +140,8 @@ impl Measured<'_> {
     fn shares_node(&self, exporter: &str) -> bool {
         let key = exporter.split_once('/').map(|(namespace, name)| ObjectKey::new(namespace, name));
         let exporter = key.and_then(|key| self.view.pods.get(&key));
-        let node = exporter.map(|pod| &pod.spec.node_name).filter(|node| !node.is_empty());
-        node.is_some_and(|node| self.pods.iter().any(|(_, pod)| pod.spec.node_name == *node))
+        let node = exporter.map(|pod| &pod.node_name).filter(|node| !node.is_empty());
+        node.is_some_and(|node| self.pods.iter().any(|(_, pod)| pod.node_name == *node))
     }
 
     fn refuse(&self, metric: &str, signal: &str, known: &Known<'_>) -> Refusal {

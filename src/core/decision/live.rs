@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     clamp::{PodSample, Standing},
     cluster::{Census, View},
-    object::{Pod, WorkloadKey, owner::may_own},
+    object::{Pod, Text, WorkloadKey, owner::may_own},
     quantity::Milli,
 };
 
@@ -27,7 +27,7 @@ pub struct Live {
     /// Replicas of its own without a node that are not terminating; groups of pods of which one has none.
     pub pending: i32,
     /// How the HPA controller treats a sample of each pod, by name.
-    pub standings: Arc<BTreeMap<String, Standing>>,
+    pub standings: Arc<BTreeMap<Text, Standing>>,
 }
 
 // === impl Live ===
@@ -74,7 +74,7 @@ impl Live {
         if pod.is_terminal() {
             return;
         }
-        let assigned = !pod.spec.node_name.is_empty();
+        let assigned = !pod.node_name.is_empty();
         self.matching += 1;
         self.assigned += i32::from(assigned);
         self.ready += i32::from(pod.status.phase == "Running" && pod.is_ready());

@@ -285,10 +285,10 @@ fn selector_of(selector: Option<&LabelSelector>) -> Result<Selector, SelectorErr
 impl Failure {
     pub(super) fn no_request(resource: &str, container: &str, pod: &Pod) -> Self {
         let (resource, container) = (resource.to_owned(), container.to_owned());
-        Self::NoRequest { resource, container, pod: pod.metadata.name.clone() }
+        Self::NoRequest { resource, container, pod: pod.metadata.name.to_string() }
     }
 
     pub(super) fn no_container(container: &str, pod: &Pod) -> Self {
-        Self::NoContainer { container: container.to_owned(), pod: pod.metadata.name.clone() }
+        Self::NoContainer { container: container.to_owned(), pod: pod.metadata.name.to_string() }
     }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::{
     ClaimTemplate, ObjectMeta, Pod, PodTemplate, ScaleTarget, WorkloadKey,
+    claim::ClaimOwner,
     meta::{StringMap, null_as_default},
 };
 use crate::selector::{Selector, SelectorError};
@@ -99,7 +100,7 @@ impl LeaderWorkerSet {
     pub fn into_scale_target(self) -> Result<ScaleTarget, SelectorError> {
         let Self { metadata, spec, status } = self;
         let selector: Selector = status.hpa_pod_selector.parse()?;
-        let (leader, group) = spec.leader_worker_template.into_templates(&metadata.annotations);
+        let (leader, group) = spec.leader_worker_template.into_templates(&metadata.name, &metadata.annotations);
         Ok(ScaleTarget {
             spec_replicas: spec.replicas.unwrap_or(1),
             status_replicas: status.replicas,
@@ -114,14 +115,14 @@ impl LeaderWorkerSet {
 // === impl LeaderWorkerTemplate ===
 
 impl LeaderWorkerTemplate {
-    /// The leader's template and the rest of the group; `annotations` are those of the set.
+    /// The leader's template and the rest of the group; `name` and `annotations` are those of the set.
     #[must_use]
-    pub fn into_templates(self, annotations: &StringMap) -> (PodTemplate, Group) {
+    pub fn into_templates(self, name: &str, annotations: &StringMap) -> (PodTemplate, Group) {
         let Self { leader_template, mut worker_template, size, volume_claim_templates } = self;
         let mut leader = leader_template.unwrap_or_else(|| worker_template.clone());
         let claims = volume_claim_templates.unwrap_or_default();
-        leader.claim(&claims);
-        worker_template.claim(&claims);
+        leader.claim(&ClaimOwner::StatefulSet(name.to_owned()), &claims);
+        worker_template.claim(&ClaimOwner::Workers(name.to_owned()), &claims);
         let workers = u32::try_from(size.unwrap_or(1)).unwrap_or(0).saturating_sub(1);
         let exclusive = EXCLUSIVE.into_iter().find(|name| annotations.contains_key(*name));
         (leader, Group { workers, worker_template, exclusive })

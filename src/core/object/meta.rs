@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::text::Text;
+
 /// Labels or annotations.
 pub type StringMap = BTreeMap<String, String>;
 
@@ -60,9 +62,9 @@ pub struct OwnerReference {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub struct ObjectKey {
     /// Namespace.
-    pub namespace: String,
+    pub namespace: Text,
     /// Name.
-    pub name: String,
+    pub name: Text,
 }
 
 /// Identity of a workload: a scale target.
@@ -125,7 +127,7 @@ struct OrDefault<T>(#[serde(deserialize_with = "null_as_default")] T);
 
 impl ObjectKey {
     /// A key from its parts.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 }

@@ -1,30 +1,69 @@
 //! `v1.Pod`: what placement, readiness and HPA arithmetic read of it.
+//!
+//! Large clusters have pods by the hundred thousand, most of them replicas of a few templates. So what replicas have in
+//! common is behind [`Shared`], made one by an [`Interner`](super::Interner), and what nobody reads is not kept.
 
-use std::collections::BTreeMap;
+mod decode;
+
+use std::{
+    collections::BTreeMap,
+    ops::{Deref, DerefMut},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::meta::{ObjectMeta, StringMap, null_as_default, null_items_as_default, null_values_as_default};
+use super::{
+    meta::{
+        ObjectKey, ObjectMeta, OwnerReference, StringMap, null_as_default, null_items_as_default,
+        null_values_as_default,
+    },
+    shared::Shared,
+    text::Text,
+};
 use crate::{quantity::Quantity, selector::LabelSelector};
 
 /// Resource name to amount.
 pub type ResourceList = BTreeMap<String, Quantity>;
 
+/// A volume: its name, and exactly one source under its own key.
+pub type Volume = BTreeMap<String, Value>;
+
 /// A pod.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(from = "decode::Wire")]
 pub struct Pod {
     /// Metadata.
-    #[serde(deserialize_with = "null_as_default")]
-    pub metadata: ObjectMeta,
+    pub metadata: PodMeta,
+    /// Node that the pod is assigned to; empty while it is not.
+    pub node_name: Text,
     /// Specification.
-    #[serde(deserialize_with = "null_as_default")]
-    pub spec: PodSpec,
+    pub spec: Shared<PodSpec>,
     /// Status.
-    #[serde(deserialize_with = "null_as_default")]
     pub status: PodStatus,
+}
+
+/// The read part of a pod's `metav1.ObjectMeta`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "ObjectMeta")]
+pub struct PodMeta {
+    /// Name, unique within the namespace.
+    pub name: Text,
+    /// Namespace.
+    pub namespace: Text,
+    /// Unique over time.
+    pub uid: Text,
+    /// Labels.
+    pub labels: Shared<StringMap>,
+    /// Annotations that anybody reads: those of Plimsoll and those that say where metrics are.
+    pub annotations: Shared<StringMap>,
+    /// Owners, of which at most one is the controller.
+    pub owner_references: Shared<Vec<OwnerReference>>,
+    /// When the pod was made.
+    pub creation_timestamp: Option<Timestamp>,
+    /// Set while the pod is terminating.
+    pub deletion_timestamp: Option<Timestamp>,
 }
 
 /// `v1.PodTemplateSpec`.
@@ -36,16 +75,16 @@ pub struct PodTemplate {
     pub metadata: ObjectMeta,
     /// Specification of its pods.
     #[serde(deserialize_with = "null_as_default")]
-    pub spec: PodSpec,
+    pub spec: Box<PodSpec>,
 }
 
 /// The read part of `v1.PodSpec`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
-    /// Node that the pod is assigned to; empty while it is not.
-    #[serde(deserialize_with = "null_as_default")]
-    pub node_name: String,
+    /// Node that a template itself names, past the scheduler. That of a pod is [`Pod::node_name`].
+    #[serde(rename = "nodeName", deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
+    pub pinned_node: String,
     /// Scheduler that places the pod; empty means `default-scheduler`.
     #[serde(deserialize_with = "null_as_default")]
     pub scheduler_name: String,
@@ -85,9 +124,9 @@ pub struct PodSpec {
     pub scheduling_gates: Vec<SchedulingGate>,
     /// Runtime class.
     pub runtime_class_name: Option<String>,
-    /// Volumes: name, and exactly one source under its own key.
+    /// Volumes; of a pod without the one that holds its service account's token.
     #[serde(deserialize_with = "null_items_as_default")]
-    pub volumes: Vec<BTreeMap<String, Value>>,
+    pub volumes: Vec<Volume>,
     /// Claims of dynamic resource allocation.
     #[serde(deserialize_with = "null_as_default")]
     pub resource_claims: Vec<Value>,
@@ -304,34 +343,34 @@ pub struct SchedulingGate {
 }
 
 /// The read part of `v1.PodStatus`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(from = "decode::WireStatus")]
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`.
-    #[serde(deserialize_with = "null_as_default")]
-    pub phase: String,
+    pub phase: Text,
     /// Address of the pod.
-    #[serde(rename = "podIP", deserialize_with = "null_as_default")]
-    pub pod_ip: String,
+    pub pod_ip: Text,
     /// When the kubelet acknowledged the pod.
     pub start_time: Option<Timestamp>,
     /// Node nominated by preemption.
-    #[serde(deserialize_with = "null_as_default")]
-    pub nominated_node_name: String,
-    /// What the kubelet has given to each container; differs from the specification during a resize.
-    #[serde(deserialize_with = "null_items_as_default")]
+    pub nominated_node_name: Text,
+    /// What the node has granted; differs from the specification during a resize.
+    pub granted: Shared<Granted>,
+    /// Conditions that anybody reads: `Ready`, `PodResizePending`, and `PodScheduled` while it is not true.
+    pub conditions: Box<[PodCondition]>,
+}
+
+/// The resources that the kubelet has granted to a pod and put into effect.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Granted {
+    /// By container; those of which nothing is known are left out.
     pub container_statuses: Vec<ContainerStatus>,
     /// The same for init containers.
-    #[serde(deserialize_with = "null_items_as_default")]
     pub init_container_statuses: Vec<ContainerStatus>,
     /// Pod-level resources that are in effect.
     pub resources: Option<Resources>,
     /// Pod-level requests that the node has granted.
-    #[serde(deserialize_with = "null_as_default")]
     pub allocated_resources: ResourceList,
-    /// Conditions.
-    #[serde(deserialize_with = "null_items_as_default")]
-    pub conditions: Vec<PodCondition>,
 }
 
 /// The read part of `v1.ContainerStatus`.
@@ -349,9 +388,19 @@ pub struct ContainerStatus {
 }
 
 /// The read part of `v1.PodCondition`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "decode::WireCondition")]
 pub struct PodCondition {
+    /// What it says.
+    pub state: Shared<ConditionState>,
+    /// Last change of status.
+    pub last_transition_time: Option<Timestamp>,
+}
+
+/// What a condition says, which is the same for most pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ConditionState {
     /// Type, e.g. `Ready`, `PodScheduled`.
     #[serde(rename = "type", deserialize_with = "null_as_default")]
     pub kind: String,
@@ -361,11 +410,6 @@ pub struct PodCondition {
     /// Reason, e.g. `Unschedulable`.
     #[serde(deserialize_with = "null_as_default")]
     pub reason: String,
-    /// Message for people.
-    #[serde(deserialize_with = "null_as_default")]
-    pub message: String,
-    /// Last change of status.
-    pub last_transition_time: Option<Timestamp>,
 }
 
 // === impl Pod ===
@@ -398,13 +442,13 @@ impl Pod {
     /// Whether the pod is *bound*: assigned to a node, not terminal and not terminating.
     #[must_use]
     pub fn is_bound(&self) -> bool {
-        !self.spec.node_name.is_empty() && !self.is_terminal() && !self.is_terminating()
+        !self.node_name.is_empty() && !self.is_terminal() && !self.is_terminating()
     }
 
     /// Whether the pod waits for a node.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.spec.node_name.is_empty() && !self.is_terminal() && !self.is_terminating()
+        self.node_name.is_empty() && !self.is_terminal() && !self.is_terminating()
     }
 
     /// Since when the scheduler has found no place, if it has found none.
@@ -413,5 +457,37 @@ impl Pod {
         self.condition("PodScheduled")
             .filter(|condition| condition.status == "False" && condition.reason == "Unschedulable")
             .and_then(|condition| condition.last_transition_time)
+    }
+}
+
+// === impl PodMeta ===
+
+impl PodMeta {
+    /// The key of the pod; it shares the text of the names.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// The owner that manages the pod, if any.
+    #[must_use]
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.owner_references.iter().find(|owner| owner.controller == Some(true))
+    }
+}
+
+// === impl PodCondition ===
+
+impl Deref for PodCondition {
+    type Target = ConditionState;
+
+    fn deref(&self) -> &ConditionState {
+        &self.state
+    }
+}
+
+impl DerefMut for PodCondition {
+    fn deref_mut(&mut self) -> &mut ConditionState {
+        &mut self.state
     }
 }

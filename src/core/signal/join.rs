@@ -130,7 +130,7 @@ impl Moment<'_> {
         match claims {
             Claims::Known => Ok(()),
             Claims::Exporter { pod: exporter, node } => {
-                let own_node = || self.view.pods.get(exporter.as_ref()?).map(|exporter| &*exporter.spec.node_name);
+                let own_node = || self.view.pods.get(exporter.as_ref()?).map(|exporter| &*exporter.node_name);
                 admit_claim(pod, node.as_deref().or_else(own_node))
             }
         }
@@ -142,7 +142,7 @@ fn admit_claim(pod: &Pod, node: Option<&str>) -> Result<(), Refused> {
     if pod.status.phase != "Running" {
         return Err(Refused::NotRunning);
     }
-    if node.is_some_and(|node| node != pod.spec.node_name) { Err(Refused::OtherNode) } else { Ok(()) }
+    if node.is_some_and(|node| node != pod.node_name) { Err(Refused::OtherNode) } else { Ok(()) }
 }
 
 /// Several sources may speak of one pod: the newest word counts, the first source on a tie.

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     cluster::{Census, View},
     exposition::Limits,
-    object::{Pod, ScaleTarget},
+    object::{Pod, ScaleTarget, meta::StringMap},
     policy::Policy,
     profile::{Observation, Observed, Profile, Reading, Target},
 };
@@ -32,13 +32,13 @@ fn exporter(node: Option<&str>) -> Target {
 /// A running pod of the workload `app`, on node `n1`.
 fn pod(namespace: &str, name: &str) -> Pod {
     let mut pod = Pod::default();
-    pod.metadata.namespace = namespace.to_owned();
-    pod.metadata.name = name.to_owned();
-    pod.metadata.uid = format!("uid-{name}");
-    pod.metadata.labels = [("app".to_owned(), "app".to_owned())].into();
+    pod.metadata.namespace = namespace.into();
+    pod.metadata.name = name.into();
+    pod.metadata.uid = format!("uid-{name}").into();
+    pod.metadata.labels = StringMap::from([("app".to_owned(), "app".to_owned())]).into();
     pod.metadata.creation_timestamp = Some(at(-3600));
-    pod.spec.node_name = "n1".to_owned();
-    pod.status.phase = "Running".to_owned();
+    pod.node_name = "n1".into();
+    pod.status.phase = "Running".into();
     pod
 }
 
@@ -159,7 +159,7 @@ fn pods_that_are_gone_or_have_ended_have_no_signals() {
         store.record(name, &target(name), observed(vec![queue(name, 1.0)]), at(0));
     }
     let mut ended = pod("ml", "b");
-    ended.status.phase = "Failed".to_owned();
+    ended.status.phase = "Failed".into();
     let signals = signals(&store, &view([pod("ml", "a"), ended]), at(0));
     assert_eq!(queues(&signals), [("a", 1000, Quality::Live)]);
 }
@@ -179,9 +179,9 @@ fn what_a_predecessor_of_the_same_name_said_is_not_about_the_new_pod() {
 #[test]
 fn an_exporter_is_believed_only_about_running_pods_of_its_node() {
     let mut pending = pod("ml", "pending");
-    pending.status.phase = "Pending".to_owned();
+    pending.status.phase = "Pending".into();
     let mut elsewhere = pod("ml", "elsewhere");
-    elsewhere.spec.node_name = "n2".to_owned();
+    elsewhere.node_name = "n2".into();
     let view = view([pod("ml", "a"), pending, elsewhere, pod("ml", "other"), pod("gpu", "dcgm-1")]);
     let mut other = queue("other", 4.0);
     other.uid = Some("uid-of-its-predecessor".to_owned());

@@ -6,21 +6,19 @@ use kube::{
     api::{ListParams, WatchParams},
     core::Request,
 };
-use plimsoll_core::cluster::Delta;
+use plimsoll_core::cluster::{Change, Delta, Doubts};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::{
     Backoff, Context, Error, Quiet,
+    doubt::Doubt,
     frame::{Identity, Line, Lines, MAX_PAGE, Page, Undecodable},
     kind::Kind,
 };
 use crate::{
     clock,
-    kubernetes::{
-        health::Feed,
-        request::{self, Failure},
-    },
+    kubernetes::request::{self, Failure},
 };
 
 /// Events that were missed, or the word that the version is too old, come at once on a new watch. One that is quiet for
@@ -36,6 +34,8 @@ struct State<K> {
     kind: K,
     /// Where a watch goes on; none when a list is due.
     version: Option<String>,
+    /// What the view must not rely on.
+    doubt: Doubt,
     backoff: Backoff,
     quiet: Quiet,
 }
@@ -50,7 +50,8 @@ enum Stop {
 
 /// Feeds one kind into the view until nobody reads the changes any more.
 pub(super) async fn run<K: Kind>(context: Context, kind: K) -> Result<(), Error> {
-    let mut state = State { context, kind, version: None, backoff: Backoff::default(), quiet: Quiet::default() };
+    let (backoff, quiet) = (Backoff::default(), Quiet::default());
+    let mut state = State { context, kind, version: None, doubt: Doubt::default(), backoff, quiet };
     loop {
         let step = match state.version.clone() {
             None => state.list().await,
@@ -60,7 +61,7 @@ pub(super) async fn run<K: Kind>(context: Context, kind: K) -> Result<(), Error>
             Ok(()) => {}
             Err(Stop::Closed(error)) => return Err(error),
             Err(Stop::Failed(failure)) => {
-                if let Err(Stop::Closed(error)) = state.forget(&failure).await {
+                if let Err(Stop::Closed(error)) = state.withhold(&failure).await {
                     return Err(error);
                 }
                 state.wait(&failure).await;
@@ -81,7 +82,10 @@ impl<K: Kind> State<K> {
             for object in page.items {
                 match object.and_then(|object| self.kind.read(object)) {
                     Ok(item) => items.extend(item),
-                    Err(bad) => undecodable.push(self.report(&bad)),
+                    Err(bad) => {
+                        self.report(&bad);
+                        undecodable.push(bad);
+                    }
                 }
             }
             next = page.next;
@@ -90,8 +94,9 @@ impl<K: Kind> State<K> {
                 break;
             }
         }
-        self.send(Delta::Replaced(items)).await?;
-        self.context.health.listed(self.kind.feed(), undecodable);
+        self.doubt.list(&undecodable);
+        self.put(Delta::Replaced(items)).await?;
+        self.context.health.listed(self.kind.feed(), undecodable.iter().map(|bad| bad.identity.path()));
         Ok(())
     }
 
@@ -124,6 +129,7 @@ impl<K: Kind> State<K> {
             Ok(line) => line?,
             Err(_) => {
                 self.heard();
+                self.permitted().await?;
                 next(&mut lines, begin, patience).await?
             }
         };
@@ -131,11 +137,14 @@ impl<K: Kind> State<K> {
             self.take(&event).await?;
             self.heard();
             self.backoff.reset();
+            if Instant::now() >= settled {
+                self.permitted().await?;
+            }
             line = next(&mut lines, begin, patience).await?;
         }
         self.heard();
         self.backoff.reset();
-        Ok(())
+        self.permitted().await
     }
 
     async fn open(&self, version: &str) -> Result<Lines, Failure> {
@@ -163,6 +172,7 @@ impl<K: Kind> State<K> {
             }
             Ok(Line::Deleted(identity)) => {
                 self.context.health.decoded(self.kind.feed(), &identity.path(), true);
+                self.doubt.note(&identity, None);
                 self.delete(&identity).await?;
                 identity
             }
@@ -185,35 +195,64 @@ impl<K: Kind> State<K> {
             self.report(bad);
         }
         self.context.health.decoded(self.kind.feed(), &identity.path(), item.is_ok());
+        self.doubt.note(identity, item.as_ref().err());
         match item {
-            Ok(Some(item)) => self.send(Delta::Applied(item)).await,
+            Ok(Some(item)) => self.put(Delta::Applied(item)).await,
             Ok(None) | Err(_) => self.delete(identity).await,
         }
     }
 
-    /// A kind that the cluster does not have any more has no objects. One that is required is there, and will be again.
-    async fn forget(&mut self, failure: &Failure) -> Result<(), Stop> {
-        let gone = failure.is(404) && !Feed::REQUIRED.contains(&self.kind.feed());
-        if !gone || self.version.take().is_none() {
-            return Ok(());
+    /// The view goes on without a kind that the cluster does not have: there are no objects. One that is there but cannot
+    /// be read is in doubt, where others do not depend on it.
+    async fn withhold(&mut self, failure: &Failure) -> Result<(), Stop> {
+        let feed = self.kind.feed();
+        if failure.is(404) && feed.may_be_absent() {
+            self.version = None;
+            self.doubt.list(&[]);
+            self.put(Delta::Replaced(Vec::new())).await?;
+            self.context.health.withheld(feed);
+        } else if feed.may_be_withheld() && is_denial(failure) {
+            self.doubt.deny(failure);
+            let doubts = self.doubt.before();
+            self.tell(doubts).await?;
+            self.context.health.withheld(feed);
         }
-        self.send(Delta::Replaced(Vec::new())).await
+        Ok(())
+    }
+
+    /// A watch works, so nothing is hidden.
+    async fn permitted(&mut self) -> Result<(), Stop> {
+        self.doubt.permit();
+        let doubts = self.doubt.after();
+        self.tell(doubts).await
     }
 
     async fn delete(&mut self, identity: &Identity) -> Result<(), Stop> {
         let key = self.kind.key(identity.namespace.clone(), identity.name.clone());
-        self.send(Delta::Deleted(key)).await
+        self.put(Delta::Deleted(key)).await
     }
 
-    async fn send(&mut self, delta: Delta<K::Item, K::Key>) -> Result<(), Stop> {
+    /// Hands a change over between the doubts that come with it and those that it ends: at no moment does the view rely
+    /// on what is not known.
+    async fn put(&mut self, delta: Delta<K::Item, K::Key>) -> Result<(), Stop> {
+        let before = self.doubt.before();
+        self.tell(before).await?;
         let change = self.kind.change(delta);
+        self.context.send(change).await.map_err(Stop::Closed)?;
+        let after = self.doubt.after();
+        self.tell(after).await
+    }
+
+    async fn tell(&mut self, doubts: Option<Doubts>) -> Result<(), Stop> {
+        let feed = self.kind.feed();
+        let Some(doubts) = doubts.filter(|_| feed.may_be_withheld()) else { return Ok(()) };
+        let change = Change::Unreadable { resource: feed.name().to_owned(), doubts };
         self.context.send(change).await.map_err(Stop::Closed)
     }
 
-    fn report(&self, bad: &Undecodable) -> String {
+    fn report(&self, bad: &Undecodable) {
         let name = bad.identity.path();
         warn!(feed = self.kind.feed().name(), name, reason = bad.reason, "an object cannot be read and is left out");
-        name
     }
 
     fn heard(&mut self) {
@@ -231,7 +270,7 @@ impl<K: Kind> State<K> {
         let feed = self.kind.feed();
         let wait = self.backoff.next(failure);
         self.context.health.failed(feed, failure.to_string());
-        if failure.is(404) && !Feed::REQUIRED.contains(&feed) {
+        if failure.is(404) && feed.may_be_absent() {
             debug!(feed = feed.name(), "the cluster does not have the kind");
         } else if failure.is(410) {
             info!(feed = feed.name(), "the version has expired, listing again");
@@ -240,6 +279,11 @@ impl<K: Kind> State<K> {
         }
         sleep(wait).await;
     }
+}
+
+/// Whether a failure says that the kind cannot be read, rather than that the server is not well.
+fn is_denial(failure: &Failure) -> bool {
+    failure.is(403) || failure.is(404) || matches!(failure, Failure::Unreadable(_))
 }
 
 /// The next line of a watch, which was opened at `begin` and is dead if it lives longer than `patience`.

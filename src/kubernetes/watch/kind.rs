@@ -3,10 +3,11 @@
 mod admission;
 mod apps;
 mod keda;
+mod storage;
 
 use plimsoll_core::{
     cluster::{Change, Delta, DeviceClass, Namespace},
-    object::{HorizontalPodAutoscaler, Node, ObjectKey, ObjectMeta, Pod, meta::StringMap},
+    object::{HorizontalPodAutoscaler, Interner, Node, ObjectKey, ObjectMeta, Pod, meta::StringMap},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -16,6 +17,7 @@ use crate::kubernetes::{health::Feed, scale::Targets};
 pub(super) use admission::{LimitRanges, ResourceQuotas, RuntimeClasses};
 pub(super) use apps::Apps;
 pub(super) use keda::{ScaledJobs, ScaledObjects};
+pub(super) use storage::Stored;
 
 /// The whole object once more, written by `kubectl apply`: read by nobody here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -38,14 +40,17 @@ pub(super) trait Kind: Send + Sync + 'static {
     }
     fn key(&self, namespace: String, name: String) -> Self::Key;
     /// None for an object that the view does not keep; an error for one that cannot be understood.
-    fn read(&self, object: Self::Object) -> Result<Option<Self::Item>, Undecodable>;
+    fn read(&mut self, object: Self::Object) -> Result<Option<Self::Item>, Undecodable>;
     fn change(&mut self, delta: Delta<Self::Item, Self::Key>) -> Change;
 }
 
 /// Nodes.
 pub(super) struct Nodes;
 /// Pods that have not ended: those that have hold nothing.
-pub(super) struct Pods;
+#[derive(Default)]
+pub(super) struct Pods {
+    interner: Interner,
+}
 /// HorizontalPodAutoscalers; what they scale is handed to the poller of scale subresources.
 pub(super) struct Hpas {
     pub(super) targets: Targets,
@@ -108,7 +113,7 @@ impl Kind for Nodes {
         name
     }
 
-    fn read(&self, mut node: Node) -> Result<Option<Node>, Undecodable> {
+    fn read(&mut self, mut node: Node) -> Result<Option<Node>, Undecodable> {
         trim(&mut node.metadata.annotations);
         Ok(Some(node))
     }
@@ -136,11 +141,11 @@ impl Kind for Pods {
     }
 
     fn key(&self, namespace: String, name: String) -> ObjectKey {
-        ObjectKey { namespace, name }
+        ObjectKey::new(namespace, name)
     }
 
-    fn read(&self, mut pod: Pod) -> Result<Option<Pod>, Undecodable> {
-        trim(&mut pod.metadata.annotations);
+    fn read(&mut self, mut pod: Pod) -> Result<Option<Pod>, Undecodable> {
+        self.interner.pod(&mut pod);
         Ok(Some(pod))
     }
 
@@ -163,10 +168,10 @@ impl Kind for Hpas {
     }
 
     fn key(&self, namespace: String, name: String) -> ObjectKey {
-        ObjectKey { namespace, name }
+        ObjectKey::new(namespace, name)
     }
 
-    fn read(&self, mut hpa: HorizontalPodAutoscaler) -> Result<Option<HorizontalPodAutoscaler>, Undecodable> {
+    fn read(&mut self, mut hpa: HorizontalPodAutoscaler) -> Result<Option<HorizontalPodAutoscaler>, Undecodable> {
         trim(&mut hpa.metadata.annotations);
         Ok(Some(hpa))
     }
@@ -194,7 +199,7 @@ impl Kind for Namespaces {
         name
     }
 
-    fn read(&self, object: MetadataOnly) -> Result<Option<Self::Item>, Undecodable> {
+    fn read(&mut self, object: MetadataOnly) -> Result<Option<Self::Item>, Undecodable> {
         let ObjectMeta { name, labels, mut annotations, deletion_timestamp, .. } = object.metadata;
         trim(&mut annotations);
         let terminating = deletion_timestamp.is_some();
@@ -223,7 +228,7 @@ impl Kind for PriorityClasses {
         name
     }
 
-    fn read(&self, class: PriorityClass) -> Result<Option<Self::Item>, Undecodable> {
+    fn read(&mut self, class: PriorityClass) -> Result<Option<Self::Item>, Undecodable> {
         Ok(Some((class.metadata.name, class.value, class.global_default)))
     }
 
@@ -249,7 +254,7 @@ impl Kind for DeviceClasses {
         name
     }
 
-    fn read(&self, object: DeviceClassObject) -> Result<Option<DeviceClass>, Undecodable> {
+    fn read(&mut self, object: DeviceClassObject) -> Result<Option<DeviceClass>, Undecodable> {
         let extended_resource_name = object.spec.extended_resource_name;
         Ok(Some(DeviceClass { name: object.metadata.name, extended_resource_name }))
     }

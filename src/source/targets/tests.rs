@@ -128,7 +128,7 @@ fn an_annotated_pod_without_a_port_annotation_uses_its_only_port() {
 fn what_cannot_be_scraped_is_told_with_the_reason() {
     let with_ip = |ip: &str| {
         let mut pod = chat("a");
-        ip.clone_into(&mut pod.status.pod_ip);
+        pod.status.pod_ip = ip.into();
         pod
     };
     let mut on_the_nodes_network = annotate(chat("a"), &[("scrape", "true"), ("port", "10250")]);
@@ -167,11 +167,11 @@ fn no_path_leads_away_from_the_pod() {
 #[test]
 fn pods_that_do_not_run_are_no_targets() {
     let mut pending = chat("a");
-    pending.status.phase = "Pending".to_owned();
+    pending.status.phase = "Pending".into();
     let mut ending = chat("b");
     ending.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".parse().unwrap());
     let mut done = chat("c");
-    done.status.phase = "Succeeded".to_owned();
+    done.status.phase = "Succeeded".into();
     assert_eq!(find(&view(&[pending, ending, done]), &settings("")), Discovery::default());
 }
 

@@ -7,6 +7,7 @@ mod guards;
 mod nodes;
 mod residents;
 mod template;
+mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -50,6 +51,8 @@ pub struct Case {
     pub namespace: String,
     /// Pods that have a node.
     pub pods: Vec<Value>,
+    /// Volumes, their claims, and what nodes attach.
+    pub volumes: Vec<Value>,
     /// LimitRanges and ResourceQuotas, made when the pods are there.
     pub guards: Vec<Value>,
     /// A pod: what each replica is.
@@ -75,11 +78,17 @@ impl Case {
         let names = Names { case: seed.to_string(), namespace };
         let count = rng.pick(&[1, 2, 3, 4, 4]);
         let nodes: Vec<_> = (0..count).map(|index| nodes::node(rng, &names, index)).collect();
+        let volumes = if rng.percent(20) { volumes::some(rng, &names, &nodes) } else { volumes::Volumes::default() };
         let residents = rng.range(0, 4);
-        let pods = (0..residents).map(|index| residents::pod(rng, &names, index, count)).collect();
-        let template = template::pod(rng, &names, count);
+        let mut pods: Vec<_> = (0..residents).map(|index| residents::pod(rng, &names, index, count)).collect();
+        for pod in pods.iter_mut().filter(|pod| pod["metadata"]["namespace"] == *names.namespace) {
+            volumes.mount(rng, &mut pod["spec"], 30);
+        }
+        let mut template = template::pod(rng, &names, count);
+        volumes.mount(rng, &mut template["spec"], 80);
+        let volumes = volumes.objects;
         let guards = if guarded { guards::some(rng, &names) } else { Vec::new() };
-        Self { nodes, pods, guards, template, name: names.case, namespace: names.namespace }
+        Self { nodes, volumes, pods, guards, template, name: names.case, namespace: names.namespace }
     }
 
     /// The case without one of its parts, one after the other: for finding what a difference needs.
@@ -148,6 +157,8 @@ impl Case {
             ("huge pages", some("/containers/0/resources/requests/hugepages-2Mi")),
             ("priority", some("/priorityClassName")),
             ("runtime class", some("/runtimeClassName")),
+            ("volumes", some("/volumes")),
+            ("volumes that nodes attach few of", self.volumes.iter().any(|it| it["kind"] == "CSINode")),
             ("quota", of_guards("ResourceQuota")),
             ("limit range", of_guards("LimitRange")),
         ])

@@ -12,6 +12,7 @@ use super::{
     harness::{Harness, node, pod},
 };
 
+const CLAIMS: &str = "/api/v1/persistentvolumeclaims";
 const STATUS: &str = "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status";
 const SCALE: &str = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/ml/leaderworkersets/big/scale";
 
@@ -47,6 +48,8 @@ async fn every_kind_reaches_the_view() {
     api.list("/apis/node.k8s.io/v1/runtimeclasses", [json!({"metadata": {"name": "kata"}})]);
     let class = json!({"metadata": {"name": "high"}, "value": 1000, "globalDefault": true});
     api.list("/apis/scheduling.k8s.io/v1/priorityclasses", [class]);
+    api.list(CLAIMS, [names("ml", "models")]);
+    api.list("/apis/storage.k8s.io/v1/storageclasses", [json!({"metadata": {"name": "fast"}})]);
     api.object(STATUS, json!({
         "metadata": {
             "namespace": "kube-system", "name": "cluster-autoscaler-status",
@@ -56,6 +59,8 @@ async fn every_kind_reaches_the_view() {
     }));
     let mut harness = Harness::start(api).await;
     harness.until_ready().await;
+    let stored = |harness: &Harness| harness.view.storage.claims.is_some() && harness.view.storage.classes.is_some();
+    harness.until("storage", stored).await;
 
     let view = &harness.view;
     assert_eq!((view.nodes.len(), view.pods.len(), view.hpas.len()), (3, 1, 1));
@@ -69,6 +74,9 @@ async fn every_kind_reaches_the_view() {
     let autoscaler = view.node_autoscaler.as_ref().unwrap();
     assert_eq!(autoscaler.evidence, "ConfigMap kube-system/cluster-autoscaler-status");
     assert_eq!((autoscaler.groups[0].further(), autoscaler.updated.unwrap().as_second()), (Some(5), 1_795_230_245));
+    let storage = &view.storage;
+    assert_eq!(storage.claims.as_ref().map(std::collections::BTreeMap::len), Some(1));
+    assert!(storage.classes.as_ref().is_some_and(|classes| classes.contains_key("fast")));
     assert!(harness.health.capacity_heard_at().is_some());
     assert_eq!(harness.api.requests("&limit=2&continue=2").len(), 1, "one second page: of the nodes");
     let running = "fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
@@ -162,6 +170,20 @@ async fn a_forbidden_list_is_tried_again_until_it_is_permitted() {
     assert!(feed == Feed::Nodes && why.unwrap().contains("403"));
     assert_eq!(harness.health.capacity_heard_at(), None);
     harness.api.refuse(NODES, 200);
+    harness.until_ready().await;
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn claims_that_may_not_be_read_any_more_are_not_known() {
+    let api = Api::start().await;
+    api.list(CLAIMS, [names("ml", "models")]);
+    let mut harness = Harness::start(api).await;
+    harness.until("the claim", |harness| harness.view.storage.claims.is_some()).await;
+    harness.until("a watch", |harness| harness.api.watching(CLAIMS) > 0).await;
+    harness.api.refuse(CLAIMS, 403);
+    harness.api.event(CLAIMS, "ERROR", failure(403));
+    harness.until("a doubt", |harness| harness.view.unreadable("persistentvolumeclaims", "ml").is_some()).await;
     harness.until_ready().await;
     harness.stop().await;
 }

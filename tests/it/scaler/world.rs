@@ -55,7 +55,7 @@ impl Stage {
 
     fn get(&self, object: &ObjectKey) -> Result<(Milli, Activity), Refusal> {
         let message = format!("nothing is known of {object}");
-        self.known.lock().unwrap().get(&object.name).copied().ok_or(Refusal { reason: Reason::NotReady, message })
+        self.known.lock().unwrap().get(&*object.name).copied().ok_or(Refusal { reason: Reason::NotReady, message })
     }
 }
 

@@ -176,7 +176,7 @@ impl<'v> Index<'v> {
             for (index, Placed { pod, .. }) in (0_u32..).zip(&self.pods) {
                 let namespace = pod.metadata.namespace.as_str();
                 postings.namespaces.entry(namespace).or_default().push(index);
-                for (key, value) in &pod.metadata.labels {
+                for (key, value) in pod.metadata.labels.iter() {
                     postings.labels.entry((namespace, key, value)).or_default().push(index);
                 }
             }

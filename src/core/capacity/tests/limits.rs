@@ -50,7 +50,7 @@ fn terminating_pods_hold_their_gpus_and_terminal_ones_do_not() {
     let mut terminating = mk_pod("t", "a", 3);
     terminating.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".parse().unwrap());
     let mut done = mk_pod("d", "a", 2);
-    done.status.phase = "Succeeded".to_owned();
+    done.status.phase = "Succeeded".into();
     let view = mk_view([mk_node("a", 8)], [terminating, done]);
     expect(&view, &mk_template(1, json!({})), 5, LimitingFactor::Gpu);
 }

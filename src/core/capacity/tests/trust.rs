@@ -39,6 +39,60 @@ fn everything_that_is_not_modelled_is_unknown_and_named() {
     }
 }
 
+fn doubtful(resource: &str, namespace: &str) -> View {
+    let mut view = mk_view([mk_node("a", 8)], []);
+    let doubts = [(namespace.to_owned(), "403".to_owned())].into();
+    view.unreadable.insert(resource.to_owned(), doubts);
+    view
+}
+
+#[test]
+fn a_kind_that_cannot_be_read_makes_unknown_what_needs_it_and_nothing_else() {
+    let kata = json!({"runtimeClassName": "kata"});
+    for (resource, namespace, more, expected) in [
+        ("resourcequotas", "", json!({}), Some("resourceQuota")),
+        ("resourcequotas", "ml", json!({}), Some("resourceQuota")),
+        ("resourcequotas", "web", json!({}), None),
+        ("limitranges", "ml", json!({}), Some("limitRange")),
+        ("limitranges", "web", json!({}), None),
+        ("runtimeclasses", "", json!({}), None),
+        ("runtimeclasses", "", kata, Some("runtimeClassName")),
+        ("priorityclasses", "", json!({}), None),
+    ] {
+        let mut view = doubtful(resource, namespace);
+        view.runtime_classes.insert("kata".to_owned(), crate::object::RuntimeClass::default());
+        let codes = codes(&view, more);
+        assert_eq!(codes.first().copied(), expected, "{resource} {namespace}");
+    }
+}
+
+#[test]
+fn a_quota_of_some_priorities_needs_the_default_class_of_pods_that_name_none() {
+    let mut view = doubtful("priorityclasses", "");
+    let scope = json!({"scopeName": "PriorityClass", "operator": "In", "values": ["high"]});
+    let quota = json!({"metadata": {"namespace": "ml", "name": "q"}, "status": {"hard": {"pods": "1"}},
+        "spec": {"hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [scope]}}});
+    view.resource_quotas.insert(crate::object::ObjectKey::new("ml", "q"), serde_json::from_value(quota).unwrap());
+    assert_eq!(codes(&view, json!({})), ["priorityClassName"]);
+    assert_eq!(codes(&view, json!({"priorityClassName": "low"})), [""; 0]);
+}
+
+#[test]
+fn device_classes_that_cannot_be_read_leave_the_upper_end_open() {
+    let fits = answer(&doubtful("deviceclasses", ""), &mk_template(1, json!({}))).fits;
+    assert_eq!((fits.class, fits.lo, fits.hi), (Class::Interval, 8, None));
+}
+
+#[test]
+fn a_template_that_kueue_admits_is_unknown() {
+    let view = mk_view([mk_node("a", 8)], []);
+    let mut template = mk_template(1, json!({}));
+    template.metadata.labels.insert("kueue.x-k8s.io/queue-name".to_owned(), "gpus".to_owned());
+    let unmodelled = answer(&view, &template).unmodelled;
+    assert_eq!((unmodelled.len(), unmodelled[0].code), (1, "kueue"));
+    assert!(unmodelled[0].message.contains("\"gpus\""));
+}
+
 #[test]
 fn what_does_not_bind_leaves_the_answer_exact() {
     let view = mk_view([mk_node("a", 8)], []);
@@ -119,7 +173,7 @@ fn labels_that_controllers_add_may_be_selected() {
 /// A bound replica of an earlier revision, which repels those of its own revision.
 fn revision(hash: &str, node: &str) -> Pod {
     let mut pod = mk_pod("llm", node, 1);
-    pod.metadata.name = format!("llm-{hash}-{node}");
+    pod.metadata.name = format!("llm-{hash}-{node}").into();
     pod.metadata.labels.insert("pod-template-hash".to_owned(), hash.to_owned());
     pod
 }
@@ -137,7 +191,7 @@ fn which_revision_comes_next_is_not_guessed_when_constraints_ask_for_it() {
     let hash = || json!(["pod-template-hash"]);
     assert_eq!(fits(vec![], hash()), Fits::exact(7));
     let mut second = revision("x", "a");
-    second.metadata.name.push('2');
+    second.metadata.name = format!("{}2", second.metadata.name).into();
     let one = vec![revision("x", "a"), second];
     assert_eq!(fits(one.clone(), json!([])), Fits::exact(5));
     // As revision x 5 more, as a new one 1 on a and 2 on b.
@@ -170,7 +224,7 @@ fn a_namespace_selector_over_a_namespace_that_is_not_known_is_unknown() {
 #[test]
 fn a_waiting_pod_repels_nobody() {
     let mut pod = repelling(&json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}));
-    pod.spec.node_name.clear();
+    pod.node_name = "".into();
     assert_eq!(codes(&mk_view([mk_node("a", 8)], [pod]), json!({})), [""; 0]);
 }
 
@@ -196,7 +250,7 @@ fn priority_comes_from_the_class_and_from_the_global_default() {
 fn nominated(app: &str, priority: i32) -> Pod {
     let mut pod = mk_pod(app, "", 5);
     pod.spec.priority = Some(priority);
-    pod.status.nominated_node_name = "a".to_owned();
+    pod.status.nominated_node_name = "a".into();
     pod
 }
 

@@ -99,7 +99,7 @@ proptest::proptest! {
         let bound = pods.into_iter().zip(others).filter_map(|(mut pod, (gpus, node))| {
             let free = left.get_mut(node).filter(|free| **free >= gpus)?;
             *free -= gpus;
-            pod.spec.node_name = format!("n{node}");
+            pod.node_name = format!("n{node}").into();
             Some(pod)
         });
         let view = mk_view(nodes, bound.collect::<Vec<_>>());

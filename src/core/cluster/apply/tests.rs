@@ -18,8 +18,8 @@ fn node(name: &str, gpus: &str) -> Node {
 }
 
 fn pod(name: &str, node: &str) -> Pod {
-    let mut pod = Pod { metadata: meta("ml", name), ..Pod::default() };
-    node.clone_into(&mut pod.spec.node_name);
+    let mut pod = Pod { metadata: meta("ml", name).into(), ..Pod::default() };
+    pod.node_name = node.into();
     pod
 }
 

@@ -170,6 +170,7 @@ fn change(
         LimitingFactor::Taint => {
             "a matching toleration, or nodes that are ready, not cordoned and not tainted".to_owned()
         }
+        LimitingFactor::Volume => "nodes on which the volumes can be used".to_owned(),
         LimitingFactor::HostPort => "nodes on which the host port is free".to_owned(),
         LimitingFactor::Affinity | LimitingFactor::TopologySpread => {
             match alone.and_then(|it| it.constraint.as_ref()) {

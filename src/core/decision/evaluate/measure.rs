@@ -15,7 +15,7 @@ use crate::{
         demand::{self, Measured},
         scaled::{served, served_metrics},
     },
-    object::{HorizontalPodAutoscaler, ObjectKey, hpa::MetricSpec, meta::StringMap},
+    object::{HorizontalPodAutoscaler, ObjectKey, Shared, hpa::MetricSpec, meta::StringMap},
     policy::{HEADROOM_ANNOTATION, Headroom, MODE_ANNOTATION, MetricKind, Mode, Policy, Surplus},
     quantity::Milli,
     signal::{Quality, Signals},
@@ -64,7 +64,7 @@ impl<'v> Surroundings<'v, '_> {
     }
 
     /// Labels of all pods that have samples: one walk along pods and samples, all of which are sorted.
-    pub(super) fn labels(&self) -> BTreeMap<ObjectKey, StringMap> {
+    pub(super) fn labels(&self) -> BTreeMap<ObjectKey, Shared<StringMap>> {
         let mut signals: Vec<_> = self.signals.pods.values().map(|samples| samples.keys().peekable()).collect();
         let mut measured = |key: &ObjectKey| {
             let mut any = false;

@@ -46,7 +46,7 @@ fn with_pod(mut scene: Scene, name: &str, group: u32, worker: u32, node: Option<
     });
     let mut pod: Pod = serde_json::from_value(pod_template()).unwrap();
     pod.metadata = serde_json::from_value(json!({ "name": pod_name, "namespace": "ml", "labels": labels })).unwrap();
-    pod.spec.node_name = node.unwrap_or_default().to_owned();
+    pod.node_name = node.unwrap_or_default().into();
     pod.status = serde_json::from_value(json!({
         "phase": if node.is_some() { "Running" } else { "Pending" },
         "conditions": [{ "type": "Ready", "status": if node.is_some() { "True" } else { "False" } }],

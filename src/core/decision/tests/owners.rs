@@ -11,7 +11,7 @@ fn controlled(mut scene: Scene, pod: &str, deployment: &str) -> Scene {
     let metadata = &mut scene.view.pods.get_mut(&ObjectKey::new("ml", pod)).unwrap().metadata;
     metadata.labels.insert("app".to_owned(), "llm".to_owned());
     metadata.labels.insert("pod-template-hash".to_owned(), "5d9f".to_owned());
-    metadata.owner_references = vec![serde_json::from_value(owner).unwrap()];
+    metadata.owner_references = vec![serde_json::from_value(owner).unwrap()].into();
     scene
 }
 
@@ -55,7 +55,7 @@ fn what_the_controller_counts_it_counts_by_selector() {
 fn a_census_finds_the_pods_of_each_namespace_and_nobody_elses() {
     let mut scene = overlapping();
     let mut elsewhere = scene.view.pods[&ObjectKey::new("ml", "llm-0")].clone();
-    elsewhere.metadata.namespace = "mla".to_owned();
+    elsewhere.metadata.namespace = "mla".into();
     scene.view.pods.insert(elsewhere.metadata.key(), elsewhere);
     let (stable, unknown) = (deployment("llm"), deployment("gone"));
     let census = Census::of(&scene.view, [&stable, &unknown]);

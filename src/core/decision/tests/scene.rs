@@ -152,8 +152,8 @@ impl Scene {
             "status": { "phase": phase, "conditions": [condition] },
         }))
         .unwrap();
-        pod.spec = template.spec;
-        pod.spec.node_name = node.to_owned();
+        pod.spec = (*template.spec).into();
+        pod.node_name = node.into();
         self.view.pods.insert(key.clone(), pod);
         key
     }

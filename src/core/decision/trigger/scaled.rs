@@ -126,10 +126,10 @@ fn concern(triggers: &[ScaleTrigger]) -> bool {
 /// The key under which a trigger of an object is asked for.
 pub(super) fn key(object: &ObjectKey, trigger: &Arc<Trigger>) -> BindingKey {
     BindingKey {
-        namespace: object.namespace.clone(),
+        namespace: object.namespace.to_string(),
         metric: trigger.metric_name.clone(),
         selector: Selector::default(),
-        subject: Subject::Trigger(object.name.clone(), Arc::clone(trigger)),
+        subject: Subject::Trigger(object.name.to_string(), Arc::clone(trigger)),
     }
 }
 
@@ -192,7 +192,7 @@ impl Scaled {
         let object = metadata.key();
         let ours = triggers.iter().take(MAX_TRIGGERS).filter(|trigger| trigger.is_ours());
         let triggers = ours.filter_map(|trigger| Ours::of(&object, trigger)).collect();
-        let metadata = ObjectMeta { name: key.name.clone(), ..metadata.clone() };
+        let metadata = ObjectMeta { name: key.name.to_string(), ..metadata.clone() };
         let hpa = HorizontalPodAutoscaler { metadata, spec, ..HorizontalPodAutoscaler::default() };
         Self { key, hpa, workload, idle, triggers, bypassed: false, notes: Vec::new() }
     }

@@ -29,10 +29,10 @@ impl Kind for ResourceQuotas {
     }
 
     fn key(&self, namespace: String, name: String) -> ObjectKey {
-        ObjectKey { namespace, name }
+        ObjectKey::new(namespace, name)
     }
 
-    fn read(&self, mut quota: ResourceQuota) -> Result<Option<ResourceQuota>, Undecodable> {
+    fn read(&mut self, mut quota: ResourceQuota) -> Result<Option<ResourceQuota>, Undecodable> {
         trim(&mut quota.metadata.annotations);
         Ok(Some(quota))
     }
@@ -56,10 +56,10 @@ impl Kind for LimitRanges {
     }
 
     fn key(&self, namespace: String, name: String) -> ObjectKey {
-        ObjectKey { namespace, name }
+        ObjectKey::new(namespace, name)
     }
 
-    fn read(&self, mut range: LimitRange) -> Result<Option<LimitRange>, Undecodable> {
+    fn read(&mut self, mut range: LimitRange) -> Result<Option<LimitRange>, Undecodable> {
         trim(&mut range.metadata.annotations);
         Ok(Some(range))
     }
@@ -86,7 +86,7 @@ impl Kind for RuntimeClasses {
         name
     }
 
-    fn read(&self, mut class: RuntimeClass) -> Result<Option<RuntimeClass>, Undecodable> {
+    fn read(&mut self, mut class: RuntimeClass) -> Result<Option<RuntimeClass>, Undecodable> {
         trim(&mut class.metadata.annotations);
         Ok(Some(class))
     }

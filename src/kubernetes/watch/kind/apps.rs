@@ -2,7 +2,7 @@
 
 use plimsoll_core::{
     cluster::{Change, Delta},
-    object::{ClaimTemplate, ObjectMeta, PodTemplate, ScaleTarget, WorkloadKey},
+    object::{ClaimTemplate, ObjectMeta, PodTemplate, ScaleTarget, WorkloadKey, claim::ClaimOwner},
     selector::{LabelSelector, Selector},
 };
 use serde::Deserialize;
@@ -65,7 +65,7 @@ impl Kind for Apps {
     }
 
     /// A ReplicaSet that belongs to another workload is scaled by that one; there are ten of them per Deployment.
-    fn read(&self, object: AppsObject) -> Result<Option<Self::Item>, Undecodable> {
+    fn read(&mut self, object: AppsObject) -> Result<Option<Self::Item>, Undecodable> {
         let AppsObject { metadata, spec, status } = object;
         if self.feed == Feed::ReplicaSets && metadata.controller().is_some() {
             return Ok(None);
@@ -79,7 +79,7 @@ impl Kind for Apps {
         trim(&mut annotations);
         let mut template = spec.template;
         if let (Some(template), Some(claims)) = (&mut template, &spec.volume_claim_templates) {
-            template.claim(claims);
+            template.claim(&ClaimOwner::StatefulSet(name.clone()), claims);
         }
         let target = ScaleTarget {
             spec_replicas: spec.replicas.unwrap_or(1),
@@ -99,23 +99,24 @@ impl Kind for Apps {
 
 #[cfg(test)]
 mod tests {
+    use plimsoll_core::object::claim::CLAIM_OF_EACH;
     use serde_json::{Value, json};
 
     use super::{super::LAST_APPLIED, *};
 
-    fn read(kind: &Apps, object: Value) -> Option<(WorkloadKey, ScaleTarget)> {
+    fn read(kind: &mut Apps, object: Value) -> Option<(WorkloadKey, ScaleTarget)> {
         kind.read(serde_json::from_value(object).unwrap()).unwrap()
     }
 
     #[test]
     fn a_deployment_is_read_as_its_scale_and_template() {
-        let kind = Apps { feed: Feed::Deployments, kind: "Deployment" };
+        let mut kind = Apps { feed: Feed::Deployments, kind: "Deployment" };
         let object = json!({
             "metadata": {"namespace": "ml", "name": "llm", "annotations": {LAST_APPLIED: "{}", "a": "b"}},
             "spec": {"replicas": 5, "selector": {"matchLabels": {"app": "llm"}}, "template": {"spec": {"nodeName": ""}}},
             "status": {"replicas": 6}
         });
-        let (key, target) = read(&kind, object).unwrap();
+        let (key, target) = read(&mut kind, object).unwrap();
         assert_eq!(key.to_string(), "ml/deployment/llm");
         assert_eq!((target.spec_replicas, target.status_replicas), (5, 6));
         assert_eq!(target.selector.to_string(), "app=llm");
@@ -125,27 +126,32 @@ mod tests {
 
     #[test]
     fn claim_templates_of_a_stateful_set_are_volumes_of_its_pods() {
-        let kind = Apps { feed: Feed::StatefulSets, kind: "StatefulSet" };
+        let mut kind = Apps { feed: Feed::StatefulSets, kind: "StatefulSet" };
         let pod = json!({"spec": {"volumes": [{"name": "data", "emptyDir": {}}]}});
         let claims = json!([{"metadata": {"name": "data"}, "spec": {}}]);
         let object = json!({"metadata": {"name": "db"}, "spec": {"template": pod, "volumeClaimTemplates": claims}});
-        let template = read(&kind, object).unwrap().1.template.unwrap();
-        let claim = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
-        assert_eq!(serde_json::to_value(template.spec.volumes).unwrap(), claim);
+        let template = read(&mut kind, object).unwrap().1.template.unwrap();
+        let volumes = serde_json::to_value(template.spec.volumes).unwrap();
+        assert_eq!((volumes.as_array().unwrap().len(), &volumes[0]["name"]), (1, &json!("data")));
+        let claim = &volumes[0][CLAIM_OF_EACH];
+        assert_eq!(
+            (&claim["owner"], &claim["template"]["metadata"]["name"]),
+            (&json!({"StatefulSet": "db"}), &json!("data"))
+        );
     }
 
     #[test]
     fn a_replica_set_that_belongs_to_a_deployment_is_left_out() {
-        let kind = Apps { feed: Feed::ReplicaSets, kind: "ReplicaSet" };
+        let mut kind = Apps { feed: Feed::ReplicaSets, kind: "ReplicaSet" };
         let mut object = json!({"metadata": {"namespace": "ml", "name": "llm-1"}, "spec": {"replicas": 0}});
-        assert_eq!(read(&kind, object.clone()).unwrap().1.spec_replicas, 0);
+        assert_eq!(read(&mut kind, object.clone()).unwrap().1.spec_replicas, 0);
         object["metadata"]["ownerReferences"] = json!([{"kind": "Deployment", "name": "llm", "controller": true}]);
-        assert_eq!(read(&kind, object), None);
+        assert_eq!(read(&mut kind, object), None);
     }
 
     #[test]
     fn a_selector_that_cannot_be_understood_is_an_error() {
-        let kind = Apps { feed: Feed::Deployments, kind: "Deployment" };
+        let mut kind = Apps { feed: Feed::Deployments, kind: "Deployment" };
         let selector = json!({"matchExpressions": [{"key": "a", "operator": "Like"}]});
         let object = json!({"metadata": {"name": "llm"}, "spec": {"selector": selector}});
         let bad = kind.read(serde_json::from_value(object).unwrap()).unwrap_err();

@@ -30,10 +30,10 @@ impl Kind for ScaledObjects {
     }
 
     fn key(&self, namespace: String, name: String) -> ObjectKey {
-        ObjectKey { namespace, name }
+        ObjectKey::new(namespace, name)
     }
 
-    fn read(&self, mut object: ScaledObject) -> Result<Option<ScaledObject>, Undecodable> {
+    fn read(&mut self, mut object: ScaledObject) -> Result<Option<ScaledObject>, Undecodable> {
         trim(&mut object.metadata.annotations);
         Ok(Some(object))
     }
@@ -57,10 +57,10 @@ impl Kind for ScaledJobs {
     }
 
     fn key(&self, namespace: String, name: String) -> ObjectKey {
-        ObjectKey { namespace, name }
+        ObjectKey::new(namespace, name)
     }
 
-    fn read(&self, mut job: ScaledJob) -> Result<Option<ScaledJob>, Undecodable> {
+    fn read(&mut self, mut job: ScaledJob) -> Result<Option<ScaledJob>, Undecodable> {
         trim(&mut job.metadata.annotations);
         Ok(Some(job))
     }

@@ -50,6 +50,8 @@ pub(super) fn parts(template: &Value) -> Vec<Value> {
         "/spec/affinity/podAffinity",
         "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/1",
         "/spec/affinity/podAntiAffinity",
+        "/spec/volumes/0",
+        "/spec/volumes/1",
         "/spec/resources",
         "/spec/priorityClassName",
         "/spec/runtimeClassName",

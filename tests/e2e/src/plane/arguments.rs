@@ -50,6 +50,10 @@ const CONTROLLERS: &str = "horizontal-pod-autoscaler-controller,deployment-contr
 /// What completes the status of objects that decide about pods, without making, changing or removing pods.
 const ACCOUNTANTS: &str = "resourcequota-controller";
 
+/// Admission that needs or waits for controllers which do not run where only the scheduler does.
+const OBSTACLES: [&str; 4] =
+    ["ServiceAccount", "TaintNodesByCondition", "DefaultTolerationSeconds", "StorageObjectInUseProtection"];
+
 /// The files of one run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paths<'a> {
@@ -120,7 +124,7 @@ impl Paths<'_> {
     /// writes of many cases at once are not paced.
     pub(super) fn kube_apiserver_for_scheduling() -> Vec<String> {
         vec![
-            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition,DefaultTolerationSeconds".into(),
+            format!("--disable-admission-plugins={}", OBSTACLES.join(",")),
             "--max-requests-inflight=2000".into(),
             "--max-mutating-requests-inflight=1000".into(),
             // Nobody reads the events of thousands of pods that are not schedulable.

@@ -8,6 +8,7 @@ use plimsoll_e2e::{
     World,
     standin::Load,
     suite::{Cluster, Report},
+    trajectory::Mark,
     wait,
     workload::{Autoscaler, Inference, Machine},
     world::SOON,
@@ -22,6 +23,8 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 struct Overload<'a> {
     cluster: &'a Cluster,
     world: World<'a>,
+    /// Since when the scheduler knew the first nodes, for it had placed the first replica.
+    began: Mark,
     report: &'a Report,
 }
 
@@ -40,8 +43,9 @@ impl<'a> Overload<'a> {
         let growth = json!({"scaleUp": {"policies": [{"type": "Pods", "value": 20, "periodSeconds": 1}]}});
         world.autoscale(&Autoscaler::queue(1, 50).behavior(growth)).await?;
         world.wait_metrics(SOON).await?;
+        let began = world.trajectory.mark();
         world.standin.set_load(Load::for_replicas(20));
-        Ok(Self { cluster, world, report })
+        Ok(Self { cluster, world, began, report })
     }
 
     /// It comes to rest at `replicas` for the reason `factor`, and no pod ever had no place.
@@ -70,7 +74,7 @@ impl<'a> Overload<'a> {
     }
 
     async fn nobody_waited(&self, what: &str) -> Result<()> {
-        let without_place = self.world.trajectory.without_place(self.world.trajectory.start());
+        let without_place = self.world.trajectory.without_place(self.began);
         self.world.ensure(without_place.is_empty(), &format!("{what}: no place for {without_place:?}")).await
     }
 

@@ -19,15 +19,35 @@ pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(crate) const PRIORITY_CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
 pub(crate) const RUNTIME_CLASSES: &str = "/apis/node.k8s.io/v1/runtimeclasses";
 
+/// Everything that decides about volumes, by path and kind.
+pub(crate) const STORAGE: [(&str, &str); 6] = [
+    ("/api/v1/persistentvolumes", "PersistentVolume"),
+    ("/api/v1/persistentvolumeclaims", "PersistentVolumeClaim"),
+    ("/apis/storage.k8s.io/v1/csinodes", "CSINode"),
+    ("/apis/storage.k8s.io/v1/csidrivers", "CSIDriver"),
+    ("/apis/storage.k8s.io/v1/storageclasses", "StorageClass"),
+    ("/apis/storage.k8s.io/v1/volumeattachments", "VolumeAttachment"),
+];
+
+/// The `apiVersion` of what is at a path.
+pub(crate) fn version_of(path: &str) -> &str {
+    let version = path.strip_prefix("/apis/").or_else(|| path.strip_prefix("/api/")).unwrap();
+    version.rsplit_once('/').unwrap().0
+}
+
 /// Everything of a kind of the core group in a namespace.
 pub(crate) fn all_in(namespace: &str, plural: &str) -> String {
     format!("{NAMESPACES}/{namespace}/{plural}")
 }
 
-/// Where an object of the core group is created.
+/// Where an object is created.
 pub(crate) fn all_of(object: &Value) -> String {
     let plural = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
-    all_in(object["metadata"]["namespace"].as_str().unwrap(), &plural)
+    match (object["metadata"]["namespace"].as_str(), object["apiVersion"].as_str().unwrap()) {
+        (Some(namespace), _) => all_in(namespace, &plural),
+        (None, "v1") => format!("/api/v1/{plural}"),
+        (None, group) => format!("/apis/{group}/{plural}"),
+    }
 }
 
 /// Where it is.

@@ -25,7 +25,7 @@ use plimsoll_e2e::cluster_cases::{CASE, Case, MOST, OTHER, PRIORITIES, runtime_c
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use api::{Api, NAMESPACES, NODES, PODS, PRIORITY_CLASSES, RUNTIME_CLASSES, all_in, all_of, path};
+use api::{Api, NAMESPACES, NODES, PODS, PRIORITY_CLASSES, RUNTIME_CLASSES, STORAGE, all_in, all_of, path, version_of};
 use tally::Tally;
 
 /// Cases of one run; about one in ten is no valid object and does not count.
@@ -129,6 +129,9 @@ impl Oracle {
         if !case.guards.is_empty() {
             self.api.create_once(NAMESPACES, &json!({"metadata": {"name": case.namespace}})).await;
         }
+        for object in &case.volumes {
+            self.api.create(&all_of(object), object).await?;
+        }
         for pod in &case.pods {
             self.api.create(&all_of(pod), pod).await?;
             if pod["status"].is_object() {
@@ -174,6 +177,11 @@ impl Oracle {
         for namespace in [&case.namespace, OTHER] {
             items.push(self.api.get(&format!("{NAMESPACES}/{namespace}")).await);
         }
+        for (path, kind) in STORAGE {
+            // A list of its own says that there are no others.
+            let of_case = self.api.items(&format!("{path}?{label}"), version_of(path), kind).await;
+            items.push(json!({"apiVersion": version_of(path), "kind": format!("{kind}List"), "items": of_case}));
+        }
         for (plural, kind) in [("limitranges", "LimitRange"), ("resourcequotas", "ResourceQuota")] {
             items.extend(self.api.items(&format!("{spaces}/{plural}"), "v1", kind).await);
         }
@@ -214,8 +222,8 @@ impl Oracle {
         for namespace in namespaces {
             self.api.delete(&format!("{}?gracePeriodSeconds=0", all_in(namespace, "pods"))).await;
         }
-        for guard in cases.iter().flat_map(|case| &case.guards) {
-            self.api.delete_if_there(&path(guard)).await;
+        for object in cases.iter().flat_map(|case| case.guards.iter().chain(&case.volumes)) {
+            self.api.delete_if_there(&path(object)).await;
         }
         self.api.delete(NODES).await;
         let started = Instant::now();

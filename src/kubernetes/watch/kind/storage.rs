@@ -1,0 +1,169 @@
+//! The kinds of storage, of which the view keeps little.
+
+use std::marker::PhantomData;
+
+use plimsoll_core::{
+    cluster::{Change, Delta, StorageChange},
+    object::{
+        CsiDriver, CsiNode, ObjectKey, ObjectMeta, PersistentVolume, PersistentVolumeClaim, StorageClass,
+        VolumeAttachment,
+    },
+};
+use serde::de::DeserializeOwned;
+
+use super::{super::frame::Undecodable, Kind};
+use crate::kubernetes::health::Feed;
+
+/// A kind of storage.
+pub(in crate::kubernetes::watch) struct Stored<T>(PhantomData<fn() -> T>);
+
+/// What differs between the kinds.
+pub(in crate::kubernetes::watch) trait Object: DeserializeOwned + Send + 'static {
+    type Key: Send;
+    const FEED: Feed;
+    /// Path of the group and version.
+    const GROUP: &'static str;
+    /// Annotations that decide anything.
+    const ANNOTATIONS: &'static [&'static str] = &[];
+    const KEEPS_LABELS: bool = false;
+
+    fn key(namespace: String, name: String) -> Self::Key;
+    fn metadata(&mut self) -> &mut ObjectMeta;
+    fn change(delta: Delta<Self, Self::Key>) -> StorageChange;
+}
+
+const CORE: &str = "/api/v1";
+const STORAGE: &str = "/apis/storage.k8s.io/v1";
+
+// === impl Stored ===
+
+impl<T> Default for Stored<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Object> Kind for Stored<T> {
+    type Object = T;
+    type Item = T;
+    type Key = T::Key;
+
+    fn feed(&self) -> Feed {
+        T::FEED
+    }
+
+    fn path(&self) -> String {
+        format!("{}/{}", T::GROUP, T::FEED.name())
+    }
+
+    fn key(&self, namespace: String, name: String) -> T::Key {
+        T::key(namespace, name)
+    }
+
+    fn read(&mut self, mut object: T) -> Result<Option<T>, Undecodable> {
+        let metadata = object.metadata();
+        metadata.annotations.retain(|key, _| T::ANNOTATIONS.contains(&key.as_str()));
+        metadata.owner_references.clear();
+        if !T::KEEPS_LABELS {
+            metadata.labels.clear();
+        }
+        Ok(Some(object))
+    }
+
+    fn change(&mut self, delta: Delta<T, T::Key>) -> Change {
+        Change::Storage(T::change(delta))
+    }
+}
+
+// === kinds ===
+
+impl Object for PersistentVolumeClaim {
+    type Key = ObjectKey;
+    const FEED: Feed = Feed::PersistentVolumeClaims;
+    const GROUP: &'static str = CORE;
+    const ANNOTATIONS: &'static [&'static str] = &Self::ANNOTATIONS;
+
+    fn key(namespace: String, name: String) -> ObjectKey {
+        ObjectKey::new(namespace, name)
+    }
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    fn change(delta: Delta<Self, ObjectKey>) -> StorageChange {
+        StorageChange::Claim(delta)
+    }
+}
+
+/// A kind without namespaces.
+macro_rules! cluster_scoped {
+    ($object:ty, $feed:ident, $group:expr, $kind:ident $(, $item:item)*) => {
+        impl Object for $object {
+            type Key = String;
+            const FEED: Feed = Feed::$feed;
+            const GROUP: &'static str = $group;
+            $($item)*
+
+            fn key(_: String, name: String) -> String {
+                name
+            }
+
+            fn metadata(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+
+            fn change(delta: Delta<Self, String>) -> StorageChange {
+                StorageChange::$kind(delta)
+            }
+        }
+    };
+}
+
+// Labels of volumes name zones, and claims may select by them.
+cluster_scoped!(
+    PersistentVolume,
+    PersistentVolumes,
+    CORE,
+    Volume,
+    const ANNOTATIONS: &'static [&'static str] = &Self::ANNOTATIONS;,
+    const KEEPS_LABELS: bool = true;
+);
+cluster_scoped!(
+    StorageClass,
+    StorageClasses,
+    STORAGE,
+    Class,
+    const ANNOTATIONS: &'static [&'static str] = &Self::ANNOTATIONS;
+);
+cluster_scoped!(CsiNode, CsiNodes, STORAGE, Node);
+cluster_scoped!(CsiDriver, CsiDrivers, STORAGE, Driver);
+cluster_scoped!(VolumeAttachment, VolumeAttachments, STORAGE, Attachment);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_claim_only_what_decides_is_kept() {
+        let mut kind = Stored::<PersistentVolumeClaim>::default();
+        assert_eq!(kind.path(), "/api/v1/persistentvolumeclaims");
+        let annotations = json!({"pv.kubernetes.io/bind-completed": "yes", "note": "long"});
+        let metadata = json!({"namespace": "ml", "name": "m", "labels": {"a": "b"}, "annotations": annotations});
+        let object = json!({"metadata": metadata, "spec": {"volumeName": "pv", "accessModes": ["ReadWriteMany"]}});
+        let claim = kind.read(serde_json::from_value(object).unwrap()).unwrap().unwrap();
+        assert!(claim.is_bound() && claim.metadata.labels.is_empty());
+        assert_eq!(claim.metadata.annotations.len(), 1);
+    }
+
+    #[test]
+    fn the_zone_of_a_volume_is_kept() {
+        let mut kind = Stored::<PersistentVolume>::default();
+        let metadata = json!({"name": "pv", "labels": {"topology.kubernetes.io/zone": "a"}});
+        let volume = kind.read(serde_json::from_value(json!({"metadata": metadata})).unwrap()).unwrap().unwrap();
+        assert_eq!(volume.metadata.labels.len(), 1);
+        assert_eq!(Stored::<CsiNode>::default().path(), "/apis/storage.k8s.io/v1/csinodes");
+    }
+}
