@@ -74,13 +74,13 @@ impl Forth<'_> {
                 let container = Some(resource.container.as_str());
                 self.resource(&format!("{at}.containerResource"), &resource.name, container, &resource.target)
             }
-            _ => match Asked::of(self.hpa, spec) {
-                Some(asked) => self.asked(&at, &spec.kind, &asked),
-                None => {
+            _ => {
+                let asked = Asked::of(self.hpa, spec);
+                if asked.is_none() {
                     self.findings.error(format!("{at}.type"), "the member that it names is not there");
-                    None
                 }
-            },
+                self.asked(&at, &spec.kind, &asked?)
+            }
         }
     }
 

@@ -244,8 +244,8 @@ fn hpas() -> impl Strategy<Value = HorizontalPodAutoscaler> {
     (metrics, behaviors(), annotations, 1..=20_i32, 0..=80_i32).prop_map(
         |(metrics, behavior, annotations, min, more)| {
             let mut hpa = hpa(&metrics);
-            hpa.metadata.uid = String::new().into();
-            hpa.metadata.annotations = annotations.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+            hpa.metadata.uid = String::new();
+            hpa.metadata.annotations = annotations;
             hpa.spec.min_replicas = Some(min);
             hpa.spec.max_replicas = min + more;
             hpa.spec.behavior = behavior.map(|behavior| serde_json::from_value(behavior).unwrap());
