@@ -22,6 +22,7 @@ pub mod hex;
 pub mod histogram;
 pub mod hpa;
 pub mod keda;
+pub mod migrate;
 pub mod object;
 pub mod policy;
 pub mod profile;
