@@ -45,6 +45,7 @@ pub use scaled::{scaled, served_metrics};
 pub use trigger::{State as TriggerState, TriggerActivity, answer_trigger, demands, trigger_activity, trigger_signals};
 
 use crate::{
+    coexistence::ExternalApi,
     object::{ObjectKey, Shared, WorkloadKey, meta::StringMap},
     policy::Policy,
     signal::{Sample, SourceHealth},
@@ -71,6 +72,8 @@ pub struct Snapshot {
     pub capacity_heard_at: Option<Timestamp>,
     /// Health of each source.
     pub sources: BTreeMap<String, SourceHealth>,
+    /// Who answers External metrics; none before it has been asked.
+    pub external_api: Option<ExternalApi>,
     /// Over all records: equal digests mean equal decisions.
     pub digest: String,
     /// Which HPA metrics a request is about.

@@ -16,6 +16,7 @@ pub mod autoscaler;
 pub mod capacity;
 pub mod clamp;
 pub mod cluster;
+pub mod coexistence;
 pub mod decision;
 pub mod exposition;
 pub mod hex;

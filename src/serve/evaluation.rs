@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{announce, gauges::Gauges, needs, shared::Shared, told::Told};
+use super::{announce, coexistence::Teller, gauges::Gauges, needs, shared::Shared, told::Told};
 use crate::{
     clock,
     config::Configuration,
@@ -67,6 +67,8 @@ pub(super) struct Outputs {
     pub(super) events: Publisher,
     /// What `/metrics` shows of decisions.
     pub(super) gauges: Gauges,
+    /// Who answers External metrics.
+    pub(super) coexistence: Teller,
 }
 
 /// The loop.
@@ -184,6 +186,7 @@ impl Evaluation {
         let snapshot = Arc::new(decision::decide(&self.view, &signals, &configuration.policy, previous, now));
         announce::changes(previous, &snapshot, &self.view, &self.outputs.events);
         self.outputs.gauges.update(&snapshot);
+        self.outputs.coexistence.tell(snapshot.external_api.as_ref(), configuration.keda.is_some());
         self.outputs.shared.set_live(&census, &Reach::Everywhere);
         self.outputs.shared.set_snapshot(Arc::clone(&snapshot), signals);
         self.outputs.shared.beat.store(now.as_second(), Ordering::Relaxed);
