@@ -3,7 +3,7 @@
 CARGO ?= cargo
 # Every cargo call names the whole workspace, so that features resolve once and nothing is compiled twice.
 UNIT  := --workspace --lib --bins --test it
-E2E   := --workspace --test harness --test scenarios --test prometheus --test keda --test hpa_oracle --test scheduler_oracle
+E2E   := --workspace --test harness --test scenarios --test prometheus --test keda --test coexistence --test hpa_oracle --test scheduler_oracle
 TOOLS := tests/e2e/tools/build.sh
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 

@@ -85,6 +85,7 @@ fn router() -> Router {
         health: Health::default(),
         metrics,
         registry: Arc::new(registry),
+        keda: Arc::default(),
         deadline: api::DEADLINE,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  request ─> route + query ─> who? (authentication) ─> may they? (authorization) ─> Answers (the core) ─> wire
-//!                                    └────── kube-apiserver, remembered ──────┘
+//!                                    └────── kube-apiserver, remembered ──────┘  └─> KEDA's metrics server (its HPAs)
 //! ```
 //!
 //! [`router`] is the whole API as a value; sockets, TLS and the peer's certificates are [`crate::server`]'s. What is
@@ -28,6 +28,7 @@ mod query;
 mod reply;
 mod review;
 mod route;
+pub mod upstream;
 mod version;
 mod wire;
 
@@ -35,6 +36,7 @@ pub use authentication::Authenticator;
 pub use authorization::Authorizer;
 pub use health::{Check, Health};
 pub use metrics::Metrics;
+pub use upstream::Upstream;
 
 /// Longest time until a request is answered; only a review by kube-apiserver can come near it.
 pub const DEADLINE: Duration = Duration::from_secs(1);
@@ -70,6 +72,8 @@ pub struct State<A> {
     pub metrics: Metrics,
     /// What `/metrics` shows.
     pub registry: Arc<Registry>,
+    /// Who answers KEDA's HPAs.
+    pub keda: Arc<Upstream>,
     /// See [`DEADLINE`].
     pub deadline: Duration,
 }

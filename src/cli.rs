@@ -12,6 +12,7 @@ pub mod clamp;
 mod documents;
 pub mod hpa;
 pub mod jsonl;
+pub mod migrate;
 pub mod serve;
 
 /// Capacity-aware autoscaling signals for GPU inference on Kubernetes.
@@ -34,6 +35,8 @@ enum Command {
     Clamp(clamp::Args),
     /// What is wrong, or will surprise, in KEDA objects with our triggers, offline.
     Check(check::Args),
+    /// Turn HPAs with our metrics into KEDA ScaledObjects, and back, offline.
+    Migrate(migrate::Args),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Capacity(args) => capacity::run(args),
         Command::Clamp(args) => clamp::run(args),
         Command::Check(args) => check::run(args),
+        Command::Migrate(args) => migrate::run(args),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "plimsoll", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -18,6 +18,7 @@ mod check;
 pub mod duration;
 mod error;
 mod file;
+pub mod keda;
 pub mod promql;
 pub mod sources;
 mod suggest;
@@ -44,6 +45,8 @@ pub struct Configuration {
     pub policy: Policy,
     /// Where measurements come from.
     pub sources: SourceSettings,
+    /// KEDA's metrics server, if requests of its HPAs are passed on to it.
+    pub keda: Option<keda::Keda>,
     /// SHA-256 of the text that it was read from, in hexadecimal; empty for the defaults.
     pub digest: String,
 }
@@ -56,6 +59,7 @@ impl Default for Configuration {
             tick: file::File::default().tick.value.0,
             policy: Policy::default(),
             sources: SourceSettings::default(),
+            keda: None,
             digest: String::new(),
         }
     }

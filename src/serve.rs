@@ -9,6 +9,7 @@
 //! Shutdown: a signal, readiness false while requests are still answered, then every task is told to end and awaited.
 
 mod announce;
+mod coexistence;
 mod evaluation;
 mod feeds;
 mod gauges;
@@ -26,6 +27,7 @@ use std::{
 
 use anyhow::Context as _;
 use kube::Client;
+use plimsoll_core::object::ObjectKey;
 use prometheus_client::registry::Registry;
 use tokio::{
     net::TcpListener,
@@ -34,7 +36,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, args},
+    api::{self, Upstream, args},
     config::{self, Configuration},
     kubernetes::{self, WatchHealth, events},
     scaler, server, source, status,
@@ -68,6 +70,8 @@ pub struct Options {
     pub authorization: args::AuthorizationArgs,
     /// Where KEDA's external scaler listens.
     pub scaler: scaler::Args,
+    /// The Service by which kube-apiserver reaches us.
+    pub service: ObjectKey,
     /// Where the status API listens.
     pub status: status::Args,
     /// How long requests are still answered after readiness went false.
@@ -79,6 +83,7 @@ struct Parts {
     client: Client,
     shared: Arc<Shared>,
     watches: Arc<WatchHealth>,
+    keda: Arc<Upstream>,
     configuration: watch::Receiver<Arc<Configuration>>,
     /// Cancelled first: readiness goes false.
     draining: CancellationToken,
@@ -89,14 +94,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let configuration = load(options.config.as_ref())?;
     let client = kubernetes::client(options.kubeconfig.as_deref()).await?;
     let (newest, configuration) = watch::channel(Arc::new(configuration));
+    let mut registry = Registry::with_prefix("plimsoll");
     let parts = Parts {
         client,
         shared: Arc::default(),
         watches: Arc::default(),
+        keda: Arc::new(Upstream::register(&mut registry)),
         configuration,
         draining: CancellationToken::new(),
     };
-    let mut registry = Registry::with_prefix("plimsoll");
     let mut tasks = Tasks::new(CancellationToken::new());
     evaluation(&mut tasks, &parts, &options, &mut registry);
     external_scaler(&mut tasks, &parts, &options, &mut registry).await?;
@@ -126,11 +132,14 @@ fn evaluation(tasks: &mut Tasks, parts: &Parts, options: &Options, registry: &mu
     let inputs =
         Inputs { changes, sources, configuration: parts.configuration.clone(), health: Arc::clone(&parts.watches) };
     let gauges = gauges::Gauges::register(registry);
-    let outputs = Outputs { shared: Arc::clone(&parts.shared), targets, needs, demands, events: publisher, gauges };
+    let coexistence = coexistence::Teller::register(registry);
+    let shared = Arc::clone(&parts.shared);
+    let outputs = Outputs { shared, targets, needs, demands, events: publisher, gauges, coexistence };
     tasks.critical("evaluation", Evaluation::new(inputs, outputs).run(shutdown.clone()));
 
     let keda = options.scaler.address().is_some();
-    let settings = kubernetes::watch::Settings { keda, ..kubernetes::watch::Settings::default() };
+    let service = options.service.clone();
+    let settings = kubernetes::watch::Settings { keda, service, ..kubernetes::watch::Settings::default() };
     let watches = Arc::clone(&parts.watches);
     let watch = kubernetes::watch::run(parts.client.clone(), settings, noticed, watches, shutdown.clone());
     tasks.critical("watches", watch);
@@ -174,8 +183,11 @@ async fn servers(tasks: &mut Tasks, parts: &Parts, options: &Options, mut regist
         health: health::checks(&parts.shared, &parts.watches, &parts.draining),
         metrics,
         registry: Arc::clone(&registry),
+        keda: Arc::clone(&parts.keda),
         deadline: api::DEADLINE,
     };
+    let way = coexistence::follow(Arc::clone(&parts.keda), parts.configuration.clone());
+    tasks.critical("the way to KEDA", until(shutdown.clone(), way));
     let port = server::Port { tls: Some(Arc::clone(&tls)), metrics: serving, ..server::Port::default() };
     let stop = shutdown.clone().cancelled_owned();
     tasks.critical("metrics APIs", ended(server::serve(listener, port, api::router(state), stop)));
@@ -183,7 +195,8 @@ async fn servers(tasks: &mut Tasks, parts: &Parts, options: &Options, mut regist
 
     let listener = options.status.bind().await?;
     tracing::info!(address = %listener.local_addr()?, "serving the status API");
-    let status = reports::Status { shared: Arc::clone(&parts.shared), watches: Arc::clone(&parts.watches), registry };
+    let (shared, watches) = (Arc::clone(&parts.shared), Arc::clone(&parts.watches));
+    let status = reports::Status { shared, watches, keda: Arc::clone(&parts.keda), registry };
     tasks.critical("status API", ended(status::serve(listener, status::router(Arc::new(status)), shutdown)));
     Ok(())
 }

@@ -35,6 +35,8 @@ pub trait Reports: Send + Sync + 'static {
     fn signals(&self, filter: &Filter) -> Value;
     /// Health of each source.
     fn sources(&self, filter: &Filter) -> Value;
+    /// Who answers External metrics, and how KEDA's are asked for.
+    fn coexistence(&self) -> Value;
     /// Whether the process works as it should; else what is wrong.
     fn health(&self) -> Result<(), String>;
     /// Our own metrics in text format.

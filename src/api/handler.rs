@@ -16,6 +16,7 @@ use super::{
     query::Query,
     reply::{self, Accept, Reply},
     route::{CUSTOM, CustomRoute, CustomVersion, Described, EXTERNAL, ExternalRoute, MAX_URI, Route},
+    upstream::Question,
     version,
 };
 use crate::server::Peer;
@@ -23,13 +24,25 @@ use crate::server::Peer;
 /// Text exposition, as Prometheus negotiates it.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Who answers.
+enum Answer {
+    Ours(Reply),
+    Kedas(Box<Question>),
+}
+
 /// Answers one request within the deadline, whatever it is.
 pub(super) async fn handle<A: Answers>(Extract(state): Extract<Arc<State<A>>>, request: Request) -> Reply {
     let began = Instant::now();
     let route = Route::parse(request.uri().path());
     let label = route.as_ref().map_or("none", Route::label);
     let answer = tokio::time::timeout(state.deadline, answer(&state, route, request)).await;
-    let reply = answer.unwrap_or_else(|_| Err(late(state.deadline))).unwrap_or_else(Failure::reply);
+    let (label, reply) = match answer.unwrap_or_else(|_| Err(late(state.deadline))) {
+        Ok(Answer::Ours(reply)) => (label, Ok(reply)),
+        // KEDA asks a source while the HPA waits, so this has a deadline of its own.
+        Ok(Answer::Kedas(question)) => ("keda", state.keda.ask(*question).await),
+        Err(failure) => (label, Err(failure)),
+    };
+    let reply = reply.unwrap_or_else(Failure::reply);
     state.metrics.request(label, reply.status().as_u16(), began.elapsed().as_secs_f64());
     reply
 }
@@ -39,7 +52,7 @@ fn late(deadline: Duration) -> Failure {
     Failure::unavailable("Deadline", message)
 }
 
-async fn answer<A: Answers>(state: &State<A>, route: Option<Route>, mut request: Request) -> Result<Reply, Failure> {
+async fn answer<A: Answers>(state: &State<A>, route: Option<Route>, mut request: Request) -> Result<Answer, Failure> {
     let uri = request.uri().clone();
     let length = uri.path().len() + uri.query().map_or(0, str::len);
     let peer = request.extensions().get::<Peer>().cloned();
@@ -56,7 +69,12 @@ async fn answer<A: Answers>(state: &State<A>, route: Option<Route>, mut request:
     if let (Guard::Delegated(delegated), Some(user)) = (&state.guard, user) {
         delegated.authorizer.authorize(&user, &route.access(uri.path(), &query)).await?;
     }
-    dispatch(state, route, query, &request)
+    if let Route::External(external) = &route
+        && let Some(question) = Question::of(external, &query.label_selector, request.headers())?
+    {
+        return Ok(Answer::Kedas(Box::new(question)));
+    }
+    dispatch(state, route, query, &request).map(Answer::Ours)
 }
 
 /// The sender; `None` where anybody may ask.

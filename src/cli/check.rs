@@ -18,7 +18,7 @@ use plimsoll_core::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::documents::{self, Source};
+use super::documents::{self, Source, items};
 use crate::config::promql;
 
 /// Arguments of `plimsoll check`.
@@ -84,18 +84,6 @@ fn run_with(args: Args, stdin: impl Read, mut out: impl Write, mut talk: impl Wr
     }
     writeln!(talk, "plimsoll: {checked} objects checked, {} findings", all.len())?;
     Ok(if all.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
-}
-
-/// The objects of a document: a list's items, or the document itself.
-fn items(document: Value) -> Vec<Value> {
-    match document {
-        Value::Object(mut fields) if fields.get("items").is_some_and(Value::is_array) => match fields.remove("items") {
-            Some(Value::Array(items)) => items,
-            _ => Vec::new(),
-        },
-        Value::Array(items) => items,
-        other => vec![other],
-    }
 }
 
 /// What is found in an object; none if it is of a kind that is not checked.

@@ -28,6 +28,18 @@ pub(super) fn read_all(sources: &[Source], mut stdin: impl Read) -> anyhow::Resu
     sources.iter().map(read).collect()
 }
 
+/// The objects of a document: a list's items, or the document itself.
+pub(super) fn items(document: Value) -> Vec<Value> {
+    match document {
+        Value::Object(mut fields) if fields.get("items").is_some_and(Value::is_array) => match fields.remove("items") {
+            Some(Value::Array(items)) => items,
+            _ => Vec::new(),
+        },
+        Value::Array(items) => items,
+        other => vec![other],
+    }
+}
+
 fn read(source: &Source, stdin: &mut impl Read) -> anyhow::Result<Vec<Value>> {
     let bytes = match source {
         Source::Stdin => bounded(stdin)?,

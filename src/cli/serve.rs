@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use plimsoll_core::object::ObjectKey;
 
 use crate::{api::args, config, scaler, serve, status, telemetry};
 
@@ -37,6 +38,9 @@ pub struct Args {
     authorization: args::AuthorizationArgs,
     #[command(flatten)]
     scaler: scaler::Args,
+    /// The Service by which kube-apiserver reaches this process: an APIService that names another one is somebody else's.
+    #[arg(long, value_name = "NAMESPACE/NAME", default_value = "plimsoll-system/plimsoll", value_parser = service)]
+    service: ObjectKey,
     #[command(flatten)]
     status: status::Args,
 }
@@ -56,6 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         authentication: args.authentication,
         authorization: args.authorization,
         scaler: args.scaler,
+        service: args.service,
         status: args.status,
         shutdown_delay: Duration::from_secs(args.shutdown_delay_duration),
     };
@@ -66,4 +71,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     runtime.block_on(serve::run(options))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn service(text: &str) -> Result<ObjectKey, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ObjectKey::new(namespace, name))
+        }
+        _ => Err("is not NAMESPACE/NAME".to_owned()),
+    }
 }

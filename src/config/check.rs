@@ -48,7 +48,8 @@ fn configuration(file: file::File, digest: String) -> Checked<Configuration> {
     check_pods(file.pods.referenced, &sources)?;
     unique_servers(file.tick.referenced, &sources)?;
     let policy = policy(file.policy, &sources)?;
-    Ok(Configuration { tick: file.tick.value.0, policy, sources, digest })
+    let keda = file.keda.map(|keda| super::keda::check(keda.referenced, keda.value)).transpose()?;
+    Ok(Configuration { tick: file.tick.value.0, policy, sources, keda, digest })
 }
 
 fn expect_text(key: &str, found: &Spanned<String>, expected: &str) -> Checked<()> {

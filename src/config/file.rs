@@ -26,6 +26,7 @@ pub(super) struct File {
     pub(super) dcgm: Spanned<Dcgm>,
     pub(super) pods: Spanned<Pods>,
     pub(super) prometheus: Vec<Spanned<Server>>,
+    pub(super) keda: Option<Spanned<Keda>>,
 }
 
 /// `policy`: what is absent is as in [`plimsoll_core::policy::Policy::default`].
@@ -144,6 +145,22 @@ pub(super) struct Labels {
     pub(super) namespace: String,
 }
 
+/// `keda`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Keda {
+    pub(super) url: HttpUrl,
+    pub(super) ca_file: PathBuf,
+    #[serde(default)]
+    pub(super) bearer_token_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) client_certificate_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) client_key_file: Option<PathBuf>,
+    #[serde(default = "Keda::timeout")]
+    pub(super) timeout: GoDuration,
+}
+
 /// A value that no file gave.
 pub(super) const fn unplaced<T>(value: T) -> Spanned<T> {
     Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
@@ -162,6 +179,7 @@ impl Default for File {
             dcgm: unplaced(Dcgm::default()),
             pods: unplaced(Pods::default()),
             prometheus: Vec::new(),
+            keda: None,
         }
     }
 }
@@ -183,6 +201,7 @@ impl File {
             policy: unplaced(Policy { metrics: Some(vec![unplaced(metric)]), ..Policy::default() }),
             pods: unplaced(Pods { workloads: vec![workload], ..Pods::default() }),
             prometheus: HttpUrl::new("http://localhost").map(Server::sample).map(unplaced).into_iter().collect(),
+            keda: HttpUrl::new("https://localhost").map(Keda::sample).map(unplaced).ok(),
             ..Self::default()
         }
     }
@@ -214,6 +233,24 @@ impl Server {
 
     const fn max_series() -> usize {
         500
+    }
+}
+
+impl Keda {
+    fn sample(url: HttpUrl) -> Self {
+        Self {
+            url,
+            ca_file: PathBuf::new(),
+            bearer_token_file: None,
+            client_certificate_file: None,
+            client_key_file: None,
+            timeout: Self::timeout(),
+        }
+    }
+
+    /// KEDA gives a source 3 s (`KEDA_HTTP_DEFAULT_TIMEOUT`) and asks it a second time at once if it fails.
+    const fn timeout() -> GoDuration {
+        GoDuration::from_secs(10)
     }
 }
 

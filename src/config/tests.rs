@@ -26,7 +26,7 @@ fn errors_point_at_the_place_and_say_what_would_be_right() {
         ("gpuResources: []\n", r#"3:1: unknown key "gpuResources", did you mean "policy.gpuResources"?"#),
         (
             "zzz: 1\n",
-            r#"3:1: unknown key "zzz" (one of apiVersion, kind, tick, policy, scrape, dcgm, pods, prometheus)"#,
+            r#"3:1: unknown key "zzz" (one of apiVersion, kind, tick, policy, scrape, dcgm, pods, prometheus, keda)"#,
         ),
         ("policy: {}\npolicy: {}\n", r#"4:1: key "policy" is given twice"#),
         ("prometheus:\n- name: main\n", r#"4:3: key "url" is missing"#),
@@ -110,6 +110,47 @@ fn queries_are_checked_without_a_server() {
 }
 
 #[test]
+fn the_way_to_keda_is_checked_without_a_connection() {
+    let keda = |rest: &str| error(&format!("keda: {{url: 'https://keda:443', caFile: ca.crt{rest}}}\n"));
+    let of = |url: &str| error(&format!("keda: {{url: '{url}', caFile: ca.crt}}\n"));
+    assert_eq!(
+        of("http://keda:443"),
+        "config.yaml:3:7: keda.url http://keda:443/ is not https: KEDA's metrics server is asked with credentials"
+    );
+    assert_eq!(of("https://keda/apis"), "config.yaml:3:7: keda.url https://keda/apis must end with host and port");
+    assert_eq!(keda(", timeout: 1m"), "config.yaml:3:7: keda.timeout is 1m0s, expected 100ms to 30s");
+    assert_eq!(keda(", clientKeyFile: k"), "config.yaml:3:7: keda.clientKeyFile needs keda.clientCertificateFile");
+    assert_eq!(
+        keda(", bearerTokenFile: t, clientCertificateFile: c, clientKeyFile: k"),
+        "config.yaml:3:7: keda: give bearerTokenFile or a client certificate, not both"
+    );
+    assert_eq!(
+        keda(", tokenFile: t"),
+        r#"config.yaml:3:49: unknown key "tokenFile" (one of url, caFile, bearerTokenFile, clientCertificateFile, clientKeyFile, timeout)"#
+    );
+    assert_eq!(error("keda: {url: 'https://keda'}\n"), r#"config.yaml:3:8: key "caFile" is missing"#);
+    let token = read("keda: {url: 'https://keda', caFile: ca.crt}\n").unwrap().keda.unwrap();
+    assert_eq!(
+        token.identity,
+        keda::Identity::Token("/var/run/secrets/kubernetes.io/serviceaccount/token".into()),
+        "that of the ServiceAccount"
+    );
+}
+
+#[test]
+fn the_configuration_in_front_of_keda_is_that_of_the_base_and_the_way_to_keda() {
+    let [base, front] = [
+        include_str!("../../deploy/base/config.yaml"),
+        include_str!("../../deploy/components/in-front-of-keda/config.yaml"),
+    ];
+    assert!(front.starts_with(base), "the component repeats the base's text");
+    let [base, front] = [base, front].map(|text| parse(text, "config.yaml").unwrap());
+    let url = front.keda.as_ref().map(|keda| keda.url.to_string());
+    assert_eq!(url.as_deref(), Some("https://keda-metrics-apiserver.keda.svc/"));
+    assert_eq!(Configuration { keda: None, digest: base.digest.clone(), ..front }, base);
+}
+
+#[test]
 fn a_signal_that_only_a_query_measures_can_be_served() {
     let metric = "policy:\n  metrics:\n  - {name: tokens, kind: perPod, signal: tokensWaiting}\n";
     let queries = server("  interval: 30s\n  queries:\n  - {signal: tokensWaiting, query: tokens}\n");
@@ -126,6 +167,7 @@ fn the_documented_example_is_the_default_but_for_what_it_adds() {
     expected.sources.dcgm.urls.clone_from(&shown.sources.dcgm.urls);
     expected.sources.pods.workloads.clone_from(&shown.sources.pods.workloads);
     expected.sources.prometheus.clone_from(&shown.sources.prometheus);
+    expected.keda.clone_from(&shown.keda);
     assert_eq!(shown, expected);
     assert_eq!(
         (shown.sources.dcgm.urls.len(), shown.sources.pods.workloads.len(), shown.sources.prometheus.len()),

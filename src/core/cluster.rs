@@ -25,6 +25,7 @@ pub use storage::{Storage, StorageChange, StorageKind};
 
 use crate::{
     autoscaler::NodeAutoscaler,
+    coexistence::ExternalApi,
     object::{
         HorizontalPodAutoscaler, LimitRange, Node, ObjectKey, Pod, ResourceQuota, RuntimeClass, ScaleTarget,
         WorkloadKey,
@@ -68,6 +69,8 @@ pub struct View {
     pub unreadable: BTreeMap<String, Doubts>,
     /// What adds nodes when pods do not fit, if anything does.
     pub node_autoscaler: Option<NodeAutoscaler>,
+    /// Who answers External metrics; none before it has been asked.
+    pub external_api: Option<ExternalApi>,
     /// When the watch of nodes or pods that was heard of longest ago was last heard of; none before the first list.
     pub capacity_heard_at: Option<Timestamp>,
     /// Why what is free is not known although nodes and pods are listed, e.g. a pod that cannot be read.
@@ -168,6 +171,8 @@ pub enum Change {
     Storage(StorageChange),
     /// The node autoscaler, or none.
     NodeAutoscaler(Option<NodeAutoscaler>),
+    /// Who answers External metrics.
+    ExternalApi(ExternalApi),
     /// What of a resource is there but cannot be read; replaces what was said of it before.
     Unreadable {
         /// Resource name in the plural.

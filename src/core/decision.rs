@@ -32,6 +32,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use answering::{answer_custom, answer_external, custom_metrics, external_metrics};
+pub(crate) use binding::{Asked, AskedKind};
 pub use binding::{Binding, BindingKey, Enforced, Raw, Subject, Target, TargetKind};
 pub use chosen::Chosen;
 pub use evaluate::{Known, decide, decide_with};
@@ -44,6 +45,7 @@ pub use scaled::{scaled, served_metrics};
 pub use trigger::{State as TriggerState, TriggerActivity, answer_trigger, demands, trigger_activity, trigger_signals};
 
 use crate::{
+    coexistence::ExternalApi,
     object::{ObjectKey, Shared, WorkloadKey, meta::StringMap},
     policy::Policy,
     signal::{Sample, SourceHealth},
@@ -70,6 +72,8 @@ pub struct Snapshot {
     pub capacity_heard_at: Option<Timestamp>,
     /// Health of each source.
     pub sources: BTreeMap<String, SourceHealth>,
+    /// Who answers External metrics; none before it has been asked.
+    pub external_api: Option<ExternalApi>,
     /// Over all records: equal digests mean equal decisions.
     pub digest: String,
     /// Which HPA metrics a request is about.

@@ -5,6 +5,7 @@
 //! the tests. Nothing in here computes.
 
 pub mod admission;
+pub mod api_service;
 pub mod claim;
 pub mod group;
 pub mod hpa;
@@ -21,6 +22,7 @@ pub mod text;
 pub mod volume;
 
 pub use admission::{LimitRange, ResourceQuota, RuntimeClass};
+pub use api_service::ApiService;
 pub use claim::{ClaimTemplate, PersistentVolumeClaim};
 pub use group::{Group, LeaderWorkerSet};
 pub use hpa::HorizontalPodAutoscaler;

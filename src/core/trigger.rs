@@ -186,6 +186,24 @@ pub struct Problem {
 // === impl Trigger ===
 
 impl Trigger {
+    /// The trigger of which nothing else is said.
+    #[must_use]
+    pub fn new(signal: Signal) -> Self {
+        Self {
+            metric_name: signal.metric_name().to_owned(),
+            signal,
+            profile: None,
+            activation: Milli(0),
+            on_missing: OnMissing::default(),
+            stale_after: parse::STALE_AFTER,
+            warmup: Some(parse::WARMUP),
+            clamp: true,
+            headroom: None,
+            priority: None,
+            query: None,
+        }
+    }
+
     /// Reads a trigger's metadata; the error is everything that is wrong with it, by key.
     pub fn parse(metadata: &StringMap) -> Result<Self, Vec<Problem>> {
         parse::parse(metadata)

@@ -60,6 +60,8 @@ pub enum Feed {
     VolumeAttachments,
     /// Whether there is a node autoscaler.
     NodeAutoscaler,
+    /// Who answers External metrics; not required.
+    ApiService,
     /// Scale targets of any other kind, polled.
     Scales,
 }
@@ -161,6 +163,7 @@ impl Feed {
             Self::CsiDrivers => "csidrivers",
             Self::VolumeAttachments => "volumeattachments",
             Self::NodeAutoscaler => "nodeautoscaler",
+            Self::ApiService => "apiservice",
             Self::Scales => "scales",
         }
     }

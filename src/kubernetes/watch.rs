@@ -29,7 +29,7 @@ pub(crate) use backoff::{Backoff, Quiet};
 use kind::Kind;
 
 use super::{
-    autoscaler,
+    api_service, autoscaler,
     health::{Feed, WatchHealth},
     scale,
 };
@@ -53,6 +53,10 @@ pub struct Settings {
     pub keda: bool,
     /// ConfigMap in which Cluster Autoscaler reports its status.
     pub autoscaler_status: ObjectKey,
+    /// The Service by which kube-apiserver reaches us.
+    pub service: ObjectKey,
+    /// How often it is asked who answers External metrics.
+    pub api_service_interval: Duration,
 }
 
 /// Why the watches ended.
@@ -89,6 +93,8 @@ impl Default for Settings {
             autoscaler_interval: Duration::from_secs(15),
             keda: false,
             autoscaler_status: ObjectKey::new("kube-system", "cluster-autoscaler-status"),
+            service: ObjectKey::new("plimsoll-system", "plimsoll"),
+            api_service_interval: Duration::from_secs(10),
         }
     }
 }
@@ -138,6 +144,7 @@ fn start(context: &Context) -> JoinSet<Result<(), Error>> {
     watch(&mut feeds, context, kind::Stored::<CsiDriver>::default());
     watch(&mut feeds, context, kind::Stored::<VolumeAttachment>::default());
     feeds.spawn(autoscaler::run(context.clone()));
+    feeds.spawn(api_service::run(context.clone()));
     feeds.spawn(scale::run(context.clone(), polled));
     feeds
 }

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{announce, gauges::Gauges, needs, shared::Shared, told::Told};
+use super::{announce, coexistence::Teller, gauges::Gauges, needs, shared::Shared, told::Told};
 use crate::{
     clock,
     config::Configuration,
@@ -71,6 +71,8 @@ pub(super) struct Outputs {
     pub(super) events: Publisher,
     /// What `/metrics` shows of decisions.
     pub(super) gauges: Gauges,
+    /// Who answers External metrics.
+    pub(super) coexistence: Teller,
 }
 
 /// The loop.
@@ -212,6 +214,7 @@ impl Evaluation {
         let snapshot = Arc::new(snapshot);
         announce::changes(previous, &snapshot, &self.view, &self.outputs.events);
         self.outputs.gauges.update(&snapshot);
+        self.outputs.coexistence.tell(snapshot.external_api.as_ref(), configuration.keda.is_some());
         self.outputs.shared.set_live(lives, &Reach::Everywhere);
         self.outputs.shared.set_snapshot(Arc::clone(&snapshot), signals);
         self.outputs.shared.beat.store(now.as_second(), Ordering::Relaxed);

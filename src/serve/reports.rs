@@ -6,8 +6,9 @@ use plimsoll_core::{decision::Decision, object::ObjectKey, signal::Sample};
 use prometheus_client::{encoding::text, registry::Registry};
 use serde_json::{Value, json};
 
-use super::shared::Shared;
+use super::{coexistence, shared::Shared};
 use crate::{
+    api::Upstream,
     kubernetes::WatchHealth,
     status::{Filter, Reports},
 };
@@ -19,6 +20,8 @@ pub(super) struct Status {
     pub(super) shared: Arc<Shared>,
     /// Health of the watches.
     pub(super) watches: Arc<WatchHealth>,
+    /// KEDA's metrics server.
+    pub(super) keda: Arc<Upstream>,
     /// Our own metrics.
     pub(super) registry: Arc<Registry>,
 }
@@ -112,6 +115,11 @@ impl Reports for Status {
         asked.map(|(name, health)| json!({ "source": name, "health": health })).collect()
     }
 
+    fn coexistence(&self) -> Value {
+        let snapshot = self.shared.snapshot();
+        coexistence::report(snapshot.as_deref().and_then(|snapshot| snapshot.external_api.as_ref()), &self.keda)
+    }
+
     fn health(&self) -> Result<(), String> {
         super::health::alive(&self.shared)
     }
@@ -168,7 +176,7 @@ mod tests {
         let shared = Arc::new(Shared::default());
         let snapshot = decision::decide(&View::default(), &signals, &Policy::default(), None, at);
         shared.set_snapshot(Arc::new(snapshot), signals);
-        let status = Status { shared, watches: Arc::default(), registry: Arc::default() };
+        let status = Status { shared, watches: Arc::default(), keda: Arc::default(), registry: Arc::default() };
         let rows = status.signals(&Filter::default());
         assert_eq!(rows[0]["quantile"], json!({ "value": 10.0, "observations": 20.0, "flags": ["saturated", "thin"] }));
     }

@@ -21,13 +21,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Longest name of a namespace or an object.
 const MAX_NAME: usize = 253;
 /// What `/` lists.
-const ENDPOINTS: [(&str, &str); 9] = [
+const ENDPOINTS: [(&str, &str); 10] = [
     ("/api/v1/workloads", "scale targets and what limits them (?namespace=)"),
     ("/api/v1/decisions", "the last decision of each workload (?namespace=)"),
     ("/api/v1/decisions/{namespace}/{name}", "one decision with every step"),
     ("/api/v1/capacity", "what fits where"),
     ("/api/v1/signals", "measurements with age and quality (?namespace=)"),
     ("/api/v1/sources", "health of each source (?namespace=)"),
+    ("/api/v1/coexistence", "who answers External metrics, and how KEDA's are asked for"),
     ("/healthz", "whether the process works"),
     ("/metrics", "our own metrics, text format"),
     ("/", "this list"),
@@ -70,6 +71,7 @@ pub fn router(reports: Shared) -> Router {
             "/api/v1/sources",
             get(|State(r): State<Shared>, Asked(filter): Asked| async move { Json(r.sources(&filter)) }),
         )
+        .route("/api/v1/coexistence", get(|State(r): State<Shared>| async move { Json(r.coexistence()) }))
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .fallback(|| async { Failure(StatusCode::NOT_FOUND, "no such path; / lists them all".to_owned()) })

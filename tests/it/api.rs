@@ -9,6 +9,7 @@ mod client;
 mod connections;
 mod discovery;
 mod health;
+mod keda;
 mod kube_apiserver;
 mod rotation;
 mod routes;

@@ -3,7 +3,7 @@
 //! `cargo bench -p plimsoll-core --bench capacity` prints what an event costs (percentiles over many, since the worst
 //! of them is what people wait for), and what answering all templates costs anew and after one event.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a bench")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, missing_docs, reason = "a bench")]
 
 #[path = "shared/fleet.rs"]
 mod fleet;

@@ -60,6 +60,10 @@ impl View {
             Change::DeviceClass(delta) => apply(&mut self.device_classes, delta, |class| class.name.clone(), compare),
             Change::Storage(change) => self.storage.apply(change),
             Change::NodeAutoscaler(new) => self.apply_autoscaler(new),
+            Change::ExternalApi(new) => {
+                let old = self.external_api.replace(new);
+                Effect::changed(old != self.external_api)
+            }
             Change::Unreadable { resource, doubts } => self.apply_doubts(resource, doubts),
         }
     }

@@ -143,14 +143,14 @@ pub enum Raw {
 
 /// What an HPA metric asks for, whichever type it is of.
 #[derive(Clone, Debug)]
-pub(super) struct Asked<'a> {
-    pub(super) metric: &'a MetricIdentifier,
-    pub(super) target: &'a MetricTarget,
-    pub(super) kind: AskedKind,
+pub(crate) struct Asked<'a> {
+    pub(crate) metric: &'a MetricIdentifier,
+    pub(crate) target: &'a MetricTarget,
+    pub(crate) kind: AskedKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum AskedKind {
+pub(crate) enum AskedKind {
     External,
     Pods,
     /// The scale target itself, as an object.
@@ -189,7 +189,7 @@ impl Target {
 
 impl<'a> Asked<'a> {
     /// What a metric asks for; none for Resource and ContainerResource metrics.
-    pub(super) fn of(hpa: &HorizontalPodAutoscaler, spec: &'a MetricSpec) -> Option<Self> {
+    pub(crate) fn of(hpa: &HorizontalPodAutoscaler, spec: &'a MetricSpec) -> Option<Self> {
         if let ("External", Some(external)) = (spec.kind.as_str(), &spec.external) {
             return Some(Self { metric: &external.metric, target: &external.target, kind: AskedKind::External });
         }

@@ -111,6 +111,7 @@ pub fn decide_with<'v>(
         attempts: attempted(&cases, &division, &attempts, now),
         free_gpus: division.free_gpus,
         capacity_heard_at: view.capacity_heard_at,
+        external_api: view.external_api.clone(),
         sources: signals.sources.clone(),
         digest: String::new(),
         bindings: BTreeMap::new(),

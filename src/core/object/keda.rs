@@ -93,6 +93,20 @@ pub struct ScaleTrigger {
     /// `AverageValue`, `Value`, `Utilization`; empty means the first.
     #[serde(deserialize_with = "null_as_default")]
     pub metric_type: String,
+    /// Where KEDA finds what it shows the scaler.
+    pub authentication_ref: Option<AuthenticationRef>,
+}
+
+/// `AuthenticationRef`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AuthenticationRef {
+    /// Name of the object.
+    #[serde(deserialize_with = "null_as_default")]
+    pub name: String,
+    /// `TriggerAuthentication`, which empty means, or `ClusterTriggerAuthentication`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub kind: String,
 }
 
 /// A ScaledJob.

@@ -27,6 +27,9 @@ impl Reports for Fixed {
     fn sources(&self, filter: &Filter) -> Value {
         json!({"sources": filter.namespace})
     }
+    fn coexistence(&self) -> Value {
+        json!({"coexistence": "standalone"})
+    }
     fn health(&self) -> Result<(), String> {
         Err("the watch of pods is silent".to_owned())
     }

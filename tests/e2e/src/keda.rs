@@ -26,6 +26,8 @@ const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
 pub struct Keda {
     operator: Option<Process>,
     metrics_server: Process,
+    /// Where the metrics server listens.
+    pub port: u16,
     /// How the operator is started, for a restart.
     command: Vec<String>,
 }
@@ -47,6 +49,20 @@ impl Keda {
 
     /// Starts operator and metrics server, and hands the external metrics API over to KEDA.
     pub async fn start(plane: &ControlPlane) -> Result<Self> {
+        let keda = Self::launch(plane)?;
+        let patch = json!({"spec": {"service": {"port": keda.port}}}).to_string();
+        plane.kubectl(&["patch", "apiservice", EXTERNAL, "--type=merge", "-p", &patch]).await?;
+        wait::until("KEDA to serve the external metrics API", Duration::from_secs(30), async || {
+            let condition = available(&plane.client, EXTERNAL).await?;
+            Ok(if condition["status"] == "True" { Ok(()) } else { Err(condition) })
+        })
+        .await
+        .with_context(|| format!("{}\n{}", keda.tail(), keda.metrics_server.tail(20)))?;
+        Ok(keda)
+    }
+
+    /// Starts operator and metrics server; kube-apiserver asks whom it asked before.
+    pub fn launch(plane: &ControlPlane) -> Result<Self> {
         let [grpc, metrics, health, secure, plain] = ports::free()?;
         // One certificate for both sides of KEDA's own connection; the metrics server also presents it to the aggregator.
         let service = format!("{NAME}.{NAMESPACE}.svc");
@@ -96,16 +112,7 @@ impl Keda {
         ];
         let server =
             Process::spawn("keda-metrics-server", "/usr/bin/env".as_ref(), &arguments, &plane.logs(), Ending::Kill)?;
-        let keda = Self { operator: Some(operator), metrics_server: server, command };
-        let patch = json!({"spec": {"service": {"port": secure}}}).to_string();
-        plane.kubectl(&["patch", "apiservice", EXTERNAL, "--type=merge", "-p", &patch]).await?;
-        wait::until("KEDA to serve the external metrics API", Duration::from_secs(30), async || {
-            let condition = available(&plane.client, EXTERNAL).await?;
-            Ok(if condition["status"] == "True" { Ok(()) } else { Err(condition) })
-        })
-        .await
-        .with_context(|| format!("{}\n{}", keda.tail(), keda.metrics_server.tail(20)))?;
-        Ok(keda)
+        Ok(Self { operator: Some(operator), metrics_server: server, port: secure, command })
     }
 
     /// Ends the operator and starts it again.
@@ -142,19 +149,7 @@ pub struct ScaledObject {
 impl ScaledObject {
     /// Applies it to a namespace's workload, with what KEDA needs to be let in.
     pub async fn apply(&self, plane: &ControlPlane, adapter: &Adapter, namespace: &str) -> Result<()> {
-        let client = plane.pki.cluster.client("keda-operator", None)?;
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "plimsoll-mtls", "namespace": namespace},
-            "stringData": {"ca": plane.pki.cluster.certificate(), "crt": client.certificate, "key": client.key},
-        });
-        let parameter = |name: &str, key: &str| json!({"parameter": name, "name": "plimsoll-mtls", "key": key});
-        let authentication = json!({
-            "apiVersion": "keda.sh/v1alpha1", "kind": "TriggerAuthentication",
-            "metadata": {"name": "plimsoll", "namespace": namespace},
-            "spec": {"secretTargetRef": [
-                parameter("caCert", "ca"), parameter("tlsClientCert", "crt"), parameter("tlsClientKey", "key"),
-            ]},
-        });
+        let mut items = credentials(plane, namespace)?;
         let mut metadata = self.metadata.clone();
         metadata["scalerAddress"] = json!(format!("127.0.0.1:{}", adapter.scaler_port));
         let rules = json!({"stabilizationWindowSeconds": 0, "tolerance": "0"});
@@ -169,12 +164,8 @@ impl ScaledObject {
                 "triggers": [{"type": self.kind, "metadata": metadata, "authenticationRef": {"name": "plimsoll"}}],
             },
         });
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": [secret, authentication, object]});
-        let file = plane.path(&format!("{namespace}-scaledobject.json"));
-        std::fs::write(&file, list.to_string())?;
-        let file = file.to_str().context("the temporary folder is not UTF-8")?;
-        plane.kubectl(&["apply", "--server-side", "-f", file]).await.context("applying the ScaledObject")?;
-        Ok(())
+        items.push(object);
+        apply(plane, &format!("{namespace}-scaledobject"), items).await
     }
 
     /// Removes it, while KEDA still runs: it holds a finalizer.
@@ -183,4 +174,31 @@ impl ScaledObject {
         plane.kubectl(&["delete", "scaledobject", WORKLOAD, "-n", namespace, &limit]).await?;
         Ok(())
     }
+}
+
+/// What KEDA shows our scaler in a namespace: the TriggerAuthentication `plimsoll` and its Secret.
+pub fn credentials(plane: &ControlPlane, namespace: &str) -> Result<Vec<Value>> {
+    let client = plane.pki.cluster.client("keda-operator", None)?;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "plimsoll-mtls", "namespace": namespace},
+        "stringData": {"ca": plane.pki.cluster.certificate(), "crt": client.certificate, "key": client.key},
+    });
+    let parameter = |name: &str, key: &str| json!({"parameter": name, "name": "plimsoll-mtls", "key": key});
+    let authentication = json!({
+        "apiVersion": "keda.sh/v1alpha1", "kind": "TriggerAuthentication",
+        "metadata": {"name": "plimsoll", "namespace": namespace},
+        "spec": {"secretTargetRef": [
+            parameter("caCert", "ca"), parameter("tlsClientCert", "crt"), parameter("tlsClientKey", "key"),
+        ]},
+    });
+    Ok(vec![secret, authentication])
+}
+
+/// Applies objects by way of a file of that name.
+pub async fn apply(plane: &ControlPlane, name: &str, items: Vec<Value>) -> Result<()> {
+    let file = plane.path(&format!("{name}.json"));
+    std::fs::write(&file, json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
+    let file = file.to_str().context("the temporary folder is not UTF-8")?;
+    plane.kubectl(&["apply", "--server-side", "-f", file]).await.with_context(|| format!("applying {name}"))?;
+    Ok(())
 }

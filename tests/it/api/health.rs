@@ -22,6 +22,7 @@ fn router(ready: Arc<AtomicBool>) -> axum::Router {
         health,
         metrics,
         registry: Arc::new(registry),
+        keda: Arc::default(),
         deadline: api::DEADLINE,
     })
 }

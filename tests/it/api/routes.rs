@@ -26,6 +26,7 @@ pub(crate) fn router() -> axum::Router {
         health: Health::default(),
         metrics,
         registry: Arc::new(registry),
+        keda: Arc::default(),
         deadline: api::DEADLINE,
     })
 }

@@ -107,6 +107,7 @@ impl World {
             health: Health::default(),
             metrics,
             registry: Arc::new(registry),
+            keda: Arc::default(),
             deadline: setup.deadline,
         });
 

@@ -76,6 +76,7 @@ pub(super) fn settings() -> Settings {
         page_size: 2,
         scale_interval: Duration::from_millis(100),
         autoscaler_interval: Duration::from_millis(100),
+        api_service_interval: Duration::from_millis(100),
         ..Settings::default()
     }
 }

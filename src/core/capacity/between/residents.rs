@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use super::Term;
 use crate::object::{ObjectKey, Pod, Shared, Text, meta::StringMap, pod::PodAffinityTerm};
 
+/// Namespace and labels.
+type Looks = (Text, Shared<StringMap>);
+
 /// All pods that have a node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::capacity) struct Residents {
     /// Where pods of equal namespace and labels are: replicas of one workload mostly share theirs.
-    pub(super) kin: HashMap<(Text, Shared<StringMap>), Shared<BTreeMap<Text, Kin>>>,
+    pub(super) kin: HashMap<Looks, Shared<BTreeMap<Text, Kin>>>,
     /// The distinct anti-affinity terms of placed pods.
     pub(super) repelling: BTreeMap<String, Holders>,
     /// Pods whose own terms cannot be understood, with the reason.

@@ -80,7 +80,7 @@ fn templates(view: &View) -> Vec<Template> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn answers_from_what_was_kept_are_those_that_are_made_anew(

@@ -112,6 +112,7 @@ impl<'v> Surroundings<'v, '_> {
             );
             notes.push(Note::new("CapBypassed", message));
         }
+        notes.extend(self.unasked(hpa));
         if !known {
             let workload = hpa.workload();
             let cure = scale_permission(&workload);
@@ -119,6 +120,20 @@ impl<'v> Surroundings<'v, '_> {
             notes.push(Note::new("TargetUnknown", message));
         }
         notes
+    }
+
+    /// That the HPA asks somebody else for its External metrics.
+    fn unasked(&self, hpa: &HorizontalPodAutoscaler) -> Option<Note> {
+        let elsewhere = self.view.external_api.as_ref()?.elsewhere()?;
+        let asked = hpa.spec.metrics.iter().filter_map(|spec| Asked::of(hpa, spec));
+        let external = asked.filter(|asked| asked.kind == AskedKind::External && served(asked, self.policy).is_some());
+        let names: Vec<_> = external.map(|asked| asked.metric.name.as_str()).collect();
+        let message = format!(
+            "{} of it are External metrics, which are not asked for here, since {elsewhere}: use Pods metrics, or a \
+             ScaledObject of KEDA (plimsoll migrate makes it), or let the APIService lead to Plimsoll",
+            names.join(", ")
+        );
+        (!names.is_empty()).then(|| Note::new("ExternalElsewhere", message))
     }
 
     fn metric(

@@ -2,8 +2,14 @@
 
 use serde_json::json;
 
-use super::scene::{Scene, average, deployment, external_of, key};
-use crate::{cluster::Census, decision::Live, object::ObjectKey, quantity::Milli};
+use super::scene::{Scene, average, deployment, external_of, key, pods};
+use crate::{
+    cluster::Census,
+    coexistence::{ExternalApi, Owner},
+    decision::Live,
+    object::ObjectKey,
+    quantity::Milli,
+};
 
 /// Gives a pod of the scene to a ReplicaSet.
 fn controlled(mut scene: Scene, pod: &str, deployment: &str) -> Scene {
@@ -64,4 +70,25 @@ fn a_census_finds_the_pods_of_each_namespace_and_nobody_elses() {
     let own: Vec<_> = census.own(&stable).map(|(key, _)| key.to_string()).collect();
     assert_eq!(own, ["ml/llm-0", "ml/llm-1"]);
     assert!(census.matching(&unknown).is_empty());
+}
+
+#[test]
+fn an_hpa_whose_external_metrics_somebody_else_answers_is_told_so() {
+    let (external, own) =
+        (external_of("inference_queue_length", "llm", &average("10")), pods("inference_queue_length", &average("10")));
+    let noted = |metric: &serde_json::Value, owner: Owner| {
+        let mut scene = Scene::new().node("a", 8).workload("llm", 2, 1).hpa("llm", 50, std::slice::from_ref(metric));
+        scene.view.external_api = Some(ExternalApi { owner, unavailable: None });
+        let snapshot = scene.decide();
+        let notes = &snapshot.decisions[&key("llm")].notes;
+        notes.iter().find(|note| note.code == "ExternalElsewhere").map(|note| note.message.clone())
+    };
+    let kedas = || Owner::Keda(ObjectKey::new("keda", "keda-metrics-apiserver"));
+    let message = noted(&external, kedas()).unwrap();
+    for part in ["inference_queue_length", "KEDA (keda/keda-metrics-apiserver)", "plimsoll migrate"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(noted(&own, kedas()), None, "Pods metrics are asked for here all the same");
+    assert_eq!(noted(&external, Owner::Ours), None);
+    assert_eq!(noted(&external, Owner::Unknown("403".to_owned())), None, "what is not known is not told");
 }

@@ -1,0 +1,124 @@
+//! One APIService for both: what is ours is answered here, what is KEDA's by KEDA.
+
+use anyhow::{Context, Result, ensure};
+use plimsoll_e2e::{
+    World,
+    keda::{self, ScaledObject},
+    manifests::{NAME, NAMESPACE},
+    standin::Load,
+    suite::{Cluster, Report},
+    workload::{Autoscaler, Inference, WORKLOAD},
+    world::SOON,
+};
+use serde_json::{Value, json};
+
+use crate::{backlog, status, tail, wait_coexistence};
+
+/// The APIService in question.
+const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
+
+/// A ScaledObject whose trigger KEDA answers without us: ten of what waits per replica.
+fn of_kedas_own(namespace: &str) -> Result<Value> {
+    let url = format!("{}/waiting", backlog()?.url);
+    let rules = json!({"stabilizationWindowSeconds": 0, "tolerance": "0"});
+    Ok(json!({
+        "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
+        "metadata": {"name": WORKLOAD, "namespace": namespace},
+        "spec": {
+            "scaleTargetRef": {"name": WORKLOAD}, "minReplicaCount": 1, "maxReplicaCount": 20,
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": rules, "scaleDown": rules}}},
+            "triggers": [{
+                "type": "metrics-api", "metadata": {"url": url, "valueLocation": "waiting", "targetValue": "10"},
+            }],
+        },
+    }))
+}
+
+/// The only metric of KEDA's HPA, through kube-apiserver, as the HPA controller asks for it.
+async fn asked_of_keda(cluster: &Cluster, namespace: &str) -> Result<Value> {
+    let path =
+        ["get", "hpa", "keda-hpa-llm", "-n", namespace, "-o", "jsonpath={.spec.metrics[0].external.metric.name}"];
+    let metric = cluster.plane.kubectl(&path).await?;
+    let selector = format!("scaledobject.keda.sh%2Fname%3D{WORKLOAD}");
+    let path = format!(
+        "/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{}?labelSelector={selector}",
+        metric.trim()
+    );
+    Ok(serde_json::from_str(&cluster.plane.kubectl(&["get", "--raw", &path]).await?)?)
+}
+
+pub(crate) async fn a_trigger_of_kedas_own_and_an_hpa_of_ours_share_one_api(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let ours = World::create(&cluster.plane, "front-ours").await?;
+    ours.add_node(8).await?;
+    ours.standin.set_load(Load::for_replicas(5));
+    ours.deploy(&Inference::new("front-ours", 5), 5).await?;
+    ours.autoscale(&Autoscaler::queue_and_utilisation(1, 50)).await?;
+
+    let kedas = World::create(&cluster.plane, "front-keda").await?;
+    kedas.add_node(8).await?;
+    kedas.deploy(&Inference::new("front-keda", 1), 1).await?;
+    keda::apply(&cluster.plane, "front-keda-own", vec![of_kedas_own(kedas.namespace())?]).await?;
+
+    // KEDA's numbers arrive through us, in both directions.
+    let began = kedas.trajectory.mark();
+    backlog()?.set(50);
+    kedas.wait_replicas(5, SOON).await.with_context(tail)?;
+    let list = asked_of_keda(cluster, kedas.namespace()).await?;
+    ensure!(list["items"][0]["value"] == "50", "KEDA's answer is {list}");
+    backlog()?.set(15);
+    kedas.wait_replicas(2, SOON).await.with_context(tail)?;
+    report.line(format!("KEDA's own trigger: {}", kedas.trajectory.path(began)));
+
+    // Ours is served and kept within what fits all the while.
+    let began = ours.trajectory.mark();
+    ours.wait_metrics(SOON).await?;
+    ours.standin.set_load(Load::for_replicas(15));
+    ours.wait_replicas(8, SOON).await?;
+    ours.wait_pods("8 Ready pods", |pods| pods.ready == 8 && pods.pending == 0).await?;
+    report.line(format!("our HPA on 8 GPUs: {}, {:?}", ours.trajectory.path(began), ours.trajectory.pods()));
+
+    let metrics = status(&cluster.adapter, "/metrics").await?;
+    let passed = metrics.lines().filter(|line| line.starts_with("plimsoll_keda_requests_total"));
+    let passed: Vec<_> = passed.collect();
+    ensure!(passed.iter().any(|line| line.contains("\"answered\"")), "nothing was passed on: {passed:?}");
+    report.line(passed.join(", "));
+    ScaledObject::remove(&cluster.plane, kedas.namespace()).await?;
+    kedas.remove().await?;
+    ours.remove().await
+}
+
+pub(crate) async fn an_api_that_is_taken_away_is_told_and_not_fought_for(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let path = ["get", "apiservice", EXTERNAL, "-o", "jsonpath={.spec.service}"];
+    let before: Value = serde_json::from_str(&cluster.plane.kubectl(&path).await?)?;
+    let lead_to = async |service: &Value| {
+        let change = json!({"spec": {"service": service}}).to_string();
+        cluster.plane.kubectl(&["patch", "apiservice", EXTERNAL, "--type=merge", "-p", &change]).await
+    };
+    let kedas = json!({"namespace": "keda", "name": "keda-metrics-apiserver", "port": 443});
+    lead_to(&kedas).await?;
+    let noticed = wait_coexistence(&cluster.adapter, "besideKeda").await?;
+    let meaning = noticed["meaning"].as_str().unwrap_or_default();
+    ensure!(meaning.contains("KEDA (keda/keda-metrics-apiserver) owns"), "it says {noticed}");
+    report.line(meaning);
+    let metrics = status(&cluster.adapter, "/metrics").await?;
+    let owner = "plimsoll_external_metrics_api_owner{owner=\"keda\"} 1";
+    ensure!(metrics.lines().any(|line| line == owner), "the gauge does not say so");
+    let lost = cluster.adapter.log()?.lines().any(|line| line.contains("were ours and are not any more"));
+    ensure!(lost, "the log does not say so");
+    let user = format!("--as=system:serviceaccount:{NAMESPACE}:{NAME}");
+    for verb in ["patch", "update", "delete"] {
+        let may = cluster.plane.kubectl(&["auth", "can-i", verb, "apiservices", &user, "--quiet"]).await;
+        ensure!(may.is_err(), "it may {verb} APIServices");
+    }
+    let after: Value = serde_json::from_str(&cluster.plane.kubectl(&path).await?)?;
+    ensure!(after == kedas, "somebody has changed it: {after}");
+    lead_to(&before).await?;
+    wait_coexistence(&cluster.adapter, "inFrontOfKeda").await?;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Plimsoll in front of the real KEDA 2.21: one APIService, ours, for both; and workloads that change sides.
+
+mod backlog;
+mod front;
+mod migrate;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result};
+use backlog::Backlog;
+use front::{
+    a_trigger_of_kedas_own_and_an_hpa_of_ours_share_one_api, an_api_that_is_taken_away_is_told_and_not_fought_for,
+};
+use migrate::an_hpa_that_changes_sides_and_comes_back_keeps_its_replicas;
+use plimsoll_e2e::{Adapter, ControlPlane, adapter, keda::Keda, plane::Settings, suite, suite::Cluster, tools, wait};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// What the scenarios share beside the cluster; ended with the process.
+static SHARED: OnceCell<(Keda, Backlog)> = OnceCell::const_new();
+
+fn backlog() -> Result<&'static Backlog> {
+    SHARED.get().map(|(_, backlog)| backlog).context("the backlog has been started")
+}
+
+/// The end of the log of KEDA's operator.
+fn tail() -> String {
+    SHARED.get().map(|(keda, _)| keda.tail()).unwrap_or_default()
+}
+
+/// A page of the adapter's status port.
+async fn status(adapter: &Adapter, path: &str) -> Result<String> {
+    let url = format!("http://127.0.0.1:{}{path}", adapter.status_port);
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+    Ok(client.get(&url).send().await?.error_for_status()?.text().await?)
+}
+
+/// Waits until the adapter says that it shares the cluster so.
+async fn wait_coexistence(adapter: &Adapter, wanted: &str) -> Result<Value> {
+    wait::until(&format!("{wanted} to be noticed"), Duration::from_secs(60), async || {
+        let report: Value = serde_json::from_str(&status(adapter, "/api/v1/coexistence").await?)?;
+        let good = report["coexistence"] == wanted && report["keda"]["problem"].is_null();
+        Ok(if good { Ok(report) } else { Err(report) })
+    })
+    .await
+}
+
+/// Puts the way to KEDA into the configuration of the running adapter, and gives it the shipped rights.
+async fn pass_on(plane: &ControlPlane, keda: &Keda) -> Result<()> {
+    let rights = tools::deploy()?.join("components/in-front-of-keda/rbac.yaml");
+    let rights = rights.to_str().context("the folder is not UTF-8")?;
+    plane.kubectl(&["apply", "--server-side", "--validate=strict", "-f", rights]).await?;
+    let file = plane.path("plimsoll.yaml");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+    config["keda"] = json!({
+        "url": format!("https://127.0.0.1:{}", keda.port),
+        "caFile": plane.pki.file("ca.crt"),
+        "bearerTokenFile": plane.path("plimsoll-system-plimsoll.token"),
+    });
+    std::fs::write(&file, config.to_string()).context("writing the adapter's configuration")
+}
+
+fn main() -> ExitCode {
+    let scenarios = vec![
+        plimsoll_e2e::scenario!(a_trigger_of_kedas_own_and_an_hpa_of_ours_share_one_api),
+        plimsoll_e2e::scenario!(an_hpa_that_changes_sides_and_comes_back_keeps_its_replicas),
+        plimsoll_e2e::scenario!(alone: an_api_that_is_taken_away_is_told_and_not_fought_for),
+    ];
+    suite::main(scenarios, async || {
+        let plane = ControlPlane::start(&Settings::default()).await?;
+        let backlog = Backlog::start().await?;
+        Keda::install(&plane).await?;
+        let settings = adapter::Settings { keda: Some(backlog.url.clone()), ..adapter::Settings::default() };
+        let adapter = Adapter::start(&plane, &settings).await?;
+        let keda = Keda::launch(&plane)?;
+        wait_coexistence(&adapter, "standalone").await?;
+        pass_on(&plane, &keda).await?;
+        wait_coexistence(&adapter, "inFrontOfKeda").await?;
+        SHARED.set((keda, backlog)).map_err(|_| anyhow::anyhow!("KEDA was started twice"))?;
+        Ok(Cluster { adapter, prometheus: None, plane })
+    })
+}
