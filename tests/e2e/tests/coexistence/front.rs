@@ -7,12 +7,13 @@ use plimsoll_e2e::{
     manifests::{NAME, NAMESPACE},
     standin::Load,
     suite::{Cluster, Report},
+    wait,
     workload::{Autoscaler, Inference, WORKLOAD},
     world::SOON,
 };
 use serde_json::{Value, json};
 
-use crate::{backlog, status, tail, wait_coexistence};
+use crate::{backlog, keda as running, status, tail, wait_coexistence};
 
 /// The APIService in question.
 const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
@@ -32,6 +33,16 @@ fn of_kedas_own(namespace: &str) -> Result<Value> {
             }],
         },
     }))
+}
+
+/// A workload of one replica for KEDA's own trigger.
+async fn kedas_world<'a>(cluster: &'a Cluster, name: &str) -> Result<World<'a>> {
+    let world = World::create(&cluster.plane, name).await?;
+    world.add_node(8).await?;
+    backlog()?.set(0);
+    world.deploy(&Inference::new(name, 1), 1).await?;
+    keda::apply(&cluster.plane, &format!("{name}-own"), vec![of_kedas_own(name)?]).await?;
+    Ok(world)
 }
 
 /// The only metric of KEDA's HPA, through kube-apiserver, as the HPA controller asks for it.
@@ -57,10 +68,7 @@ pub(crate) async fn a_trigger_of_kedas_own_and_an_hpa_of_ours_share_one_api(
     ours.deploy(&Inference::new("front-ours", 5), 5).await?;
     ours.autoscale(&Autoscaler::queue_and_utilisation(1, 50)).await?;
 
-    let kedas = World::create(&cluster.plane, "front-keda").await?;
-    kedas.add_node(8).await?;
-    kedas.deploy(&Inference::new("front-keda", 1), 1).await?;
-    keda::apply(&cluster.plane, "front-keda-own", vec![of_kedas_own(kedas.namespace())?]).await?;
+    let kedas = kedas_world(cluster, "front-keda").await?;
 
     // KEDA's numbers arrive through us, in both directions.
     let began = kedas.trajectory.mark();
@@ -120,5 +128,62 @@ pub(crate) async fn an_api_that_is_taken_away_is_told_and_not_fought_for(
     ensure!(after == kedas, "somebody has changed it: {after}");
     lead_to(&before).await?;
     wait_coexistence(&cluster.adapter, "inFrontOfKeda").await?;
+    Ok(())
+}
+
+/// What the HPA controller last said of KEDA's HPA.
+async fn complaint(cluster: &Cluster, namespace: &str) -> Result<String> {
+    let condition = "jsonpath={.status.conditions[?(@.type==\"ScalingActive\")].message}";
+    cluster.plane.kubectl(&["get", "hpa", "keda-hpa-llm", "-n", namespace, "-o", condition]).await
+}
+
+pub(crate) async fn while_kedas_metrics_server_is_away_its_hpas_hold_and_ours_go_on(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let kedas = kedas_world(cluster, "away-keda").await?;
+    backlog()?.set(30);
+    kedas.wait_replicas(3, SOON).await.with_context(tail)?;
+    let ours = World::create(&cluster.plane, "away-ours").await?;
+    ours.add_node(8).await?;
+    ours.standin.set_load(Load::for_replicas(2));
+    ours.deploy(&Inference::new("away-ours", 2), 2).await?;
+    ours.autoscale(&Autoscaler::queue_and_utilisation(1, 50)).await?;
+    ours.wait_metrics(SOON).await?;
+
+    running()?.stop_metrics_server();
+    backlog()?.set(80);
+    let said = wait::until("the HPA controller to be told why", SOON, async || {
+        let said = complaint(cluster, kedas.namespace()).await?;
+        Ok(if said.contains("is KEDA's to tell, but its metrics server") { Ok(said) } else { Err(said) })
+    });
+    report.line(said.await?);
+    ours.standin.set_load(Load::for_replicas(6));
+    ours.wait_replicas(6, SOON).await?;
+    ensure!(kedas.trajectory.replicas() == 3, "KEDA's workload has moved to {}", kedas.trajectory.replicas());
+
+    running()?.start_metrics_server(&cluster.plane)?;
+    kedas.wait_replicas(8, SOON).await.with_context(tail)?;
+    ScaledObject::remove(&cluster.plane, kedas.namespace()).await?;
+    kedas.remove().await?;
+    ours.remove().await
+}
+
+pub(crate) async fn the_shipped_components_are_accepted(cluster: &Cluster, report: &Report) -> Result<()> {
+    for component in ["beside-keda", "in-front-of-keda"] {
+        let overlay = cluster.plane.path("deploy").join("overlays").join(component);
+        std::fs::create_dir_all(&overlay)?;
+        let kustomization = json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+            "resources": ["../own-ca"], "components": [format!("../../components/{component}")],
+        });
+        std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string())?;
+        let overlay = overlay.to_str().context("the temporary folder is not UTF-8")?;
+        let tried = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-k", overlay];
+        let said = cluster.plane.kubectl(&tried).await.with_context(|| format!("trying {component}"))?;
+        let external = said.contains(&format!("apiservice.apiregistration.k8s.io/{EXTERNAL}"));
+        ensure!(external == (component == "in-front-of-keda"), "{component}: {said}");
+        report.line(format!("{component}: {} objects", said.lines().count()));
+    }
     Ok(())
 }

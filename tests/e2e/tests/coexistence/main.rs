@@ -4,12 +4,17 @@ mod backlog;
 mod front;
 mod migrate;
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::ExitCode,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use backlog::Backlog;
 use front::{
     a_trigger_of_kedas_own_and_an_hpa_of_ours_share_one_api, an_api_that_is_taken_away_is_told_and_not_fought_for,
+    the_shipped_components_are_accepted, while_kedas_metrics_server_is_away_its_hpas_hold_and_ours_go_on,
 };
 use migrate::an_hpa_that_changes_sides_and_comes_back_keeps_its_replicas;
 use plimsoll_e2e::{Adapter, ControlPlane, adapter, keda::Keda, plane::Settings, suite, suite::Cluster, tools, wait};
@@ -17,15 +22,21 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// What the scenarios share beside the cluster; ended with the process.
-static SHARED: OnceCell<(Keda, Backlog)> = OnceCell::const_new();
+static SHARED: OnceCell<(Mutex<Keda>, Backlog)> = OnceCell::const_new();
 
 fn backlog() -> Result<&'static Backlog> {
     SHARED.get().map(|(_, backlog)| backlog).context("the backlog has been started")
 }
 
-/// The end of the log of KEDA's operator.
+/// KEDA, to be ended and started.
+fn keda() -> Result<MutexGuard<'static, Keda>> {
+    let (keda, _) = SHARED.get().context("KEDA has been started")?;
+    Ok(keda.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The ends of KEDA's logs.
 fn tail() -> String {
-    SHARED.get().map(|(keda, _)| keda.tail()).unwrap_or_default()
+    keda().map(|keda| keda.tail()).unwrap_or_default()
 }
 
 /// A page of the adapter's status port.
@@ -64,6 +75,8 @@ fn main() -> ExitCode {
     let scenarios = vec![
         plimsoll_e2e::scenario!(a_trigger_of_kedas_own_and_an_hpa_of_ours_share_one_api),
         plimsoll_e2e::scenario!(an_hpa_that_changes_sides_and_comes_back_keeps_its_replicas),
+        plimsoll_e2e::scenario!(alone: the_shipped_components_are_accepted),
+        plimsoll_e2e::scenario!(alone: while_kedas_metrics_server_is_away_its_hpas_hold_and_ours_go_on),
         plimsoll_e2e::scenario!(alone: an_api_that_is_taken_away_is_told_and_not_fought_for),
     ];
     suite::main(scenarios, async || {
@@ -76,7 +89,7 @@ fn main() -> ExitCode {
         wait_coexistence(&adapter, "standalone").await?;
         pass_on(&plane, &keda).await?;
         wait_coexistence(&adapter, "inFrontOfKeda").await?;
-        SHARED.set((keda, backlog)).map_err(|_| anyhow::anyhow!("KEDA was started twice"))?;
+        SHARED.set((Mutex::new(keda), backlog)).map_err(|_| anyhow::anyhow!("KEDA was started twice"))?;
         Ok(Cluster { adapter, prometheus: None, plane })
     })
 }
