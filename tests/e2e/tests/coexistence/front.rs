@@ -1,6 +1,6 @@
 //! One APIService for both: what is ours is answered here, what is KEDA's by KEDA.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use plimsoll_e2e::{
     World,
     keda::{self, ScaledObject},
@@ -12,8 +12,9 @@ use plimsoll_e2e::{
     world::SOON,
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::{backlog, keda as running, status, tail, wait_coexistence};
+use crate::{address, backlog, keda as running, pass_on, status, tail, wait_coexistence};
 
 /// The APIService in question.
 const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
@@ -45,17 +46,26 @@ async fn kedas_world<'a>(cluster: &'a Cluster, name: &str) -> Result<World<'a>> 
     Ok(world)
 }
 
-/// The only metric of KEDA's HPA, through kube-apiserver, as the HPA controller asks for it.
-async fn asked_of_keda(cluster: &Cluster, namespace: &str) -> Result<Value> {
+/// The path under which the HPA controller asks for the only metric of KEDA's HPA.
+async fn path_of(cluster: &Cluster, namespace: &str) -> Result<String> {
     let path =
         ["get", "hpa", "keda-hpa-llm", "-n", namespace, "-o", "jsonpath={.spec.metrics[0].external.metric.name}"];
     let metric = cluster.plane.kubectl(&path).await?;
     let selector = format!("scaledobject.keda.sh%2Fname%3D{WORKLOAD}");
-    let path = format!(
-        "/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{}?labelSelector={selector}",
-        metric.trim()
-    );
-    Ok(serde_json::from_str(&cluster.plane.kubectl(&["get", "--raw", &path]).await?)?)
+    let metric = metric.trim();
+    Ok(format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{metric}?labelSelector={selector}"))
+}
+
+/// The median time of an answer at a URL, in milliseconds.
+async fn median(client: &reqwest::Client, url: &str) -> Result<f64> {
+    let mut times = Vec::new();
+    for _ in 0..101 {
+        let began = Instant::now();
+        client.get(url).send().await?.error_for_status()?.bytes().await?;
+        times.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    times.sort_by(f64::total_cmp);
+    times.get(50).copied().context("101 answers")
 }
 
 pub(crate) async fn a_trigger_of_kedas_own_and_an_hpa_of_ours_share_one_api(
@@ -74,8 +84,16 @@ pub(crate) async fn a_trigger_of_kedas_own_and_an_hpa_of_ours_share_one_api(
     let began = kedas.trajectory.mark();
     backlog()?.set(50);
     kedas.wait_replicas(5, SOON).await.with_context(tail)?;
-    let list = asked_of_keda(cluster, kedas.namespace()).await?;
+    let path = path_of(cluster, kedas.namespace()).await?;
+    let list: Value = serde_json::from_str(&cluster.plane.kubectl(&["get", "--raw", &path]).await?)?;
     ensure!(list["items"][0]["value"] == "50", "KEDA's answer is {list}");
+    let client = cluster.adapter.client(Some(&cluster.plane.pki.cluster.client("e2e", Some("system:masters"))?))?;
+    let kedas_address = address(&*running()?);
+    let (direct, passed_on) = (
+        median(&client, &format!("{kedas_address}{path}")).await?,
+        median(&client, &cluster.adapter.url(&path)).await?,
+    );
+    report.line(format!("an answer of KEDA takes {direct:.1} ms, and {passed_on:.1} ms through us (medians of 101)"));
     backlog()?.set(15);
     kedas.wait_replicas(2, SOON).await.with_context(tail)?;
     report.line(format!("KEDA's own trigger: {}", kedas.trajectory.path(began)));
@@ -186,4 +204,19 @@ pub(crate) async fn the_shipped_components_are_accepted(cluster: &Cluster, repor
         report.line(format!("{component}: {} objects", said.lines().count()));
     }
     Ok(())
+}
+
+pub(crate) async fn a_way_to_keda_that_leads_back_to_us_is_found_out(cluster: &Cluster, report: &Report) -> Result<()> {
+    let (plane, adapter) = (&cluster.plane, &cluster.adapter);
+    // kube-apiserver passes everything of this API on to us.
+    pass_on(plane, adapter, plane.server.trim_end_matches('/')).await?;
+    let path =
+        "/apis/external.metrics.k8s.io/v1beta1/namespaces/default/s0-x?labelSelector=scaledobject.keda.sh%2Fname%3Dx";
+    let Err(refused) = plane.kubectl(&["get", "--raw", path]).await else { bail!("it was answered") };
+    let refused = format!("{refused:#}");
+    ensure!(refused.contains("keda.url leads back here"), "it was refused for another reason: {refused}");
+    let at = refused.find("s0-x of ScaledObject").unwrap_or_default();
+    report.line(refused.get(at..).unwrap_or_default().trim());
+    let kedas = address(&*running()?);
+    pass_on(plane, adapter, &kedas).await
 }
