@@ -75,6 +75,8 @@ pub struct Way {
 #[derive(Debug)]
 pub struct Upstream {
     link: ArcSwap<Link>,
+    /// What was wrong with the files when they were last looked at.
+    said: ArcSwap<String>,
     turns: Semaphore,
     outcomes: Family<Label, Counter>,
     durations: Histogram,
@@ -142,6 +144,7 @@ impl Default for Upstream {
     fn default() -> Self {
         Self {
             link: ArcSwap::from_pointee(Link::None),
+            said: ArcSwap::default(),
             turns: Semaphore::new(IN_FLIGHT),
             outcomes: Family::default(),
             durations: Histogram::new(BUCKETS),
@@ -185,10 +188,12 @@ impl Upstream {
             Err(reason) => return self.trouble(settings, reason),
         };
         if self.link.load().is_of(settings, &material) {
+            self.said.store(Arc::default());
             return;
         }
         match Chain::new(settings, &material) {
             Ok(chain) => {
+                self.said.store(Arc::default());
                 tracing::info!(url = settings.url, "requests of KEDA's HPAs are passed on to KEDA's metrics server");
                 self.link.store(Arc::new(Link::Ready(Box::new(chain))));
             }
@@ -196,18 +201,21 @@ impl Upstream {
         }
     }
 
+    /// Says what is wrong, once.
     fn trouble(&self, settings: &Settings, reason: String) {
-        match &**self.link.load() {
-            // During a rotation files may not fit each other for a moment.
-            Link::Ready(chain) if chain.settings == *settings => {
-                tracing::warn!(%reason, "new certificates for KEDA's metrics server cannot be used, the last good ones are");
+        let news = **self.said.load() != reason;
+        self.said.store(Arc::new(reason.clone()));
+        // During a rotation files may not fit each other for a moment.
+        if matches!(&**self.link.load(), Link::Ready(chain) if chain.settings == *settings) {
+            if news {
+                tracing::warn!(%reason, "new files for KEDA's metrics server cannot be used, the last good ones are");
             }
-            Link::Broken { reason: known, .. } if *known == reason => {}
-            Link::None | Link::Broken { .. } | Link::Ready(_) => {
-                tracing::error!(%reason, url = settings.url, "KEDA's metrics server cannot be asked");
-                self.link.store(Arc::new(Link::Broken { url: settings.url.clone(), reason }));
-            }
+            return;
         }
+        if news {
+            tracing::error!(%reason, url = settings.url, "KEDA's metrics server cannot be asked");
+        }
+        self.link.store(Arc::new(Link::Broken { url: settings.url.clone(), reason }));
     }
 
     /// KEDA's answer, or why there is none.

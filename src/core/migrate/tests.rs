@@ -166,6 +166,13 @@ fn what_no_hpa_can_say_names_its_field() {
         (with(json!({}), queue("activationThreshold", "2")), "Warning spec.triggers[0].metadata.activationThreshold"),
         (with(json!({}), queue("warmup", "off")), "Warning spec.triggers[0].metadata.warmup"),
         (with(json!({}), json!({"type": "kafka"})), "Error spec.triggers[0].type"),
+        (
+            with(
+                json!({}),
+                json!({"type": "cpu", "metricType": "Utilization", "metadata": {"value": "5", "activationValue": "1"}}),
+            ),
+            "Warning spec.triggers[0].metadata.activationValue",
+        ),
         (with(json!({}), json!({"type": "cpu", "metricType": "Value"})), "Error spec.triggers[0].metricType"),
         (
             with(json!({"advanced": {"scalingModifiers": {"formula": "a"}}}), queue("warmup", "auto")),

@@ -25,11 +25,13 @@ const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
 #[derive(Debug)]
 pub struct Keda {
     operator: Option<Process>,
-    metrics_server: Process,
+    metrics_server: Option<Process>,
     /// Where the metrics server listens.
     pub port: u16,
     /// How the operator is started, for a restart.
     command: Vec<String>,
+    /// How the metrics server is.
+    serving: Vec<String>,
 }
 
 impl Keda {
@@ -57,7 +59,7 @@ impl Keda {
             Ok(if condition["status"] == "True" { Ok(()) } else { Err(condition) })
         })
         .await
-        .with_context(|| format!("{}\n{}", keda.tail(), keda.metrics_server.tail(20)))?;
+        .with_context(|| keda.tail())?;
         Ok(keda)
     }
 
@@ -93,7 +95,7 @@ impl Keda {
             format!("--health-probe-bind-address=127.0.0.1:{health}"),
         ];
         let operator = Process::spawn("keda-operator", "/usr/bin/env".as_ref(), &command, &plane.logs(), Ending::Term)?;
-        let arguments = vec![
+        let serving = vec![
             format!("KUBECONFIG={kubeconfig}"),
             format!("POD_NAMESPACE={KEDA}"),
             "WATCH_NAMESPACE=".to_owned(),
@@ -110,9 +112,9 @@ impl Keda {
             format!("--authorization-kubeconfig={kubeconfig}"),
             format!("--lister-kubeconfig={kubeconfig}"),
         ];
-        let server =
-            Process::spawn("keda-metrics-server", "/usr/bin/env".as_ref(), &arguments, &plane.logs(), Ending::Kill)?;
-        Ok(Self { operator: Some(operator), metrics_server: server, port: secure, command })
+        let mut keda = Self { operator: Some(operator), metrics_server: None, port: secure, command, serving };
+        keda.start_metrics_server(plane)?;
+        Ok(keda)
     }
 
     /// Ends the operator and starts it again.
@@ -124,10 +126,26 @@ impl Keda {
         Ok(())
     }
 
-    /// The end of the operator's log.
+    /// Starts the metrics server, unless it runs.
+    pub fn start_metrics_server(&mut self, plane: &ControlPlane) -> Result<()> {
+        if self.metrics_server.is_none() {
+            let env = "/usr/bin/env".as_ref();
+            let server = Process::spawn("keda-metrics-server", env, &self.serving, &plane.logs(), Ending::Kill)?;
+            self.metrics_server = Some(server);
+        }
+        Ok(())
+    }
+
+    /// Ends the metrics server.
+    pub fn stop_metrics_server(&mut self) {
+        drop(self.metrics_server.take());
+    }
+
+    /// The ends of the logs.
     #[must_use]
     pub fn tail(&self) -> String {
-        self.operator.as_ref().map(|operator| operator.tail(30)).unwrap_or_default()
+        let processes = [&self.operator, &self.metrics_server].into_iter().flatten();
+        processes.map(|process| process.tail(20)).collect::<Vec<_>>().join("\n")
     }
 }
 
