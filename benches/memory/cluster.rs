@@ -65,7 +65,7 @@ fn hpa(index: u32) -> Value {
 fn node(index: u32) -> Value {
     let name = node_name(index);
     let amounts = json!({
-        "cpu": "192", "memory": "2113396Ki", "pods": "110", "nvidia.com/gpu": "8", "ephemeral-storage": "1843Gi",
+        "cpu": "192", "memory": "2113396Mi", "pods": "110", "nvidia.com/gpu": "8", "ephemeral-storage": "1843Gi",
         "hugepages-1Gi": "0", "hugepages-2Mi": "0",
     });
     let mut labels = json!({

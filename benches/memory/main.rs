@@ -6,7 +6,8 @@
 //! whose pods have labels of their own. Nothing is scraped.
 //!
 //! `cargo bench --bench memory` prints the time until the first decision on the whole cluster, and the resident memory
-//! then, at its highest until then, and after further evaluations, and again after everything was listed anew.
+//! then, at its highest until then, and after further evaluations, and again after everything was listed anew. Between
+//! them it cordons node after node, and measures how long it takes until a published answer says so.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -35,6 +36,9 @@ use server::Server;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Several evaluations at the tick of 5 s.
 const EVALUATIONS: Duration = Duration::from_secs(16);
+/// Nodes that are cordoned.
+const EVENTS: u32 = 30;
+const PAUSE: Duration = Duration::from_millis(700);
 const CONFIG: &str = "apiVersion: plimsoll.dev/v1alpha1\nkind: Configuration\n\
                       dcgm: {discover: false}\npods: {annotations: false, portNames: []}\n";
 
@@ -57,6 +61,7 @@ fn main() {
     adapter.wait_for_a_decision();
     println!("first decision after          {:>8.1} s", began.elapsed().as_secs_f64());
     let first = adapter.report("after the initial sync");
+    adapter.answer_to_events(&server);
     sleep(EVALUATIONS);
     adapter.report("after further evaluations");
     server.expire();
@@ -99,6 +104,38 @@ impl Adapter {
     fn wait_for_a_decision(&self) {
         let path = format!("/api/v1/decisions/{}/{}", cluster::namespace(0), cluster::workload(0));
         wait("a decision", PATIENCE, || get(self.status, &path).is_some_and(|answer| answer.contains(" 200 ")));
+    }
+
+    /// Prints how long it is from an event on the wire to an answer that knows of it.
+    fn answer_to_events(&self, server: &Server) {
+        let path = format!("/api/v1/decisions/{}/{}", cluster::namespace(0), cluster::workload(0));
+        let fits = || {
+            let answer = get(self.status, &path)?;
+            let (_, body) = answer.split_once("\r\n\r\n")?;
+            serde_json::from_str::<serde_json::Value>(body).ok()?["fits"]["lo"].as_u64()
+        };
+        let mut delays: Vec<_> = (0..EVENTS)
+            .map(|event| {
+                // Far apart enough that an evaluation on the tick is not taken for the answer.
+                sleep(PAUSE);
+                let before = fits();
+                let began = Instant::now();
+                server.cordon(event * 7, true);
+                while fits() == before {
+                    assert!(began.elapsed() < PATIENCE, "no answer to a cordoned node");
+                    sleep(Duration::from_millis(2));
+                }
+                began.elapsed()
+            })
+            .collect();
+        delays.sort_unstable();
+        let at = |share: usize| delays[(delays.len() - 1) * share / 100].as_secs_f64() * 1000.0;
+        println!(
+            "event to published answer     {:>8.1} ms (median), {:.1} ms (p90), {:.1} ms (longest of {EVENTS})",
+            at(50),
+            at(90),
+            at(100)
+        );
     }
 
     /// Prints the resident memory; returns it in MiB.

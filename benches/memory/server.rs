@@ -1,7 +1,8 @@
-//! Serves the made-up cluster: lists in pages, watches that stay silent until they end or expire.
+//! Serves the made-up cluster: lists in pages, watches that tell what happens to nodes and that end or expire.
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -18,11 +19,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::stream;
-use tokio::{runtime::Runtime, time::timeout};
+use serde_json::{Value, json};
+use tokio::{
+    runtime::Runtime,
+    sync::broadcast,
+    time::{Instant, timeout_at},
+};
 
 use super::cluster;
 
 const PODS: &str = "/api/v1/pods";
+const NODES: &str = "/api/v1/nodes";
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -36,7 +43,16 @@ struct Shared {
     version: AtomicU64,
     /// Complete lists of pods so far.
     lists: AtomicU64,
-    expired: tokio::sync::Notify,
+    /// What watches are told: a line of the nodes' watch, or none that their version is too old.
+    told: Told,
+}
+
+struct Told(broadcast::Sender<Option<String>>);
+
+impl Default for Told {
+    fn default() -> Self {
+        Self(broadcast::channel(64).0)
+    }
 }
 
 impl Server {
@@ -53,7 +69,16 @@ impl Server {
     /// Makes every version that was given out too old, so that everything is listed again.
     pub(crate) fn expire(&self) {
         self.shared.version.fetch_add(1, Ordering::SeqCst);
-        self.shared.expired.notify_waiters();
+        let _watchers = self.shared.told.0.send(None);
+    }
+
+    /// Cordons a node, or takes that back.
+    pub(crate) fn cordon(&self, index: u32, cordoned: bool) {
+        let mut node: Value = serde_json::from_str(&cluster::object(NODES, index).unwrap()).unwrap();
+        node["spec"]["unschedulable"] = cordoned.into();
+        node["metadata"]["resourceVersion"] = self.shared.version.load(Ordering::SeqCst).to_string().into();
+        let line = json!({"type": "MODIFIED", "object": node});
+        self.shared.told.0.send(Some(format!("{line}\n"))).unwrap();
     }
 
     /// Waits until the pods have been listed once more than the first time.
@@ -78,26 +103,30 @@ async fn answer(
         return (StatusCode::NOT_FOUND, status).into_response();
     }
     if query.contains_key("watch") {
-        return watch(shared, version, &query).into_response();
+        return watch(&shared, version, uri.path() == NODES, &query).into_response();
     }
     list(&shared, version, uri.path(), &query).into_response()
 }
 
-fn watch(shared: Arc<Shared>, version: u64, query: &HashMap<String, String>) -> Body {
+fn watch(shared: &Shared, version: u64, of_nodes: bool, query: &HashMap<String, String>) -> Body {
     let from: u64 = query.get("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
     let seconds = query.get("timeoutSeconds").and_then(|text| text.parse().ok()).unwrap_or(30);
-    let events = stream::unfold(Some((shared, from < version)), move |state| async move {
-        let (shared, mut expired) = state?;
-        if !expired {
-            expired = timeout(Duration::from_secs(seconds), shared.expired.notified()).await.is_ok();
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let (told, expired) = (shared.told.0.subscribe(), from < version);
+    let lines = stream::unfold(Some((told, expired)), move |state| async move {
+        let (mut told, mut expired) = state?;
+        while !expired {
+            match timeout_at(deadline, told.recv()).await.ok()?.ok()? {
+                Some(line) if of_nodes => return Some((Ok::<_, Infallible>(line), Some((told, false)))),
+                Some(_) => {}
+                None => expired = true,
+            }
         }
-        let line = expired.then_some(concat!(
-            r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}"#,
-            "\n"
-        ));
-        line.map(|line| (Ok::<_, std::convert::Infallible>(line), None))
+        let expired =
+            r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}"#;
+        Some((Ok(format!("{expired}\n")), None))
     });
-    Body::from_stream(events)
+    Body::from_stream(lines)
 }
 
 fn list(shared: &Shared, version: u64, path: &str, query: &HashMap<String, String>) -> String {

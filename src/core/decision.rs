@@ -35,7 +35,7 @@ pub use answering::{answer_custom, answer_external, custom_metrics, external_met
 pub(crate) use binding::{Asked, AskedKind};
 pub use binding::{Binding, BindingKey, Enforced, Raw, Subject, Target, TargetKind};
 pub use chosen::Chosen;
-pub use evaluate::decide;
+pub use evaluate::{Known, decide, decide_with};
 pub use headroom::Attempt;
 pub use live::Live;
 pub use record::{Decision, Demand, Note, Step};
@@ -87,10 +87,10 @@ pub struct Snapshot {
     pub enforced: BTreeMap<(String, String), Vec<Enforced>>,
     /// Per signal, the samples of all pods, for requests that no HPA makes.
     #[serde(skip)]
-    pub samples: BTreeMap<String, BTreeMap<ObjectKey, Sample>>,
+    pub samples: BTreeMap<String, Shared<BTreeMap<ObjectKey, Sample>>>,
     /// Labels of the pods that have samples.
     #[serde(skip)]
-    pub labels: BTreeMap<ObjectKey, Shared<StringMap>>,
+    pub labels: Shared<BTreeMap<ObjectKey, Shared<StringMap>>>,
     /// The policy of the evaluation.
     #[serde(skip)]
     pub policy: Policy,

@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{
     histogram::Quantile,
-    object::{ObjectKey, WorkloadKey},
+    object::{ObjectKey, Shared, WorkloadKey},
     quantity::{MILLI_MAX, Milli},
 };
 
@@ -60,7 +60,7 @@ pub struct Sample {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Signals {
     /// Signal name to pod to sample. Pods without data are absent, never 0.
-    pub pods: BTreeMap<String, BTreeMap<ObjectKey, Sample>>,
+    pub pods: BTreeMap<String, Shared<BTreeMap<ObjectKey, Sample>>>,
     /// Signal name to workload to sample, for signals that are never summed (quantiles).
     pub workloads: BTreeMap<String, BTreeMap<WorkloadKey, Sample>>,
     /// What must be known about the quantiles among them, e.g. that the truth is at least the value.

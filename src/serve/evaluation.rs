@@ -14,8 +14,9 @@ use std::{
 };
 
 use plimsoll_core::{
+    capacity::Ledger,
     cluster::{Census, Change, Reach, View},
-    decision::{self, Snapshot},
+    decision::{self, Known, Live, Snapshot},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -31,8 +32,11 @@ use crate::{
     source::{self, SourceEvent, Target},
 };
 
-/// How long changes are collected before an evaluation outside of the tick: a rollout arrives as a burst.
-const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How long changes are collected before an evaluation outside of the tick: what belongs together arrives together.
+const SETTLE: Duration = Duration::from_millis(10);
+/// The least time from the end of an evaluation to the next outside of the tick: a rollout arrives as a burst. It is
+/// never less than the evaluation took, so that at least every other moment is left for everything else.
+const REST: Duration = Duration::from_millis(100);
 /// Evaluations in a tick that fresh measurements may bring about: targets are scraped at all times of an interval, and
 /// a new pod's first sample should not wait for a whole tick.
 const SCRAPES: u32 = 5;
@@ -77,8 +81,12 @@ pub(super) struct Evaluation {
     inputs: Inputs,
     outputs: Outputs,
     view: View,
+    /// What the pods of the view hold.
+    ledger: Arc<Ledger>,
     told: Told,
     previous: Option<Arc<Snapshot>>,
+    /// Until when no change makes it evaluate.
+    rests: Instant,
 }
 
 /// Whoever feeds the loop is gone.
@@ -91,7 +99,15 @@ pub(super) struct Closed;
 impl Evaluation {
     /// A loop with an empty view.
     pub(super) fn new(inputs: Inputs, outputs: Outputs) -> Self {
-        Self { inputs, outputs, view: View::default(), told: Told::default(), previous: None }
+        Self {
+            inputs,
+            outputs,
+            view: View::default(),
+            ledger: Arc::default(),
+            told: Told::default(),
+            previous: None,
+            rests: Instant::now(),
+        }
     }
 
     /// Runs until shutdown or until nobody feeds it any more.
@@ -101,17 +117,17 @@ impl Evaluation {
         loop {
             let when = due;
             // Every arm is cancel safe: receiving, ticking and sleeping lose nothing when another arm wins.
-            let delay = tokio::select! {
+            let at = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                change = self.inputs.changes.recv() => self.absorb(change.ok_or(Closed)?).then_some(DEBOUNCE),
+                change = self.inputs.changes.recv() => self.absorb(change.ok_or(Closed)?).then(|| self.soon()),
                 event = self.inputs.sources.recv() => {
                     let urgent = self.told.record(event.ok_or(Closed)?);
-                    Some(if urgent { DEBOUNCE } else { tick.period() / SCRAPES })
+                    Some(if urgent { self.soon() } else { Instant::now() + tick.period() / SCRAPES })
                 }
                 changed = self.inputs.configuration.changed() => {
                     changed.map_err(|_| Closed)?;
                     tick = self.configured();
-                    Some(DEBOUNCE)
+                    Some(self.soon())
                 }
                 _ = tick.tick() => {
                     self.evaluate();
@@ -124,10 +140,15 @@ impl Evaluation {
                     None
                 }
             };
-            if let Some(at) = delay.map(|delay| Instant::now() + delay) {
+            if let Some(at) = at {
                 due = Some(due.map_or(at, |due| due.min(at)));
             }
         }
+    }
+
+    /// When to evaluate for a change that has just come.
+    fn soon(&self) -> Instant {
+        self.rests.max(Instant::now() + SETTLE)
     }
 
     /// Takes the newest configuration; returns its tick.
@@ -147,6 +168,7 @@ impl Evaluation {
         for taken in 1..=BATCH {
             let Some(change) = next else { break };
             let touched = Reach::of(&change);
+            Arc::make_mut(&mut self.ledger).note(&self.view, &change);
             if self.view.apply(change).matters() {
                 matters = true;
                 reach = reach.and(touched);
@@ -157,7 +179,8 @@ impl Evaluation {
         if !reach.is_nowhere() {
             let mut workloads = decision::scaled(&self.view, &self.inputs.configuration.borrow().policy);
             workloads.retain(|workload| reach.includes(&workload.namespace));
-            self.outputs.shared.set_live(&Census::of(&self.view, &workloads), &reach);
+            let lives = Live::all(&Census::of(&self.view, &workloads)).collect();
+            self.outputs.shared.set_live(lives, &reach);
         }
         matters
     }
@@ -167,6 +190,7 @@ impl Evaluation {
         if !self.inputs.health.ready() {
             return;
         }
+        let began = Instant::now();
         let configuration = Arc::clone(&self.inputs.configuration.borrow());
         let now = clock::now();
         self.view.capacity_heard_at = self.inputs.health.capacity_heard_at();
@@ -183,14 +207,19 @@ impl Evaluation {
         let mut signals = self.told.store.signals(&self.view, &census, &configuration.policy, now);
         signals.demands = self.told.demands.samples(&configuration.policy, now);
         let previous = self.previous.as_deref();
-        let snapshot = Arc::new(decision::decide(&self.view, &signals, &configuration.policy, previous, now));
+        let (ledger, policy) = (Arc::clone(&self.ledger), &configuration.policy);
+        let lives = Live::all(&census).collect();
+        let known = Known { ledger, census: &census, lives: &lives };
+        let snapshot = decision::decide_with(&self.view, known, &signals, policy, previous, now);
+        let snapshot = Arc::new(snapshot);
         announce::changes(previous, &snapshot, &self.view, &self.outputs.events);
         self.outputs.gauges.update(&snapshot);
         self.outputs.coexistence.tell(snapshot.external_api.as_ref(), configuration.keda.is_some());
-        self.outputs.shared.set_live(&census, &Reach::Everywhere);
+        self.outputs.shared.set_live(lives, &Reach::Everywhere);
         self.outputs.shared.set_snapshot(Arc::clone(&snapshot), signals);
         self.outputs.shared.beat.store(now.as_second(), Ordering::Relaxed);
         self.previous = Some(snapshot);
+        self.rests = Instant::now() + REST.max(began.elapsed());
     }
 
     /// Notes why capacity is not known, and says so when it changes.

@@ -10,7 +10,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use plimsoll_core::{
     answer::{Answers, CustomRequest, ExternalValue, ObjectValue, Reason, Refusal},
-    cluster::{Census, Reach},
+    cluster::Reach,
     decision::{self, Live, Snapshot, TriggerActivity},
     object::{ObjectKey, WorkloadKey},
     policy::Policy,
@@ -48,12 +48,11 @@ impl Shared {
         self.changed();
     }
 
-    /// Publishes the scales and pods of the workloads of a census, which are all in reach; those that are out of reach
-    /// stay as they were.
-    pub(super) fn set_live(&self, census: &Census<'_>, reach: &Reach) {
+    /// Publishes the scales and pods of workloads, which are all in reach; those that are out of reach stay as they were.
+    pub(super) fn set_live(&self, lives: BTreeMap<WorkloadKey, Live>, reach: &Reach) {
         let before = self.live.load();
         let rest = before.iter().filter(|(key, _)| !reach.includes(&key.namespace));
-        let live = rest.map(|(key, live)| (key.clone(), live.clone())).chain(Live::all(census));
+        let live = rest.map(|(key, live)| (key.clone(), live.clone())).chain(lives);
         self.live.store(Arc::new(live.collect()));
         self.changed();
     }
@@ -126,7 +125,10 @@ impl Triggers for Shared {
 
 #[cfg(test)]
 mod tests {
-    use plimsoll_core::{cluster::View, object::ScaleTarget};
+    use plimsoll_core::{
+        cluster::{Census, View},
+        object::ScaleTarget,
+    };
 
     use super::*;
 
@@ -147,10 +149,11 @@ mod tests {
     fn live_scales_are_renewed_and_removed_within_reach_and_kept_beyond() {
         let shared = Shared::default();
         let before = view(&[("a", 1), ("b", 1), ("c", 1)]);
-        shared.set_live(&Census::of(&before, before.workloads.keys()), &Reach::Everywhere);
+        let lives = |view: &View| Live::all(&Census::of(view, view.workloads.keys())).collect();
+        shared.set_live(lives(&before), &Reach::Everywhere);
         let after = view(&[("a", 2)]);
         let reach = Reach::Within(["a", "b"].map(str::to_owned).into());
-        shared.set_live(&Census::of(&after, after.workloads.keys()), &reach);
+        shared.set_live(lives(&after), &reach);
         assert_eq!(scales(&shared), [("a".to_owned(), 2), ("c".to_owned(), 1)]);
     }
 }

@@ -4,7 +4,7 @@
 //! workloads are those of the census. A pod that should be scraped but cannot be is told with the reason.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -24,6 +24,8 @@ use crate::config::{
 
 /// Port of the DCGM exporter where nothing names one.
 const DCGM_PORT: u16 = 9400;
+/// Pods of one workload that are told for one reason; replicas have mostly the same.
+const TOLD: usize = 3;
 
 /// What there is to scrape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,16 +69,24 @@ pub fn targets(view: &View, census: &Census<'_>, settings: &SourceSettings) -> D
         }
         keep(source.clone(), target(source, pod, subject, &exporter_endpoint(pod, &settings.dcgm), loopback));
     }
+    // Replicas share specification and annotations, so most are read once.
+    let mut read: HashMap<_, (Result<Option<Endpoint>, String>, usize)> = HashMap::new();
     for (key, pod, workload) in workload_pods(census) {
-        let source = SourceName::from(format!("pod/{key}"));
-        match endpoint(pod, workload, &settings.pods) {
-            Ok(None) => {}
-            Ok(Some(endpoint)) => {
-                let subject = profile::Target::Pod(key.clone());
-                keep(source.clone(), target(source, pod, subject, &endpoint, loopback));
+        let of = (std::ptr::from_ref(workload), pod.spec.address(), pod.metadata.annotations.address());
+        let (endpoint, told) = read.entry(of).or_insert_with(|| (endpoint(pod, workload, &settings.pods), 0));
+        let target = match endpoint {
+            Ok(None) => continue,
+            Err(_) if *told == TOLD => continue,
+            Err(reason) => {
+                *told += 1;
+                Err(reason.clone())
             }
-            Err(reason) => keep(source, Err(reason)),
-        }
+            Ok(Some(endpoint)) => {
+                let (source, subject) = (SourceName::from(format!("pod/{key}")), profile::Target::Pod(key.clone()));
+                target(source, pod, subject, endpoint, loopback)
+            }
+        };
+        keep(SourceName::from(format!("pod/{key}")), target);
     }
     bounded(found, refused, settings.scrape.limits.targets)
 }
@@ -99,19 +109,24 @@ fn is_up(pod: &Pod) -> bool {
 }
 
 fn exporters<'a>(view: &'a View, dcgm: &'a Dcgm) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> {
-    view.pods
-        .iter()
-        .filter(|(_, pod)| dcgm.discover && is_up(pod))
-        .filter(|(_, pod)| dcgm.selectors.iter().any(|selector| selector.selector().matches(&pod.metadata.labels)))
+    // Replicas share their labels, so most are matched once.
+    let mut selected: HashMap<usize, bool> = HashMap::new();
+    let mut is_selected = move |pod: &Pod| {
+        let labels = &pod.metadata.labels;
+        let matches = || dcgm.selectors.iter().any(|selector| selector.selector().matches(labels));
+        *selected.entry(labels.address()).or_insert_with(matches)
+    };
+    let pods = view.pods.iter().filter(|_| dcgm.discover);
+    pods.filter(move |(_, pod)| is_selected(pod) && is_up(pod))
 }
 
 /// The own pods of workloads; a pod of several counts for the first.
 fn workload_pods<'a>(census: &'a Census<'a>) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod, &'a WorkloadKey)> {
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     census
         .workloads()
         .flat_map(|(workload, _)| census.own(workload).map(move |(key, pod)| (key, pod, workload)))
-        .filter(move |(key, pod, _)| is_up(pod) && seen.insert(*key))
+        .filter(move |(_, pod, _)| is_up(pod) && seen.insert(std::ptr::from_ref(*pod)))
 }
 
 fn target(
@@ -164,9 +179,8 @@ fn endpoint(pod: &Pod, workload: &WorkloadKey, pods: &Pods) -> Result<Option<End
         let port = entry.port.filter(|_| entry.scrape);
         return Ok(port.map(|port| Endpoint { port, path: entry.path.clone(), scheme: entry.scheme }));
     }
-    let annotation =
-        |name: &str| pod.metadata.annotations.get(&format!("prometheus.io/{name}")).map(|text| text.trim());
-    match annotation("scrape").filter(|_| pods.annotations) {
+    let annotation = |name: &str| pod.metadata.annotations.get(name).map(|text| text.trim());
+    match annotation("prometheus.io/scrape").filter(|_| pods.annotations) {
         Some("false") => return Ok(None),
         Some("true") => return annotated(pod, pods, annotation).map(Some),
         Some(other) => {
@@ -185,7 +199,7 @@ fn names(entry: &WorkloadScrape, workload: &WorkloadKey) -> bool {
 }
 
 fn annotated<'a>(pod: &Pod, pods: &Pods, annotation: impl Fn(&str) -> Option<&'a str>) -> Result<Endpoint, String> {
-    let port = match annotation("port") {
+    let port = match annotation("prometheus.io/port") {
         Some(text) => text
             .parse()
             .ok()
@@ -193,8 +207,8 @@ fn annotated<'a>(pod: &Pod, pods: &Pods, annotation: impl Fn(&str) -> Option<&'a
             .ok_or_else(|| format!("annotation prometheus.io/port is {text:?}, expected 1 to 65535"))?,
         None => port_by_name(pod, pods).or_else(|| only_port(pod)).ok_or_else(|| no_port(pods))?,
     };
-    let path = annotation("path").map(HttpPath::new).transpose();
-    let scheme = match annotation("scheme") {
+    let path = annotation("prometheus.io/path").map(HttpPath::new).transpose();
+    let scheme = match annotation("prometheus.io/scheme") {
         None | Some("http") => Scheme::Http,
         Some("https") => Scheme::Https,
         Some(other) => return Err(format!("annotation prometheus.io/scheme is {other:?}, expected http or https")),

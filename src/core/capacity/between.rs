@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Template ──> Terms (what it demands of other pods) ──┐
-//!  placed pods ──> Index (who matches, where) ──────────┼─> State (per domain: matches, blocks) ──> Field ──> lo, hi
+//!  Residents ──> Index (who matches, where) ────────────┼─> State (per domain: matches, blocks) ──> Field ──> lo, hi
 //!  seats (replicas placed on a scratch copy) ───────────┘        admits(row), note(seat, row)
 //! ```
 //!
@@ -12,12 +12,14 @@
 
 mod field;
 mod index;
+mod residents;
 mod search;
 mod state;
 
 use std::collections::BTreeSet;
 
-pub(super) use index::Index;
+pub(super) use index::{Index, Rows};
+pub(super) use residents::Residents;
 pub(super) use state::{Domains, Seat, State, Surroundings, seats};
 
 use crate::{

@@ -7,6 +7,7 @@ use super::{
     between::State,
     filters::Verdict,
     inventory::{Demand, fitting},
+    memo::Fitting,
     requests::PODS,
 };
 
@@ -32,10 +33,42 @@ enum Stop<'a> {
 }
 
 /// One node in the eyes of a template.
-struct Site<'a> {
+#[derive(Clone, Copy)]
+struct Site {
     row: usize,
     fits: u32,
+    /// Which of the classes it is in.
+    class: usize,
+    columns: Columns,
+}
+
+/// Nodes that treat the template alike: few, one per taint and per set of short resources.
+struct Class<'a> {
     stop: Stop<'a>,
+    factor: LimitingFactor,
+    nodes: u32,
+    fits: u32,
+    /// Of the nodes, those that have room for one by their columns.
+    room: usize,
+    /// Those that would have room if they were empty.
+    able: usize,
+    /// The first few.
+    sample: Vec<usize>,
+}
+
+/// All nodes.
+struct Sites<'a> {
+    sites: Vec<Site>,
+    classes: Vec<Class<'a>>,
+}
+
+/// What the columns of a node alone say.
+#[derive(Clone, Copy)]
+struct Columns {
+    /// Whether there is room for one.
+    room: bool,
+    /// Whether there would be if the node were empty.
+    able: bool,
 }
 
 /// The answer to a template that is not modelled.
@@ -48,12 +81,12 @@ pub(super) fn refuse(unmodelled: Vec<Reason>) -> Answer {
 pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let demand = inventory.shape().demand(template);
     let states = inventory.states(template).unwrap_or_default();
-    let sites: Vec<_> = inventory.rows().map(|row| visit(inventory, template, &demand, &states, row)).collect();
-    let room = sites.iter().map(|site| site.fits).fold(0, u32::saturating_add);
-    let together = Together::of(&states, &sites, room).limited(template);
+    let judge = Judge::new(inventory, &demand);
+    let sites = sites(&judge, template, &states);
+    let room = sites.classes.iter().map(|class| class.fits).fold(0, u32::saturating_add);
+    let together = Together::of(&states, &sites.sites, room).limited(template);
     let lo = together.lo;
     let is_bounded = !template.delegates && !template.claims.is_partial();
-    let judge = Judge::new(inventory, &demand);
     let free_gpus = judge.free_gpus(&sites);
     let request = judge.requested_gpus();
     let stranded_gpus = if request == 0 { 0 } else { free_gpus - request.saturating_mul(i64::from(lo)) };
@@ -80,7 +113,7 @@ struct Together {
 }
 
 impl Together {
-    fn of(states: &[State], sites: &[Site<'_>], room: u32) -> Self {
+    fn of(states: &[State], sites: &[Site], room: u32) -> Self {
         let rooms = || sites.iter().filter(|site| site.fits > 0).map(|site| (site.row, site.fits));
         let ranges: Vec<_> = states.iter().map(|state| state.range(rooms())).collect();
         let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
@@ -123,29 +156,54 @@ fn most(inventory: &Inventory<'_>, template: &Template, demand: &Demand, lo: u32
     inventory.rows().filter(usable).map(count).fold(0, u32::saturating_add).min(most).max(lo)
 }
 
+/// All nodes; where columns alone decide and nothing was placed, as they were tallied.
+fn sites<'a>(judge: &Judge<'a, '_>, template: &Template, states: &[State]) -> Sites<'a> {
+    let (inventory, demand) = (judge.inventory, judge.demand);
+    let plain = states.is_empty() && template.ports.is_empty() && template.claims.is_empty();
+    let tally = if plain && !inventory.has_nominated() { inventory.tally(demand) } else { None };
+    let verdicts = &demand.judged.verdicts;
+    let mut sites = Sites { sites: Vec::with_capacity(verdicts.len()), classes: Vec::new() };
+    for (row, verdict) in verdicts.iter().enumerate() {
+        let tallied = tally.as_ref().and_then(|tally| tally.rows.get(row)).filter(|_| !inventory.is_touched(row));
+        let (fits, stop, columns) = if let Some(Fitting { count, short, able }) = tallied.copied() {
+            let columns = Columns { room: count > 0, able };
+            match verdict {
+                Verdict::Open => (count.into(), Stop::Short(short.into()), columns),
+                verdict => (0, Stop::Filtered(verdict), columns),
+            }
+        } else {
+            let (free, empty) = (inventory.row(row), inventory.shape().capacity(row));
+            let columns = Columns { room: fitting(free, demand) > 0, able: fitting(empty, demand) > 0 };
+            let (fits, stop) = match verdict {
+                Verdict::Open => visit(inventory, template, demand, states, row),
+                verdict => (0, Stop::Filtered(verdict)),
+            };
+            (fits, stop, columns)
+        };
+        sites.add(judge, row, fits, stop, columns);
+    }
+    sites
+}
+
+/// How many replicas fit on an open node, and what stops the next.
 fn visit<'a>(
     inventory: &Inventory<'_>,
     template: &Template,
     demand: &'a Demand,
     states: &[State],
     row: usize,
-) -> Site<'a> {
-    match demand.judged.verdicts.get(row) {
-        Some(Verdict::Open) => {}
-        Some(verdict) => return Site { row, fits: 0, stop: Stop::Filtered(verdict) },
-        None => return Site { row, fits: 0, stop: Stop::Missing },
-    }
+) -> (u32, Stop<'a>) {
     if inventory.ports(row, template) == 0 {
-        return Site { row, fits: 0, stop: Stop::Ports };
+        return (0, Stop::Ports);
     }
     let volumes = inventory.volumes(row, template);
     if volumes == 0 {
-        return Site { row, fits: 0, stop: Stop::Volumes };
+        return (0, Stop::Volumes);
     }
     // A replica that may turn out to be any of several is only promised where all of them may be.
     let closed = states.iter().find(|state| !state.may_take(row));
     if let Some(state) = closed {
-        return Site { row, fits: 0, stop: Stop::Between(state.closing(row)) };
+        return (0, Stop::Between(state.closing(row)));
     }
     let fits = inventory.count(row, template, demand);
     let free = inventory.row(row);
@@ -160,7 +218,7 @@ fn visit<'a>(
     } else {
         Stop::Short(short(free, demand, fits))
     };
-    Site { row, fits, stop }
+    (fits, stop)
 }
 
 fn short(free: &[i64], demand: &Demand, fits: u32) -> u64 {
@@ -174,6 +232,64 @@ fn short(free: &[i64], demand: &Demand, fits: u32) -> u64 {
 
 fn bit(index: usize) -> u64 {
     1 << index.min(63)
+}
+
+// === impl Sites ===
+
+impl<'a> Sites<'a> {
+    fn add(&mut self, judge: &Judge<'a, '_>, row: usize, fits: u32, stop: Stop<'a>, columns: Columns) {
+        // Neighbours are often alike.
+        let last = self.sites.last().map(|site| site.class);
+        let known = last.filter(|class| self.classes.get(*class).is_some_and(|class| class.stop == stop));
+        let known = known.or_else(|| self.classes.iter().position(|class| class.stop == stop));
+        let index = known.unwrap_or(self.classes.len());
+        if known.is_none() {
+            let factor = judge.factor(&stop);
+            self.classes.push(Class { stop, factor, nodes: 0, fits: 0, room: 0, able: 0, sample: Vec::new() });
+        }
+        if let Some(class) = self.classes.get_mut(index) {
+            class.add(row, fits, columns);
+        }
+        self.sites.push(Site { row, fits, class: index, columns });
+    }
+
+    /// Nodes that are not closed by a filter or by other pods.
+    fn open(&self) -> impl Iterator<Item = &Site> {
+        self.sites.iter().filter(|site| self.classes.get(site.class).is_some_and(Class::is_open))
+    }
+}
+
+// === impl Class ===
+
+impl Class<'_> {
+    fn add(&mut self, row: usize, fits: u32, columns: Columns) {
+        self.nodes += 1;
+        self.fits = self.fits.saturating_add(fits);
+        self.room += usize::from(columns.room);
+        self.able += usize::from(columns.able);
+        if self.sample.len() < SAMPLE {
+            self.sample.push(row);
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !matches!(self.stop, Stop::Filtered(_) | Stop::Between(_))
+    }
+}
+
+/// The factor that stops most of the nodes that are counted; on a tie the one that is declared first.
+fn most_frequent<'c, 'a: 'c>(
+    classes: impl Iterator<Item = &'c Class<'a>>,
+    count: impl Fn(&Class<'_>) -> usize,
+) -> Option<LimitingFactor> {
+    let mut counts: BTreeMap<LimitingFactor, usize> = BTreeMap::new();
+    for class in classes {
+        let some = count(class);
+        if some > 0 {
+            *counts.entry(class.factor).or_default() += some;
+        }
+    }
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(factor, _)| factor)
 }
 
 /// What the explanation needs to know of the nodes.
@@ -211,66 +327,59 @@ impl<'a, 'v> Judge<'a, 'v> {
         self.requested_gpus() == 0 || self.demand.requests.iter().any(|(requested, _)| *requested == column)
     }
 
-    fn free_gpus(&self, sites: &[Site<'_>]) -> i64 {
-        let open = sites.iter().filter(|site| !matches!(site.stop, Stop::Filtered(_) | Stop::Between(_)));
-        open.map(|site| self.inventory.gpus_in(site.row, |column| self.counts(column))).fold(0, i64::saturating_add)
+    fn free_gpus(&self, sites: &Sites<'_>) -> i64 {
+        let counted: Vec<_> =
+            self.inventory.shape().gpus.iter().copied().filter(|column| self.counts(*column)).collect();
+        let on = |site: &Site| {
+            let free = self.inventory.row(site.row);
+            counted.iter().filter_map(|column| free.get(*column)).fold(0_i64, |sum, free| sum.saturating_add(*free))
+        };
+        sites.open().map(on).fold(0, i64::saturating_add)
     }
 
     /// The one factor. Nodes that would take a replica if they were empty and that are open decide, those that come
     /// closest first; if there is none, what closes the nodes that would have room.
-    fn limiting_factor(&self, sites: &[Site<'_>]) -> LimitingFactor {
-        let open = |site: &&Site<'_>| !matches!(site.stop, Stop::Filtered(_) | Stop::Between(_));
-        let capable = |site: &&Site<'_>| fitting(self.inventory.shape().capacity(site.row), self.demand) > 0;
-        let able: Vec<_> = sites.iter().filter(open).filter(capable).collect();
-        if !able.is_empty() {
-            return self.shortage(&able);
+    fn limiting_factor(&self, sites: &Sites<'_>) -> LimitingFactor {
+        let able = |class: &Class<'_>| class.able;
+        if sites.classes.iter().any(|class| class.is_open() && class.able > 0) {
+            return self.shortage(sites, able, |site| site.columns.able);
         }
-        let closed = || sites.iter().filter(|site| !open(site));
-        let room = |site: &&Site<'_>| fitting(self.inventory.row(site.row), self.demand) > 0;
-        self.most_frequent(closed().filter(room))
-            .or_else(|| self.most_frequent(closed().filter(capable)))
-            .unwrap_or_else(|| self.shortage(&sites.iter().filter(open).collect::<Vec<_>>()))
+        let closed = |count: fn(&Class<'_>) -> usize| {
+            most_frequent(sites.classes.iter().filter(|class| !class.is_open()), count)
+        };
+        closed(|class| class.room)
+            .or_else(|| closed(|class| class.able))
+            .unwrap_or_else(|| self.shortage(sites, |class| class.nodes as usize, |_| true))
     }
 
-    /// What is short on open nodes. A node that has the GPUs and lacks something else is closer than one without GPUs.
-    fn shortage(&self, open: &[&Site<'_>]) -> LimitingFactor {
-        let is_gpu = |site: &&&Site<'_>| self.factor(&site.stop) == LimitingFactor::Gpu;
-        let closer = self.most_frequent(open.iter().filter(|site| !is_gpu(site)).copied());
+    /// What is short on open nodes of which each class counts some. A node that has the GPUs and lacks something else is
+    /// closer than one without GPUs.
+    fn shortage(
+        &self,
+        sites: &Sites<'_>,
+        count: impl Fn(&Class<'_>) -> usize,
+        counts: impl Fn(&Site) -> bool,
+    ) -> LimitingFactor {
+        let other = sites.classes.iter().filter(|class| class.is_open() && class.factor != LimitingFactor::Gpu);
         let nothing = if self.asks_for_gpus() { LimitingFactor::Gpu } else { LimitingFactor::PodCount };
-        match closer {
+        match most_frequent(other, count) {
             Some(factor) => factor,
-            None if self.is_fragmented(open) => LimitingFactor::Fragmentation,
+            None if self.is_fragmented(|| sites.open().filter(|site| counts(site))) => LimitingFactor::Fragmentation,
             None => nothing,
         }
     }
 
     /// Whether what is left of each requested kind of GPU would be enough for one more, if it were on one node.
-    fn is_fragmented(&self, open: &[&Site<'_>]) -> bool {
+    fn is_fragmented<'s, I: Iterator<Item = &'s Site>>(&self, open: impl Fn() -> I) -> bool {
         let left = |column: usize, amount: i64| {
-            let on = |site: &&Site<'_>| {
+            let on = |site: &Site| {
                 let free = self.inventory.row(site.row).get(column).copied().unwrap_or(0);
                 free.saturating_sub(amount.saturating_mul(i64::from(site.fits)))
             };
-            open.iter().map(on).fold(0, i64::saturating_add)
+            open().map(on).fold(0, i64::saturating_add)
         };
         let mut gpus = self.demand.requests.iter().filter(|(column, _)| self.is_gpu(*column)).peekable();
         gpus.peek().is_some() && gpus.all(|(column, amount)| left(*column, *amount) >= *amount)
-    }
-
-    /// The factor that stops most of the nodes; on a tie the one that is declared first.
-    fn most_frequent<'s>(&self, sites: impl Iterator<Item = &'s Site<'s>>) -> Option<LimitingFactor> {
-        let mut stops: Vec<(Stop<'s>, usize)> = Vec::new();
-        for site in sites {
-            match stops.iter_mut().find(|(stop, _)| *stop == site.stop) {
-                Some((_, count)) => *count += 1,
-                None => stops.push((site.stop, 1)),
-            }
-        }
-        let mut counts: BTreeMap<LimitingFactor, usize> = BTreeMap::new();
-        for (stop, count) in stops {
-            *counts.entry(self.factor(&stop)).or_default() += count;
-        }
-        counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(factor, _)| factor)
     }
 
     fn factor(&self, stop: &Stop<'_>) -> LimitingFactor {
@@ -308,32 +417,18 @@ impl<'a, 'v> Judge<'a, 'v> {
         short.filter_map(|(_, (column, _))| self.inventory.shape().columns.get(*column).copied())
     }
 
-    fn groups(&self, sites: &[Site<'_>]) -> Vec<NodeGroupReport> {
-        // Few: one per taint and per set of short resources.
-        let mut groups: Vec<(Stop<'_>, NodeGroupReport)> = Vec::new();
-        for site in sites {
-            let known = groups.iter().position(|(stop, _)| *stop == site.stop).unwrap_or_else(|| {
-                groups.push((site.stop, self.group(&site.stop)));
-                groups.len() - 1
-            });
-            let group = &mut groups[known].1;
-            group.nodes += 1;
-            group.fits = group.fits.saturating_add(site.fits);
-            if group.names.len() < SAMPLE {
-                group.names.extend(self.inventory.node_name(site.row).map(str::to_owned));
-            }
-        }
-        let mut groups: Vec<_> = groups.into_iter().map(|(_, group)| group).collect();
+    fn groups(&self, sites: &Sites<'_>) -> Vec<NodeGroupReport> {
+        let name = |row: &usize| self.inventory.node_name(*row).map(str::to_owned);
+        let group = |class: &Class<'_>| NodeGroupReport {
+            nodes: class.nodes,
+            fits: class.fits,
+            names: class.sample.iter().filter_map(name).collect(),
+            limiting_factor: class.factor,
+            reason: self.describe(&class.stop),
+        };
+        let mut groups: Vec<_> = sites.classes.iter().map(group).collect();
         groups.sort_by(|a, b| (b.fits, b.nodes).cmp(&(a.fits, a.nodes)).then_with(|| a.reason.cmp(&b.reason)));
         groups
-    }
-
-    fn group(&self, stop: &Stop<'_>) -> NodeGroupReport {
-        NodeGroupReport {
-            limiting_factor: self.factor(stop),
-            reason: self.describe(stop),
-            ..NodeGroupReport::default()
-        }
     }
 
     fn describe(&self, stop: &Stop<'_>) -> String {

@@ -4,15 +4,17 @@
 //! between clones, so a scratch copy for arbitration costs one copy of a flat vector.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
+    ops::RangeBounds,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
-    Answer, LimitingFactor, Reason, Template,
-    between::{self, Domains, Index, Seat, State, Surroundings},
+    Answer, Ledger, LimitingFactor, Reason, Template,
+    between::{self, Domains, Index, Rows, Seat, State, Surroundings},
     explain,
     filters::Verdict,
+    memo::{Judged, Sight, Tally},
     ports::{self, HostPort},
     quota::{QuotaRoom, Quotas},
     requests::{self, PODS},
@@ -33,6 +35,8 @@ pub struct Inventory<'v> {
     shape: Arc<Shape<'v>>,
     /// Row-major, `shape.columns.len()` to a row; never below 0.
     free: Vec<i64>,
+    /// Rows that are not as they were.
+    touched: BTreeSet<usize>,
     /// Replicas that were placed, with their rows.
     seated: Vec<Seated>,
     quotas: Quotas,
@@ -59,6 +63,8 @@ pub(super) struct Shape<'v> {
     pub(super) gpus: Vec<usize>,
     /// What empty nodes offer, in the layout of the free rows.
     allocatable: Vec<i64>,
+    ledger: Arc<Ledger>,
+    rows: Arc<Rows<'v>>,
     nominated: Vec<Nominated<'v>>,
     pub(super) index: Index<'v>,
     /// Ports that bound pods take, by row.
@@ -67,23 +73,8 @@ pub(super) struct Shape<'v> {
     volumes: volumes::Ledger<'v>,
     /// Domains by label key.
     domains: Mutex<HashMap<String, Arc<Domains>>>,
-    /// What bound pods of each priority take of a node (by row).
-    taken: BTreeMap<(i32, usize), Vec<i64>>,
-    /// Verdicts on all nodes by filter key: many templates share their filters.
-    verdicts: Mutex<HashMap<Arc<str>, Arc<Judged>>>,
-}
-
-/// Verdicts on all nodes.
-#[derive(Debug, Default)]
-pub(super) struct Judged {
-    /// By row.
-    pub(super) verdicts: Vec<Verdict>,
-    /// Rows that are open.
-    pub(super) open: Vec<usize>,
-    /// By row, whether the node selector and the required node affinity select the node.
-    selected: Vec<bool>,
-    /// By row, whether a taint repels.
-    repelled: Vec<bool>,
+    /// By which the memo of the ledger is asked.
+    turn: u64,
 }
 
 /// A pod that preemption has promised a node.
@@ -123,24 +114,18 @@ impl<'v> Inventory<'v> {
     /// Terminating pods hold what they have until they are gone (`NodeInfo` of the scheduler).
     #[must_use]
     pub fn of(view: &'v View, policy: &'v Policy) -> Self {
-        let mut shape = Shape::of(view, policy);
-        let mut free = shape.allocatable.clone();
-        let rows: HashMap<&str, usize> =
-            shape.nodes.iter().enumerate().map(|(row, node)| (node.metadata.name.as_str(), row)).collect();
-        for pod in view.pods.values().filter(|pod| !pod.is_terminal()) {
-            if let Some(row) = rows.get(pod.node_name.as_str()) {
-                shape.bind(pod, *row, &mut free);
-            } else if let Some(row) = rows.get(pod.status.nominated_node_name.as_str())
-                && pod.node_name.is_empty()
-                && !pod.is_terminating()
-            {
-                shape.nominate(pod, *row);
-            }
-        }
-        for free in &mut free {
-            *free = (*free).max(0);
-        }
-        Self { shape: Arc::new(shape), free, seated: Vec::new(), quotas: Quotas::of(view) }
+        Self::with(view, policy, Arc::new(Ledger::of(view)))
+    }
+
+    /// The same where the ledger of the view has been kept.
+    #[must_use]
+    pub fn with(view: &'v View, policy: &'v Policy, ledger: Arc<Ledger>) -> Self {
+        let mut shape = Shape::of(view, policy, ledger);
+        let free = shape.free();
+        shape.hold();
+        let Shape { nodes, columns, allocatable, ledger, .. } = &shape;
+        shape.turn = ledger.see(Sight { nodes, columns, allocatable, free: &free });
+        Self { shape: Arc::new(shape), free, touched: BTreeSet::new(), seated: Vec::new(), quotas: Quotas::of(view) }
     }
 
     /// How many further replicas of the template could be placed now, and what stops the next one.
@@ -280,6 +265,7 @@ impl<'v> Inventory<'v> {
             self.seated.remove(index);
         }
         let demand = self.shape.demand(template);
+        self.touched.insert(row);
         for (column, amount) in demand.requests {
             if let Some(free) = self.cell(row, column).and_then(|cell| self.free.get_mut(cell)) {
                 *free = free.saturating_add(amount);
@@ -306,7 +292,7 @@ impl<'v> Inventory<'v> {
     }
 
     fn row_named(&self, name: &str) -> Option<usize> {
-        self.shape.nodes.binary_search_by(|node| node.metadata.name.as_str().cmp(name)).ok()
+        self.shape.rows.get(name).copied()
     }
 
     /// Name of the node of a row.
@@ -323,6 +309,11 @@ impl<'v> Inventory<'v> {
         self.rows().filter(usable).map(|row| self.gpus_in(row, |_| true)).fold(0, i64::saturating_add)
     }
 
+    /// Pods without a node that have not ended.
+    pub fn waiting(&self) -> impl Iterator<Item = &'v Pod> {
+        self.shape.ledger.waiting(self.shape.view)
+    }
+
     pub(super) fn shape(&self) -> &Shape<'v> {
         &self.shape
     }
@@ -330,6 +321,17 @@ impl<'v> Inventory<'v> {
     /// Whether any placed pod or replica repels others.
     pub(super) fn has_terms(&self) -> bool {
         self.shape.index.repels() || self.seated.iter().any(|seated| !seated.seat.terms.anti_affinity.is_empty())
+    }
+
+    /// What fits on each row by its columns, as far as it is kept.
+    pub(super) fn tally(&self, demand: &Demand) -> Option<Arc<Tally>> {
+        let kept = demand.missing.is_empty().then(|| self.shape.ledger.memo().tally(self.shape.turn, &demand.requests));
+        kept.flatten()
+    }
+
+    /// Whether replicas were placed on a row or taken from it, so that no tally tells of it.
+    pub(super) fn is_touched(&self, row: usize) -> bool {
+        self.touched.contains(&row)
     }
 
     /// Whether pods are nominated to nodes, so that what fits depends on more than the free rows.
@@ -398,17 +400,18 @@ impl<'v> Inventory<'v> {
     /// The inventory as it would be if every bound pod of a lower priority were evicted, if there is any.
     pub(super) fn after_preemption(&self, template: &Template) -> Option<Self> {
         let priority = template.priority.unwrap_or(i32::MAX);
-        let mut lower = self.shape.taken.range(..(priority, 0)).peekable();
-        lower.peek()?;
-        let mut evicted = self.clone();
-        for ((_, row), taken) in lower {
-            for (column, amount) in taken.iter().enumerate() {
-                if let Some(free) = self.cell(*row, column).and_then(|cell| evicted.free.get_mut(cell)) {
-                    *free = free.saturating_add(*amount);
+        self.shape.ledger.has_below(priority).then(|| {
+            let mut evicted = self.clone();
+            evicted.touched.extend(self.rows());
+            for row in self.rows() {
+                for (column, amount) in self.shape.held(row, ..priority) {
+                    if let Some(free) = self.cell(row, column).and_then(|cell| evicted.free.get_mut(cell)) {
+                        *free = free.saturating_add(amount);
+                    }
                 }
             }
-        }
-        Some(evicted)
+            evicted
+        })
     }
 
     pub(super) fn gpus_in(&self, row: usize, wanted: impl Fn(usize) -> bool) -> i64 {
@@ -425,6 +428,7 @@ impl<'v> Inventory<'v> {
         let (seat, ports, claims) =
             (Arc::clone(&template.seat), Arc::clone(&template.ports), Arc::clone(&template.claims));
         self.seated.push(Seated { seat, ports, claims, row });
+        self.touched.insert(row);
         for (column, amount) in &demand.requests {
             if let Some(free) = self.cell(row, *column).and_then(|cell| self.free.get_mut(cell)) {
                 *free = free.saturating_sub(*amount).max(0);
@@ -440,10 +444,12 @@ impl<'v> Inventory<'v> {
 
 /// Replicas that fit into a row: `min over r of floor(free / request)`.
 pub(super) fn fitting(free: &[i64], demand: &Demand) -> u32 {
-    if !demand.missing.is_empty() {
-        return 0;
-    }
-    let counts = demand.requests.iter().map(|(column, amount)| free.get(*column).map_or(0, |free| free / amount));
+    if demand.missing.is_empty() { fitting_in(free, &demand.requests) } else { 0 }
+}
+
+/// The same for requests that are all offered, by column.
+pub(super) fn fitting_in(free: &[i64], requests: &[(usize, i64)]) -> u32 {
+    let counts = requests.iter().map(|(column, amount)| free.get(*column).map_or(0, |free| free / amount));
     counts.min().map_or(0, |count| u32::try_from(count.max(0)).unwrap_or(u32::MAX))
 }
 
@@ -460,8 +466,10 @@ fn allocatable(nodes: &[&Node], columns: &[&str]) -> Vec<i64> {
 // === impl Shape ===
 
 impl<'v> Shape<'v> {
-    fn of(view: &'v View, policy: &'v Policy) -> Self {
+    fn of(view: &'v View, policy: &'v Policy, ledger: Arc<Ledger>) -> Self {
         let nodes: Vec<_> = view.nodes.values().collect();
+        let rows = nodes.iter().enumerate().map(|(row, node)| (node.metadata.name.as_str(), row));
+        let rows: Arc<Rows<'_>> = Arc::new(rows.collect());
         let offered = nodes.iter().flat_map(|node| node.status.allocatable.keys()).map(String::as_str);
         let scalar: BTreeSet<_> = offered.filter(|name| requests::is_checked(name)).collect();
         let columns: Vec<_> = std::iter::once(PODS).chain(scalar).take(MAX_RESOURCES).collect();
@@ -476,12 +484,13 @@ impl<'v> Shape<'v> {
             columns,
             column_of,
             nominated: Vec::new(),
-            index: Index::default(),
+            index: Index::new(Arc::clone(&ledger), Arc::clone(&rows)),
+            ledger,
+            rows,
             ports: HashMap::new(),
             volumes: volumes::Ledger::default(),
             domains: Mutex::default(),
-            taken: BTreeMap::new(),
-            verdicts: Mutex::default(),
+            turn: 0,
         }
     }
 
@@ -490,23 +499,44 @@ impl<'v> Shape<'v> {
         row_of(&self.allocatable, row, self.columns.len())
     }
 
-    fn bind(&mut self, pod: &'v Pod, row: usize, free: &mut [i64]) {
+    /// What is left of the nodes.
+    fn free(&self) -> Vec<i64> {
+        let mut free = self.allocatable.clone();
         let width = self.columns.len();
-        let requests = self.resolve(&requests::of_assigned(pod));
-        let taken = self.taken.entry((pod.spec.priority.unwrap_or(0), row)).or_insert_with(|| vec![0; width]);
-        for (column, amount) in requests {
-            if let Some(free) = free.get_mut(row * width + column) {
-                *free = free.saturating_sub(amount);
-            }
-            if let Some(taken) = taken.get_mut(column) {
-                *taken = taken.saturating_add(amount);
+        for row in 0..self.nodes.len() {
+            for (column, amount) in self.held(row, ..) {
+                if let Some(free) = free.get_mut(row * width + column) {
+                    *free = free.saturating_sub(amount);
+                }
             }
         }
-        self.index.add(pod, row);
-        self.volumes.bind(pod, row);
-        let ports = ports::of(&pod.spec);
-        if !ports.is_empty() {
-            self.ports.entry(row).or_default().extend(ports);
+        for free in &mut free {
+            *free = (*free).max(0);
+        }
+        free
+    }
+
+    /// Columns and amounts of what pods hold of a node, by priority.
+    fn held(&self, row: usize, priorities: impl RangeBounds<i32>) -> impl Iterator<Item = (usize, i64)> {
+        let held = self.nodes.get(row).and_then(|node| self.ledger.held(&node.metadata.name));
+        let sums =
+            held.into_iter().flat_map(move |held| held.range((priorities.start_bound(), priorities.end_bound())));
+        let known = sums.flat_map(|(_, sums)| sums).filter_map(|(name, sum)| Some((self.column_of.get(&**name)?, sum)));
+        known.map(|(column, sum)| (*column, i64::try_from(*sum).unwrap_or(i64::MAX)))
+    }
+
+    /// Takes note of pods that hold more than columns tell, or that have been promised a node.
+    fn hold(&mut self) {
+        let (ledger, rows, view) = (Arc::clone(&self.ledger), Arc::clone(&self.rows), self.view);
+        for pod in ledger.holders(view) {
+            let Some(row) = rows.get(pod.node_name.as_str()) else { continue };
+            self.volumes.bind(pod, *row);
+            self.ports.entry(*row).or_default().extend(ports::of(&pod.spec));
+        }
+        for pod in ledger.waiting(view).filter(|pod| !pod.is_terminating()) {
+            if let Some(row) = rows.get(pod.status.nominated_node_name.as_str()) {
+                self.nominate(pod, *row);
+            }
         }
     }
 
@@ -542,18 +572,7 @@ impl<'v> Shape<'v> {
     }
 
     fn judge(&self, template: &Template) -> Arc<Judged> {
-        let mut known = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(judged) = known.get(&template.filter_key) {
-            return Arc::clone(judged);
-        }
-        let verdicts: Vec<_> = self.nodes.iter().map(|node| template.filter.judge(node)).collect();
-        let open = (0..).zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Open).map(|(row, _)| row).collect();
-        let filter = &template.filter;
-        let selected = self.nodes.iter().map(|node| filter.selects(node)).collect();
-        let repelled = self.nodes.iter().map(|node| filter.is_repelled(node)).collect();
-        let judged = Arc::new(Judged { verdicts, open, selected, repelled });
-        known.insert(Arc::clone(&template.filter_key), Arc::clone(&judged));
-        judged
+        self.ledger.memo().judged(self.turn, template, &self.nodes)
     }
 }
 

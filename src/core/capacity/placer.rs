@@ -1,16 +1,14 @@
 //! Placing many replicas of few shapes: the same choice of node as [`Inventory::place`], found without a scan.
 //!
-//! Replicas of one shape (same requests, same filters) see the same candidates. They are kept sorted by what decides
-//! between them, and after each placement only the row that changed is sorted anew, in every shape.
+//! Replicas of one shape (same requests, same filters) see the same candidates. What decides between them is one number
+//! a node, so that a choice is one pass over flat memory; a shape looks anew only at rows that changed since its last.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Answer, Inventory, Replica, Template,
     between::{Seat, State},
+    filters::Verdict,
     inventory::{Demand, fitting},
     ports::HostPort,
     volumes::Claims,
@@ -26,6 +24,8 @@ pub struct Placer<'v> {
     inventory: Inventory<'v>,
     known: HashMap<Key, usize>,
     shapes: Vec<Shape>,
+    /// Rows that changed, in the order in which they did.
+    changed: Vec<usize>,
     /// Answers since the last placement, by shape, priority and whether it preempts.
     answers: HashMap<(usize, Option<i32>, bool), Answer>,
 }
@@ -36,13 +36,18 @@ struct Shape {
     template: Template,
     /// Constraints between pods; empty where there are none.
     states: Vec<State>,
-    /// Which rows pass its filters.
-    open: Vec<bool>,
-    /// Rank of each row that takes a replica: free GPUs, then how many fit.
-    ranks: Vec<Option<(i64, u32)>>,
-    /// The same, sorted.
-    candidates: BTreeSet<(i64, u32, usize)>,
+    /// By row, what decides; the lowest is taken. Empty until a replica is to be placed.
+    ranks: Vec<Rank>,
+    /// How much of what changed they know.
+    seen: usize,
 }
+
+/// Free GPUs, then how many replicas fit; [`TAKES_NONE`] where none does. On a tie the first row is taken.
+type Rank = u64;
+
+const TAKES_NONE: Rank = Rank::MAX;
+/// Bits for the number of replicas.
+const COUNT: u32 = 32;
 
 // === impl Placer ===
 
@@ -50,7 +55,7 @@ impl<'v> Placer<'v> {
     /// A scratch copy of an inventory.
     #[must_use]
     pub fn new(inventory: Inventory<'v>) -> Self {
-        Self { inventory, known: HashMap::new(), shapes: Vec::new(), answers: HashMap::new() }
+        Self { inventory, known: HashMap::new(), shapes: Vec::new(), changed: Vec::new(), answers: HashMap::new() }
     }
 
     /// How many further replicas fit after what was placed.
@@ -130,8 +135,8 @@ impl<'v> Placer<'v> {
     fn release(&mut self, row: usize, template: &Template) {
         self.answers.clear();
         self.inventory.release(row, template);
+        self.changed.push(row);
         for shape in &mut self.shapes {
-            shape.rank(&self.inventory, row);
             if !shape.states.is_empty() {
                 shape.states = self.inventory.states(&shape.template).unwrap_or_default();
             }
@@ -151,16 +156,17 @@ impl<'v> Placer<'v> {
             return self.inventory.place(template);
         }
         let index = self.shape(template);
-        let shape = self.shapes.get(index)?;
+        let shape = self.shapes.get_mut(index)?;
+        shape.look(&self.inventory, &self.changed);
         let admitted = |row: usize| {
             shape.states.iter().all(|state| state.admits(row))
                 && self.inventory.ports(row, template) > 0
                 && self.inventory.volumes(row, template) > 0
         };
-        let (_, _, row) = shape.candidates.iter().copied().find(|(_, _, row)| admitted(*row))?;
+        let row = lowest(&shape.ranks, admitted)?;
         self.inventory.take(row, template, &shape.demand);
+        self.changed.push(row);
         for shape in &mut self.shapes {
-            shape.rank(&self.inventory, row);
             shape.note(&self.inventory, template, row);
         }
         Some(row)
@@ -176,21 +182,9 @@ impl<'v> Placer<'v> {
         if let Some(index) = self.known.get(&key) {
             return *index;
         }
-        let rows = self.inventory.rows();
         let demand = self.inventory.shape().demand(template);
-        let mut open = vec![false; rows.len()];
-        for row in &demand.judged.open {
-            if let Some(open) = open.get_mut(*row) {
-                *open = true;
-            }
-        }
         let states = self.inventory.states(template).unwrap_or_default();
-        let (template, ranks) = (template.clone(), vec![None; rows.len()]);
-        let mut shape = Shape { demand, template, states, open, ranks, candidates: BTreeSet::new() };
-        for row in rows {
-            shape.rank(&self.inventory, row);
-        }
-        self.shapes.push(shape);
+        self.shapes.push(Shape { demand, template: template.clone(), states, ranks: Vec::new(), seen: 0 });
         self.known.insert(key, self.shapes.len() - 1);
         self.shapes.len() - 1
     }
@@ -224,20 +218,49 @@ impl Shape {
         }
     }
 
-    fn rank(&mut self, inventory: &Inventory<'_>, row: usize) {
-        let count = if self.open.get(row) == Some(&true) { fitting(inventory.row(row), &self.demand) } else { 0 };
-        let rank = (count > 0).then(|| (inventory.free_gpus(row, &self.demand), count));
-        let Some(known) = self.ranks.get_mut(row) else { return };
-        if *known == rank {
-            return;
+    /// Brings the ranks up to date.
+    fn look(&mut self, inventory: &Inventory<'_>, changed: &[usize]) {
+        if self.ranks.is_empty() {
+            self.ranks = vec![TAKES_NONE; inventory.rows().len()];
+            let tally = inventory.tally(&self.demand);
+            for row in self.demand.judged.open.iter().copied() {
+                let tallied = tally.as_ref().and_then(|tally| tally.rows.get(row));
+                let count = tallied.filter(|_| !inventory.is_touched(row)).map(|it| it.count.into());
+                let count = count.unwrap_or_else(|| fitting(inventory.row(row), &self.demand));
+                if let Some(rank) = self.ranks.get_mut(row) {
+                    *rank = rank_of(inventory, &self.demand, row, count);
+                }
+            }
+        } else {
+            for row in changed.iter().skip(self.seen) {
+                let open = self.demand.judged.verdicts.get(*row) == Some(&Verdict::Open);
+                if let Some(rank) = self.ranks.get_mut(*row).filter(|_| open) {
+                    *rank = rank_of(inventory, &self.demand, *row, fitting(inventory.row(*row), &self.demand));
+                }
+            }
         }
-        if let Some((gpus, count)) = std::mem::replace(known, rank) {
-            self.candidates.remove(&(gpus, count, row));
-        }
-        if let Some((gpus, count)) = rank {
-            self.candidates.insert((gpus, count, row));
+        self.seen = changed.len();
+    }
+}
+
+fn rank_of(inventory: &Inventory<'_>, demand: &Demand, row: usize, count: u32) -> Rank {
+    if count == 0 {
+        return TAKES_NONE;
+    }
+    // A node has some GPUs, not thousands of millions.
+    let gpus = u32::try_from(inventory.free_gpus(row, demand)).unwrap_or(u32::MAX - 1);
+    Rank::from(gpus) << COUNT | Rank::from(count)
+}
+
+/// The row of the lowest rank that is admitted.
+fn lowest(ranks: &[Rank], admitted: impl Fn(usize) -> bool) -> Option<usize> {
+    let mut best = (TAKES_NONE, None);
+    for (row, rank) in ranks.iter().enumerate() {
+        if *rank < best.0 && admitted(row) {
+            best = (*rank, Some(row));
         }
     }
+    best.1
 }
 
 #[cfg(test)]

@@ -63,6 +63,11 @@ struct Slots {
     free: BTreeMap<String, u32>,
 }
 
+/// Whether a pod has volumes that decide about placement.
+pub(super) fn has_any(spec: &PodSpec) -> bool {
+    source::of(spec).next().is_some()
+}
+
 // === impl Claims ===
 
 impl Claims {

@@ -30,8 +30,7 @@ impl Inventory<'_> {
         if answer.fits.class == Class::Unknown {
             return answer;
         }
-        let waiting: Vec<_> =
-            self.shape().view.pods.values().filter(|pod| may_be_bound(pod) && is_other(pod)).collect();
+        let waiting: Vec<_> = self.waiting().filter(|pod| may_be_bound(pod) && is_other(pod)).collect();
         let lo = u64::from(answer.fits.lo).saturating_sub(self.loss(template, &waiting));
         answer.fits = Fits::between(u32::try_from(lo).unwrap_or(answer.fits.lo), answer.fits.hi);
         answer

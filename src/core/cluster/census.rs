@@ -53,23 +53,35 @@ impl<'v> Census<'v> {
         let groups = rows.iter().filter(|(_, row)| row.target.group.is_some());
         let groups: HashMap<_, _> = groups.map(|(key, _)| ((&*key.namespace, &*key.name), *key)).collect();
         namespaces.extend(groups.keys().map(|(namespace, _)| *namespace));
-        let mut census = Self { rows };
-        for (key, pod) in namespaces.into_iter().flat_map(|namespace| view.pods_in(namespace)) {
-            let set = pod.metadata.labels.get(group::SET_NAME);
-            let set = set.and_then(|set| groups.get(&(&*key.namespace, &**set)));
-            if let Some(row) = set.and_then(|workload| census.rows.get_mut(workload)) {
-                row.members.push((key, pod));
-            }
-            let labels = pod.metadata.labels.iter();
-            let indexed = labels.filter_map(|(label, value)| index.get(&(&*key.namespace, &**label, &**value)));
-            let candidates = indexed.chain(unindexed.get(&*key.namespace)).flatten();
-            for (workload, _) in candidates.filter(|(_, selector)| selector.matches(&pod.metadata.labels)) {
-                if let Some(row) = census.rows.get_mut(workload) {
-                    row.pods.push((key, pod));
+        let mut rows: Vec<_> = rows.into_iter().collect();
+        let keys: Vec<_> = rows.iter().map(|(key, _)| *key).collect();
+        let row_of = |workload: &WorkloadKey| keys.binary_search_by(|key| (*key).cmp(workload)).ok();
+        let mut matching: HashMap<_, Vec<usize>> = HashMap::new();
+        for namespace in namespaces {
+            // Replicas share their labels, so most are matched once.
+            matching.clear();
+            for (key, pod) in view.pods_in(namespace) {
+                let labels = &pod.metadata.labels;
+                let workloads = matching.entry(labels.address()).or_insert_with(|| {
+                    let indexed =
+                        labels.iter().filter_map(|(label, value)| index.get(&(namespace, &**label, &**value)));
+                    let candidates = indexed.chain(unindexed.get(namespace)).flatten();
+                    let selecting = candidates.filter(|(_, selector)| selector.matches(labels));
+                    selecting.filter_map(|(workload, _)| row_of(workload)).collect()
+                });
+                for row in workloads {
+                    if let Some((_, row)) = rows.get_mut(*row) {
+                        row.pods.push((key, pod));
+                    }
+                }
+                let set = labels.get(group::SET_NAME).filter(|_| !groups.is_empty());
+                let set = set.and_then(|set| groups.get(&(namespace, &**set))).and_then(|workload| row_of(workload));
+                if let Some((_, row)) = set.and_then(|row| rows.get_mut(row)) {
+                    row.members.push((key, pod));
                 }
             }
         }
-        census
+        Self { rows: rows.into_iter().collect() }
     }
 
     /// The workloads, with what is known of their scale.

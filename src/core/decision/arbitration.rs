@@ -15,12 +15,13 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
+    sync::Arc,
 };
 
 use super::Live;
 use crate::{
     autoscaler::Outlook,
-    capacity::{Answer, Class, Inventory, LimitingFactor, Placer, Replica, Template},
+    capacity::{Answer, Class, Inventory, Ledger, LimitingFactor, Placer, Replica, Template},
     cluster::{Census, View},
     object::{Pod, WorkloadKey, group::group_index},
     policy::Policy,
@@ -73,19 +74,21 @@ pub(super) struct Division<'v> {
 /// Divides what is free; `fresh` says whether the view of it is recent enough for anything to grow.
 pub(super) fn divide<'v>(
     view: &'v View,
+    ledger: Arc<Ledger>,
     policy: &'v Policy,
     census: &Census<'v>,
     applicants: &BTreeMap<&'v WorkloadKey, Applicant>,
     outlook: &Outlook,
     fresh: bool,
 ) -> Division<'v> {
-    let inventory = Inventory::of(view, policy);
+    let inventory = Inventory::with(view, policy, ledger);
+    let waiting = queue(inventory.waiting());
     let free_gpus = inventory.total_free_gpus();
     let mut table = Table { scratch: Placer::new(inventory), placements: 0 };
     let share =
         |(key, applicant): (&&'v WorkloadKey, _)| Share::new(key, applicant, table.alone(applicant, fresh), policy);
     let mut shares: Vec<_> = applicants.iter().map(share).collect();
-    table.seat_pending(view, census, &mut shares);
+    table.seat_pending(view, waiting, census, &mut shares);
     table.raise_all(&mut shares, Share::asked, |share| Reverse((share.applicant.priority, 0)));
     // What was promised fitted together: the largest first, so that it does again.
     table.raise_all(&mut shares, Share::reserved, |share| Reverse((0, share.gpus)));
@@ -238,11 +241,17 @@ impl Table<'_> {
     }
 
     /// Places the pods that wait for a node as the scheduler would: by priority, then by age.
-    fn seat_pending<'v>(&mut self, view: &'v View, census: &Census<'v>, shares: &mut [Share<'v, '_>]) {
+    fn seat_pending<'v>(
+        &mut self,
+        view: &View,
+        waiting: Vec<&'v Pod>,
+        census: &Census<'v>,
+        shares: &mut [Share<'v, '_>],
+    ) {
         let workloads = census.unassigned();
         let mut full = HashSet::new();
         let mut whole = HashMap::new();
-        for pod in queue(view) {
+        for pod in waiting {
             let template = (&pod.metadata.namespace, pod.metadata.controller().map(|owner| &owner.uid));
             if template.1.is_some() && full.contains(&template) {
                 continue;
@@ -343,11 +352,9 @@ impl Table<'_> {
 }
 
 /// Pods that wait for a node and may get one, in the scheduler's order.
-fn queue(view: &View) -> Vec<&Pod> {
-    let waits = |pod: &&Pod| {
-        pod.node_name.is_empty() && !pod.is_terminal() && !pod.is_terminating() && pod.spec.scheduling_gates.is_empty()
-    };
-    let mut pods: Vec<_> = view.pods.values().filter(waits).collect();
+fn queue<'v>(waiting: impl Iterator<Item = &'v Pod>) -> Vec<&'v Pod> {
+    let mut pods: Vec<_> =
+        waiting.filter(|pod| !pod.is_terminating() && pod.spec.scheduling_gates.is_empty()).collect();
     pods.sort_by_key(|pod| (Reverse(pod.spec.priority.unwrap_or(0)), pod.metadata.creation_timestamp));
     pods
 }

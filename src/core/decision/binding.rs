@@ -8,7 +8,7 @@ use super::Rules;
 use crate::{
     answer::Refusal,
     object::{
-        HorizontalPodAutoscaler, ObjectKey, WorkloadKey,
+        HorizontalPodAutoscaler, ObjectKey, Text, WorkloadKey,
         hpa::{MetricIdentifier, MetricSpec, MetricTarget},
     },
     quantity::Milli,
@@ -117,7 +117,7 @@ pub enum Raw {
     /// Values of pods by name.
     Pods {
         /// The samples.
-        samples: Arc<BTreeMap<String, Sample>>,
+        samples: Arc<BTreeMap<Text, Sample>>,
         /// How far they can be trusted, together.
         quality: Quality,
     },

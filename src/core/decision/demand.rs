@@ -4,21 +4,28 @@
 //! sample counts as the mean of the others, so that a missing scrape neither lowers nor raises the proposal; with too
 //! few samples there is no value at all. Unknown is an error, never 0.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, btree_map::Range},
+    iter::Peekable,
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Live, Raw};
+use super::{Live, Raw, live::standing};
 use crate::{
     answer::{Reason, Refusal},
     clamp::Standing,
     cluster::View,
-    object::{ObjectKey, Pod, WorkloadKey, owner::may_own},
+    object::{ObjectKey, Pod, Text, WorkloadKey, owner::may_own},
     policy::Policy,
     quantity::{MILLI_MAX, Milli},
-    signal::{GPU_UTILIZATION, Quality, Sample, Signals},
+    signal::{GPU_UTILIZATION, Quality, Sample, Signals, SourceHealth},
 };
 
+/// Names of sources that are pods of workloads: from the first, and to what is behind all of them.
+const POD: (&str, &str) = ("pod/", "pod0");
 /// Failing sources that a message names.
 const NAMED_SOURCES: usize = 2;
 
@@ -47,7 +54,7 @@ pub(super) struct Sum {
 
 /// The samples of the pods that count.
 struct Known<'a> {
-    samples: Vec<(&'a str, Sample)>,
+    samples: Vec<(&'a Text, Sample)>,
     /// Ready pods that have been so for long enough to have been measured, or have been.
     expected: usize,
     /// Ready pods with a sample.
@@ -56,6 +63,35 @@ struct Known<'a> {
     missing: usize,
     /// Ready pods with a live sample.
     live: usize,
+}
+
+/// A map in which keys are looked up in their order: the next one is mostly near.
+struct Walk<'m, V> {
+    map: &'m BTreeMap<ObjectKey, V>,
+    next: Peekable<Range<'m, ObjectKey, V>>,
+}
+
+/// Steps that are cheaper than looking a key up.
+const STEPS: usize = 4;
+
+impl<'m, V> Walk<'m, V> {
+    fn new(map: &'m BTreeMap<ObjectKey, V>) -> Self {
+        Self { map, next: map.range(..).peekable() }
+    }
+
+    /// The value of a key that is not before those that were asked for.
+    fn find(&mut self, key: &ObjectKey) -> Option<&'m V> {
+        for _ in 0..STEPS {
+            let (next, value) = self.next.peek()?;
+            match (*next).cmp(key) {
+                Ordering::Less => _ = self.next.next(),
+                Ordering::Equal => return Some(*value),
+                Ordering::Greater => return None,
+            }
+        }
+        self.next = self.map.range(key..).peekable();
+        self.next.peek().filter(|(next, _)| *next == key).map(|(_, value)| *value)
+    }
 }
 
 impl Measured<'_> {
@@ -81,7 +117,7 @@ impl Measured<'_> {
             return Raw::Refused(self.refuse(metric, signal, &known));
         }
         let quality = known.quality(self.policy);
-        let samples = known.samples.into_iter().map(|(name, sample)| (name.to_owned(), sample)).collect();
+        let samples = known.samples.into_iter().map(|(name, sample)| (name.clone(), sample)).collect();
         Raw::Pods { samples: Arc::new(samples), quality }
     }
 
@@ -96,13 +132,13 @@ impl Measured<'_> {
 
     fn known(&self, signal: &str, counts: impl Fn(&Pod) -> bool) -> Known<'_> {
         let mut known = Known { samples: Vec::new(), expected: 0, ready: 0, missing: 0, live: 0 };
-        let samples = self.signals.pods.get(signal);
+        let mut samples = self.signals.pods.get(signal).map(|samples| Walk::new(samples));
         for (key, pod) in self.pods.iter().filter(|(_, pod)| counts(pod)) {
-            if self.live.standings.get(&key.name) != Some(&Standing::Counted) || pod.is_terminal() {
+            if standing(pod) != Standing::Counted || pod.is_terminal() {
                 continue;
             }
             let ready = pod.is_ready();
-            let sample = samples.and_then(|samples| samples.get(*key)).filter(|sample| usable(sample));
+            let sample = samples.as_mut().and_then(|samples| samples.find(key)).filter(|sample| usable(sample));
             if let Some(sample) = sample {
                 known.samples.push((&key.name, *sample));
                 known.ready += usize::from(ready);
@@ -123,12 +159,26 @@ impl Measured<'_> {
         since.is_some_and(|since| self.now.duration_since(since) <= first)
     }
 
-    /// Whether a source may have measured the signal for this workload. Others are not named: whose they are and how
-    /// they fare is not for this namespace to know.
+    /// The sources that may have measured the signal for this workload. Others are not named: whose they are and how
+    /// they fare is not for this namespace to know. Each pod may be a source, so those of others are not even looked at.
+    fn concerned(&self, signal: &str) -> Vec<(&str, &SourceHealth)> {
+        let sources = &self.signals.sources;
+        let (before, behind) = (sources.range(..POD.0.to_owned()), sources.range(POD.1.to_owned()..));
+        let others = before.chain(behind).filter(|(name, _)| self.concerns(name, signal));
+        let mut concerned: Vec<_> = others.map(|(name, health)| (name.as_str(), health)).collect();
+        let mut name = String::new();
+        for (key, _) in self.pods {
+            name.clear();
+            name.extend([POD.0, key.namespace.as_str(), "/", key.name.as_str()]);
+            concerned.extend(sources.get_key_value(&name).map(|(name, health)| (name.as_str(), health)));
+        }
+        concerned
+    }
+
+    /// Whether a source that is no pod of a workload may have.
     fn concerns(&self, source: &str, signal: &str) -> bool {
         let mut parts = source.splitn(2, '/');
         match (parts.next(), parts.next()) {
-            (Some("pod"), Some(pod)) => self.pods.iter().any(|(key, _)| key.to_string() == pod),
             (Some("prometheus"), Some(query)) => query.ends_with(&format!("/{signal}/{}", self.workload.namespace)),
             (Some("exporter"), Some(exporter)) => signal == GPU_UTILIZATION && self.shares_node(exporter),
             (Some("url"), _) => signal == GPU_UTILIZATION,
@@ -168,8 +218,9 @@ impl Measured<'_> {
 
     /// Names metric, sources, age and cure: this text is what `kubectl describe hpa` shows.
     fn refusal(&self, metric: &str, signal: &str, newest: Option<Timestamp>, what: &str) -> Refusal {
-        let concerned = || self.signals.sources.iter().filter(|(name, _)| self.concerns(name, signal));
-        let failing: Vec<_> = concerned()
+        let concerned = self.concerned(signal);
+        let failing: Vec<_> = concerned
+            .iter()
             .filter_map(|(name, health)| Some(format!("{} fails: {}", public_name(name), health.error.as_ref()?)))
             .collect();
         let reason = match (failing.is_empty(), newest) {
@@ -178,7 +229,7 @@ impl Measured<'_> {
             (true, None) => Reason::NoData,
         };
         // Samples that have grown too old are forgotten; that their source once answered is not.
-        let answered = concerned().filter_map(|(_, health)| health.last_success).max();
+        let answered = concerned.iter().filter_map(|(_, health)| health.last_success).max();
         let age = self.age(newest, answered);
         let sources = match failing.len() {
             0 => "no source reports a failure; check that the pods' metrics endpoints expose it".to_owned(),
@@ -223,7 +274,7 @@ impl Known<'_> {
 }
 
 /// Sample time of the oldest of some samples.
-pub(super) fn oldest(samples: &BTreeMap<String, Sample>) -> Option<Timestamp> {
+pub(super) fn oldest(samples: &BTreeMap<Text, Sample>) -> Option<Timestamp> {
     samples.values().map(|sample| sample.at).min()
 }
 

@@ -1,21 +1,22 @@
 //! One evaluation of everything.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
+use self::scaled::ByTriggers;
 use super::{
     Attempt, BindingKey, Chosen, Live, Note, Raw, Reservation, Rules, Snapshot, Target,
     arbitration::{Allotment, Applicant, Division, divide},
     chosen, digest,
     record::Demand,
     reservation,
-    scaled::refers_to_ours,
+    scaled::{refers_to_ours, scaled as workloads},
     trigger,
 };
 use crate::{
     autoscaler::Outlook,
-    capacity::Replica,
+    capacity::{Ledger, Replica},
     clamp::Stance,
     cluster::{Census, View},
     object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
@@ -23,7 +24,6 @@ use crate::{
     selector::Selector,
     signal::{Quality, Signals},
 };
-use scaled::ByTriggers;
 
 mod conclude;
 mod measure;
@@ -67,19 +67,43 @@ pub fn decide(
     previous: Option<&Snapshot>,
     now: Timestamp,
 ) -> Snapshot {
+    let census = Census::of(view, &workloads(view, policy));
+    let lives = Live::all(&census).collect();
+    let known = Known { ledger: Arc::new(Ledger::of(view)), census: &census, lives: &lives };
+    decide_with(view, known, signals, policy, previous, now)
+}
+
+/// What is known of a view already.
+#[derive(Clone, Debug)]
+pub struct Known<'c, 'v> {
+    /// What its pods hold.
+    pub ledger: Arc<Ledger>,
+    /// The pods of the workloads that [`scaled`](super::scaled) names.
+    pub census: &'c Census<'v>,
+    /// Scale and pods of each of them.
+    pub lives: &'c BTreeMap<WorkloadKey, Live>,
+}
+
+/// The same where more than the view is known.
+#[must_use]
+pub fn decide_with<'v>(
+    view: &'v View,
+    Known { ledger, census, lives }: Known<'_, 'v>,
+    signals: &Signals,
+    policy: &Policy,
+    previous: Option<&Snapshot>,
+    now: Timestamp,
+) -> Snapshot {
     let hpas: Vec<_> = view.hpas.iter().filter(|(_, hpa)| refers_to_ours(hpa, policy)).collect();
     let objects = trigger::all(view);
-    let of_objects = objects.iter().map(|object| object.workload.clone());
-    let workloads: Vec<_> = hpas.iter().map(|(_, hpa)| hpa.workload()).chain(of_objects).collect();
-    let census = Census::of(view, &workloads);
-    let surroundings = measure::Surroundings { view, signals, policy, census: &census, now };
+    let surroundings = measure::Surroundings { view, signals, policy, census, lives, now };
     let cases = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa));
     let cases: Vec<_> = cases.chain(objects.iter().map(|object| surroundings.scaled(object))).collect();
     let fresh = is_fresh(view, policy, now);
     let outlook = Outlook::of(view, policy, now);
     let attempts = attempts(&cases, previous, policy, now);
-    let applicants = applicants(view, &census, &cases, previous, &attempts, now);
-    let division = divide(view, policy, &census, &applicants, &outlook, fresh);
+    let applicants = applicants(view, census, &cases, previous, &attempts, now);
+    let division = divide(view, ledger, policy, census, &applicants, &outlook, fresh);
     let mut snapshot = Snapshot {
         at: now,
         decisions: BTreeMap::new(),
@@ -94,7 +118,7 @@ pub fn decide(
         triggers: BTreeMap::new(),
         enforced: BTreeMap::new(),
         samples: signals.pods.clone(),
-        labels: surroundings.labels(),
+        labels: surroundings.labels(previous.map(|previous| &previous.labels)),
         policy: policy.clone(),
     };
     for case in cases {
@@ -104,7 +128,7 @@ pub fn decide(
         if case.mode.value != Mode::Off {
             let paused = attempts.get(&case.workload).and_then(|attempt| attempt.paused_until);
             let expected = Expected { outlook: &outlook, paused };
-            let decision = conclude::decision(case, &division, &expected, view, policy, &census, fresh, now);
+            let decision = conclude::decision(case, &division, &expected, view, policy, census, fresh, now);
             snapshot.decisions.insert(decision.hpa.clone(), decision);
         }
     }

@@ -61,11 +61,11 @@ impl Live {
     /// Counts the pods that the selector of a workload matches, those that have ended included.
     pub fn count<'a>(workload: &WorkloadKey, current: i32, reported: i32, pods: impl Iterator<Item = &'a Pod>) -> Self {
         let mut live = Self { current, reported, ..Self::default() };
-        let mut standings = BTreeMap::new();
-        for pod in pods {
+        let standing = |pod: &Pod| {
             live.add(workload, pod);
-            standings.insert(pod.metadata.name.clone(), standing(pod));
-        }
+            (pod.metadata.name.clone(), standing(pod))
+        };
+        let standings = pods.map(standing).collect();
         live.standings = Arc::new(standings);
         live
     }
@@ -102,7 +102,7 @@ impl Live {
 }
 
 /// How the controller treats a sample of the pod (`groupPods`, `replica_calculator.go` v1.36.3).
-fn standing(pod: &Pod) -> Standing {
+pub(super) fn standing(pod: &Pod) -> Standing {
     if pod.is_terminating() || pod.status.phase == "Failed" {
         Standing::Ignored
     } else if pod.status.phase == "Pending" {

@@ -87,7 +87,7 @@ fn latency(pod: &str, counts: [f64; 3]) -> Observation {
 }
 
 fn queues(signals: &Signals) -> Vec<(&str, i64, Quality)> {
-    let pods = signals.pods.get(QUEUE_LENGTH).into_iter().flatten();
+    let pods = signals.pods.get(QUEUE_LENGTH).into_iter().flat_map(|samples| samples.iter());
     pods.map(|(pod, sample)| (pod.name.as_str(), sample.value.0, sample.quality)).collect()
 }
 
@@ -237,7 +237,7 @@ fn a_query_yields_one_value_per_pod_in_the_same_bounds() {
     assert!(store.record_pod_values("prometheus/gpu", GPU_UTILIZATION, values, at(0)));
     let signals = signals(&store, &view, at(0));
     let expected = Sample { value: Milli(50_000), at: at(-3), quality: Quality::Live };
-    assert_eq!(signals.pods[GPU_UTILIZATION], BTreeMap::from([(key("a"), expected)]));
+    assert_eq!(signals.pods[GPU_UTILIZATION], BTreeMap::from([(key("a"), expected)]).into());
     let refused: Vec<_> = signals.sources["prometheus/gpu"].refused.keys().map(String::as_str).collect();
     assert_eq!(refused, ["duplicate", "notFinite", "outOfRange", "tooOld"]);
 }
@@ -325,7 +325,7 @@ proptest! {
         }
         let now = at(now);
         let signals = signals(&store, &view, now);
-        for (pod, sample) in signals.pods.get(QUEUE_LENGTH).into_iter().flatten() {
+        for (pod, sample) in signals.pods.get(QUEUE_LENGTH).into_iter().flat_map(|samples| samples.iter()) {
             prop_assert!(view.pods.contains_key(pod));
             prop_assert!(sample.value == sample.value.servable());
             let age = now.duration_since(sample.at);

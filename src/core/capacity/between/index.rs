@@ -2,86 +2,81 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::OnceLock,
+    hash::{BuildHasher, RandomState},
+    iter,
+    sync::{Arc, OnceLock},
 };
 
-use super::{Seat, Spread, Subject, Term, Terms, added_keys, is_added};
+use super::{
+    Seat, Spread, Subject, Term, Terms, added_keys, is_added,
+    residents::{Kin, Residents},
+};
 use crate::{
+    capacity::Ledger,
     cluster::View,
-    object::{Pod, meta::StringMap},
+    object::{Shared, Text, meta::StringMap},
     selector::{Operator, Selector},
 };
 
-/// A label of a namespace's pods, with its value.
-type Label<'v> = (&'v str, &'v str, &'v str);
+/// Rows by the names of their nodes.
+pub(in crate::capacity) type Rows<'v> = HashMap<&'v str, usize>;
 
-/// All pods that have a node.
-#[derive(Debug, Default)]
+/// The placed pods of a ledger, with the rows of their nodes.
+#[derive(Debug)]
 pub(in crate::capacity) struct Index<'v> {
-    pods: Vec<Placed<'v>>,
-    /// The distinct anti-affinity terms of placed pods: replicas of one workload share theirs.
-    repelling: BTreeMap<String, Holders>,
-    /// Pods whose own terms cannot be understood.
-    unreadable: Vec<String>,
+    ledger: Arc<Ledger>,
+    rows: Arc<Rows<'v>>,
+    repelling: OnceLock<Vec<Repelling>>,
     /// Pods by namespace and label; made when a selector first asks.
-    postings: OnceLock<Postings<'v>>,
+    postings: OnceLock<Postings>,
 }
 
+/// A term of placed pods.
 #[derive(Debug)]
-struct Placed<'v> {
-    pod: &'v Pod,
-    row: usize,
-}
-
-#[derive(Debug, Default)]
-struct Postings<'v> {
-    namespaces: BTreeMap<&'v str, Vec<u32>>,
-    labels: HashMap<Label<'v>, Vec<u32>>,
-}
-
-/// A term and the nodes of the pods that carry it.
-#[derive(Debug)]
-struct Holders {
+struct Repelling {
     term: Term,
     rows: BTreeSet<usize>,
     /// One of the pods, for the message.
     example: String,
 }
 
+#[derive(Debug, Default)]
+struct Postings {
+    groups: Vec<Group>,
+    namespaces: BTreeMap<Text, Vec<u32>>,
+    /// By the hash of namespace, label and value; what shares a hash is told apart when it is matched.
+    labels: HashMap<u64, Vec<u32>>,
+    hasher: RandomState,
+}
+
+/// Pods of equal namespace and labels.
+#[derive(Debug)]
+struct Group {
+    namespace: Text,
+    labels: Shared<StringMap>,
+    rows: Vec<(usize, Kin)>,
+}
+
 // === impl Index ===
 
 impl<'v> Index<'v> {
-    /// Takes note of a placed pod.
-    pub(in crate::capacity) fn add(&mut self, pod: &'v Pod, row: usize) {
-        self.pods.push(Placed { pod, row });
-        let affinity = pod.spec.affinity.as_ref().and_then(|affinity| affinity.pod_anti_affinity.as_ref());
-        let terms = affinity.map_or(&[][..], |terms| &terms.required_during_scheduling_ignored_during_execution);
-        for term in terms {
-            let own = (term.namespaces.is_empty() && term.namespace_selector.is_none())
-                .then_some(pod.metadata.namespace.as_str());
-            let key = format!("{own:?} {term:?} {:?}", merged_values(term, &pod.metadata.labels));
-            if let Some(holders) = self.repelling.get_mut(&key) {
-                holders.rows.insert(row);
-                continue;
-            }
-            match Term::of(term, &pod.metadata.namespace, &pod.metadata.labels) {
-                Ok(term) => {
-                    let example = pod.metadata.key().to_string();
-                    self.repelling.insert(key, Holders { term, rows: [row].into(), example });
-                }
-                Err(error) => self.unreadable.push(format!("pod {}: {error}", pod.metadata.key())),
-            }
-        }
+    /// The placed pods of a ledger on the nodes that have rows.
+    pub(in crate::capacity) fn new(ledger: Arc<Ledger>, rows: Arc<Rows<'v>>) -> Self {
+        Self { ledger, rows, repelling: OnceLock::new(), postings: OnceLock::new() }
+    }
+
+    fn residents(&self) -> &Residents {
+        self.ledger.residents()
     }
 
     /// Terms of placed pods that cannot be understood, so that whom they repel is not known.
     pub(in crate::capacity) fn unreadable(&self) -> Option<&str> {
-        self.unreadable.first().map(String::as_str)
+        self.residents().unreadable.values().next().map(String::as_str)
     }
 
     /// Whether any placed pod repels others.
     pub(in crate::capacity) fn repels(&self) -> bool {
-        !self.repelling.is_empty()
+        !self.residents().repelling.is_empty()
     }
 
     /// The namespace of a seat, if a placed pod repels pods like it in namespaces that it selects by label.
@@ -91,13 +86,13 @@ impl<'v> Index<'v> {
             let requirements = selector.into_iter().flat_map(Selector::requirements);
             selector.is_some() && requirements.into_iter().all(|it| is_added(&it.key) || it.matches(&seat.labels))
         };
-        let asked = self.repelling.values().any(|it| it.term.selects_namespaces() && may_select(&it.term));
-        asked.then_some(seat.namespace.as_str())
+        let mut terms = self.residents().repelling.values().map(|it| &it.term);
+        terms.any(|term| term.selects_namespaces() && may_select(term)).then_some(seat.namespace.as_str())
     }
 
     /// Namespaces of placed pods.
-    pub(in crate::capacity) fn namespaces(&self) -> impl Iterator<Item = &'v str> {
-        self.postings().namespaces.keys().copied()
+    pub(in crate::capacity) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.postings().namespaces.keys().map(Text::as_str)
     }
 
     /// The anti-affinity terms of placed pods that select a pod, with the rows of those that carry them.
@@ -106,35 +101,44 @@ impl<'v> Index<'v> {
         subject: Subject<'_>,
         view: &View,
     ) -> impl Iterator<Item = (&Term, &BTreeSet<usize>, &str)> {
-        let selecting = self.repelling.values().filter(move |holders| holders.term.selects(subject, view));
-        selecting.map(|holders| (&holders.term, &holders.rows, holders.example.as_str()))
+        let all = self.repelling.get_or_init(|| {
+            let resolved = self.residents().repelling.values().map(|holders| Repelling {
+                term: holders.term.clone(),
+                rows: holders.pods.values().filter_map(|node| self.rows.get(node.as_str()).copied()).collect(),
+                example: holders.pods.keys().next().map(ToString::to_string).unwrap_or_default(),
+            });
+            resolved.filter(|repelling| !repelling.rows.is_empty()).collect()
+        });
+        let selecting = all.iter().filter(move |repelling| repelling.term.selects(subject, view));
+        selecting.map(|repelling| (&repelling.term, &repelling.rows, repelling.example.as_str()))
     }
 
     /// Rows of the pods that a spread constraint counts; terminating pods are not.
     pub(super) fn counted<'s>(&'s self, spread: &'s Spread, namespace: &'s str) -> impl Iterator<Item = usize> + 's {
         let selector = spread.selector.as_ref().filter(|selector| !selector.is_empty());
-        let pods = selector.into_iter().flat_map(move |selector| self.selected(selector, namespace));
-        pods.filter(|placed| !placed.pod.is_terminating()).map(|placed| placed.row)
+        let groups = selector.into_iter().flat_map(move |selector| self.selected(selector, namespace));
+        groups.flat_map(|group| group.each(|kin| kin.staying))
     }
 
     /// Rows of the pods that all terms select.
     pub(super) fn selected_by_all<'s>(&'s self, terms: &'s [Term], view: &'s View) -> impl Iterator<Item = usize> + 's {
         let first = terms.first().into_iter().flat_map(move |term| self.selected_by(term, view));
         let rest = terms.get(1..).unwrap_or_default();
-        let all = first.filter(move |placed| rest.iter().all(|term| term.selects(placed.subject(), view)));
-        all.map(|placed| placed.row)
+        let all = first.filter(move |group| rest.iter().all(|term| term.selects(group.subject(), view)));
+        all.flat_map(Group::all)
     }
 
     /// Rows of the pods that a term selects.
     pub(super) fn rows_of<'s>(&'s self, term: &'s Term, view: &'s View) -> impl Iterator<Item = usize> + 's {
-        self.selected_by(term, view).map(|placed| placed.row)
+        self.selected_by(term, view).flat_map(Group::all)
     }
 
     /// The values that pods with these labels have for labels that controllers add, where any term asks for them.
     pub(super) fn completions(&self, subject: Subject<'_>, terms: &Terms, view: &View) -> Completions {
         let mut keys: BTreeSet<String> = terms.added_keys().into_iter().map(str::to_owned).collect();
-        for holders in self.repelling.values().filter(|holders| holders.term.includes(subject.namespace, view)) {
-            let Some(selector) = &holders.term.selector else { continue };
+        let repelling = self.residents().repelling.values().map(|holders| &holders.term);
+        for term in repelling.filter(|term| term.includes(subject.namespace, view)) {
+            let Some(selector) = &term.selector else { continue };
             // What the known labels decide already needs no guess.
             let open = selector.requirements().iter().all(|it| is_added(&it.key) || it.matches(subject.labels));
             keys.extend(open.then(|| added_keys(selector).map(str::to_owned)).into_iter().flatten());
@@ -142,46 +146,76 @@ impl<'v> Index<'v> {
         let mut values = BTreeSet::new();
         if !keys.is_empty() {
             let own = Selector::of_labels(subject.labels);
-            for placed in self.selected(&own, subject.namespace) {
-                let labels = placed.pod.metadata.labels.iter().filter(|(key, _)| keys.contains(*key));
+            for group in self.selected(&own, subject.namespace) {
+                let labels = group.labels.iter().filter(|(key, _)| keys.contains(*key));
                 values.insert(labels.map(|(key, value)| (key.clone(), value.clone())).collect::<StringMap>());
             }
         }
         Completions { keys, values }
     }
 
-    fn selected_by<'s>(&'s self, term: &'s Term, view: &'s View) -> impl Iterator<Item = &'s Placed<'v>> + 's {
+    fn selected_by<'s>(&'s self, term: &'s Term, view: &'s View) -> impl Iterator<Item = &'s Group> + 's {
         let namespaces = self.postings().namespaces.keys().filter(move |namespace| term.includes(namespace, view));
         let selector = term.selector.as_ref();
-        let pods = move |namespace: &&'v str| {
-            let namespace = *namespace;
+        let groups = move |namespace: &'s Text| {
             selector.into_iter().flat_map(move |selector| self.selected(selector, namespace))
         };
-        namespaces.flat_map(pods)
+        namespaces.flat_map(groups)
     }
 
-    fn selected<'s>(&'s self, selector: &'s Selector, namespace: &'s str) -> impl Iterator<Item = &'s Placed<'v>> + 's {
+    fn selected<'s>(&'s self, selector: &'s Selector, namespace: &'s str) -> impl Iterator<Item = &'s Group> + 's {
         let postings = self.postings();
         let known = match required_label(selector) {
-            Some((key, value)) => postings.labels.get(&(namespace, key, value)),
+            Some((key, value)) => postings.labels.get(&postings.hasher.hash_one((namespace, key, value))),
             None => postings.namespaces.get(namespace),
         };
-        let pods = known.into_iter().flatten().filter_map(|index| self.pods.get(*index as usize));
-        pods.filter(|placed| selector.matches(&placed.pod.metadata.labels))
+        let groups = known.into_iter().flatten().filter_map(|index| postings.groups.get(*index as usize));
+        groups.filter(move |group| *group.namespace == *namespace && selector.matches(&group.labels))
     }
 
-    fn postings(&self) -> &Postings<'v> {
+    fn postings(&self) -> &Postings {
         self.postings.get_or_init(|| {
             let mut postings = Postings::default();
-            for (index, Placed { pod, .. }) in (0_u32..).zip(&self.pods) {
-                let namespace = pod.metadata.namespace.as_str();
-                postings.namespaces.entry(namespace).or_default().push(index);
-                for (key, value) in pod.metadata.labels.iter() {
-                    postings.labels.entry((namespace, key, value)).or_default().push(index);
+            for ((namespace, labels), nodes) in &self.residents().kin {
+                let rows = nodes.iter().filter_map(|(node, kin)| Some((*self.rows.get(node.as_str())?, *kin)));
+                let (namespace, labels, rows) = (namespace.clone(), labels.clone(), rows.collect::<Vec<_>>());
+                if !rows.is_empty() {
+                    postings.add(Group { namespace, labels, rows });
                 }
             }
             postings
         })
+    }
+}
+
+// === impl Postings ===
+
+impl Postings {
+    fn add(&mut self, group: Group) {
+        let Ok(index) = u32::try_from(self.groups.len()) else { return };
+        for (key, value) in group.labels.iter() {
+            let hash = self.hasher.hash_one((&*group.namespace, key.as_str(), value.as_str()));
+            self.labels.entry(hash).or_default().push(index);
+        }
+        self.namespaces.entry(group.namespace.clone()).or_default().push(index);
+        self.groups.push(group);
+    }
+}
+
+// === impl Group ===
+
+impl Group {
+    fn subject(&self) -> Subject<'_> {
+        Subject { namespace: &self.namespace, labels: &self.labels }
+    }
+
+    /// The row of each pod.
+    fn all(&self) -> impl Iterator<Item = usize> {
+        self.each(|kin| kin.staying.saturating_add(kin.terminating))
+    }
+
+    fn each(&self, count: impl Fn(&Kin) -> u32) -> impl Iterator<Item = usize> {
+        self.rows.iter().flat_map(move |(row, kin)| iter::repeat_n(*row, count(kin) as usize))
     }
 }
 
@@ -190,17 +224,6 @@ impl<'v> Index<'v> {
 pub(super) struct Completions {
     pub(super) keys: BTreeSet<String>,
     pub(super) values: BTreeSet<StringMap>,
-}
-
-impl<'v> Placed<'v> {
-    fn subject(&self) -> Subject<'v> {
-        Subject { namespace: &self.pod.metadata.namespace, labels: &self.pod.metadata.labels }
-    }
-}
-
-/// What `matchLabelKeys` and its opposite put into the selector of this pod.
-fn merged_values<'p>(term: &crate::object::pod::PodAffinityTerm, labels: &'p StringMap) -> Vec<Option<&'p String>> {
-    term.match_label_keys.iter().chain(&term.mismatch_label_keys).map(|key| labels.get(key)).collect()
 }
 
 /// A label that every matching pod carries, with its value.

@@ -9,7 +9,7 @@ use crate::{
     answer::{ExternalValue, ObjectValue, Reason, Refusal},
     clamp::{Clamped, Effect, Guard, PodSample, Stance, Standing, average, pods, ratio},
     decision::{Binding, Decision, Live, Raw, Snapshot, Target, TargetKind, demand},
-    object::{ObjectKey, WorkloadKey},
+    object::{ObjectKey, Text, WorkloadKey},
     policy::Mode,
     quantity::Milli,
     signal::{Quality, Sample},
@@ -90,7 +90,7 @@ impl<'s> Situation<'s> {
     }
 
     /// Samples of pods that count now: those that have ended or are ending since have none any more.
-    fn counted<'a>(&self, samples: &'a BTreeMap<String, Sample>) -> Vec<(&'a str, &'a Sample)> {
+    fn counted<'a>(&self, samples: &'a BTreeMap<Text, Sample>) -> Vec<(&'a str, &'a Sample)> {
         let counts = |name: &str| self.live.standings.get(name) == Some(&Standing::Counted);
         let recent = |sample: &Sample| self.aged(sample.at, sample.quality) != Quality::Unknown;
         samples

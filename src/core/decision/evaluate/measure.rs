@@ -15,11 +15,14 @@ use crate::{
         demand::{self, Measured},
         scaled::{served, served_metrics},
     },
-    object::{HorizontalPodAutoscaler, ObjectKey, Shared, hpa::MetricSpec, meta::StringMap},
+    object::{HorizontalPodAutoscaler, ObjectKey, Shared, WorkloadKey, hpa::MetricSpec, meta::StringMap},
     policy::{HEADROOM_ANNOTATION, Headroom, MODE_ANNOTATION, MetricKind, Mode, Policy, Surplus},
     quantity::Milli,
     signal::{Quality, Signals},
 };
+
+/// Labels of pods.
+type Labels = Shared<BTreeMap<ObjectKey, Shared<StringMap>>>;
 
 /// What every HPA is measured in.
 pub(super) struct Surroundings<'v, 'c> {
@@ -27,6 +30,7 @@ pub(super) struct Surroundings<'v, 'c> {
     pub(super) signals: &'v Signals,
     pub(super) policy: &'v Policy,
     pub(super) census: &'c Census<'v>,
+    pub(super) lives: &'c BTreeMap<WorkloadKey, Live>,
     pub(super) now: Timestamp,
 }
 
@@ -39,8 +43,7 @@ impl<'v> Surroundings<'v, '_> {
         let foreign = foreign(hpa, self.policy);
         rules.bypassed = !foreign.is_empty();
         let pods = self.census.matching(&workload);
-        let (asked_for, reported) = target.map_or((0, 0), |target| (target.spec_replicas, target.status_replicas));
-        let live = Live::in_census(self.census, &workload, asked_for, reported);
+        let live = self.lives.get(&workload).cloned().unwrap_or_default();
         let measured = Measured {
             view: self.view,
             workload: &workload,
@@ -63,10 +66,20 @@ impl<'v> Surroundings<'v, '_> {
         case
     }
 
-    /// Labels of all pods that have samples: one walk along pods and samples, all of which are sorted.
-    pub(super) fn labels(&self) -> BTreeMap<ObjectKey, Shared<StringMap>> {
+    /// Labels of all pods that have samples: one walk along pods and samples, all of which are sorted. Mostly they are
+    /// what they were before.
+    pub(super) fn labels(&self, before: Option<&Labels>) -> Labels {
+        if let Some(before) = before.filter(|before| self.measured_labels().eq(before.iter())) {
+            return before.clone();
+        }
+        let labels: BTreeMap<_, _> =
+            self.measured_labels().map(|(key, labels)| (key.clone(), labels.clone())).collect();
+        labels.into()
+    }
+
+    fn measured_labels(&self) -> impl Iterator<Item = (&'v ObjectKey, &'v Shared<StringMap>)> {
         let mut signals: Vec<_> = self.signals.pods.values().map(|samples| samples.keys().peekable()).collect();
-        let mut measured = |key: &ObjectKey| {
+        let mut measured = move |key: &ObjectKey| {
             let mut any = false;
             for keys in &mut signals {
                 while keys.next_if(|next| *next < key).is_some() {}
@@ -74,8 +87,8 @@ impl<'v> Surroundings<'v, '_> {
             }
             any
         };
-        let pods = self.view.pods.iter().filter(|(key, _)| measured(key));
-        pods.map(|(key, pod)| (key.clone(), pod.metadata.labels.clone())).collect()
+        let pods = self.view.pods.iter().filter(move |(key, _)| measured(key));
+        pods.map(|(key, pod)| (key, &pod.metadata.labels))
     }
 
     fn notes(&self, hpa: &HorizontalPodAutoscaler, foreign: &[String], known: bool) -> Vec<Note> {

@@ -1,7 +1,5 @@
 //! Builders: a call reads like the situation.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -161,14 +159,14 @@ impl Scene {
     pub(super) fn later(mut self, seconds: i64) -> Self {
         self.now += SignedDuration::from_secs(seconds);
         self.view.capacity_heard_at = Some(self.now);
-        for sample in self.signals.pods.values_mut().flat_map(BTreeMap::values_mut) {
+        for sample in self.signals.pods.values_mut().flat_map(|samples| samples.values_mut()) {
             sample.at = self.now;
         }
         self
     }
 
     pub(super) fn quality(mut self, quality: Quality) -> Self {
-        for sample in self.signals.pods.values_mut().flat_map(BTreeMap::values_mut) {
+        for sample in self.signals.pods.values_mut().flat_map(|samples| samples.values_mut()) {
             sample.quality = quality;
         }
         self

@@ -1,0 +1,146 @@
+//! Capacity of a large cluster: 5,000 nodes, 150,000 pods, 500 templates.
+//!
+//! `cargo bench -p plimsoll-core --bench capacity` prints what an event costs (percentiles over many, since the worst
+//! of them is what people wait for), and what answering all templates costs anew and after one event.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, missing_docs, reason = "a bench")]
+
+#[path = "shared/fleet.rs"]
+mod fleet;
+
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
+use jiff::Timestamp;
+use plimsoll_core::{
+    capacity::{Inventory, Ledger, Template},
+    cluster::{Census, Change, Delta, View},
+    decision::{Known, Live, decide_with, scaled},
+    object::{Node, Pod},
+    policy::Policy,
+    signal::Signals,
+};
+
+use fleet::{LARGE, fleet_of};
+
+const EVENTS: usize = 20_000;
+
+/// A view with its ledger, as the adapter keeps them.
+struct Kept {
+    view: View,
+    ledger: Arc<Ledger>,
+    policy: Policy,
+    templates: Vec<Template>,
+    /// Pods that come and go.
+    moving: Vec<Pod>,
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn new(view: View) -> Self {
+        let ledger = Arc::new(Ledger::of(&view));
+        let template = |(key, it): (&plimsoll_core::object::WorkloadKey, &plimsoll_core::object::ScaleTarget)| {
+            Template::of(it.template.as_ref().unwrap(), &key.namespace, &view)
+        };
+        let templates = view.workloads.iter().map(template).collect();
+        let moving = view.pods.values().step_by(37).cloned().collect();
+        Self { ledger, templates, moving, policy: Policy::default(), view }
+    }
+
+    fn apply(&mut self, change: Change) {
+        Arc::make_mut(&mut self.ledger).note(&self.view, &change);
+        self.view.apply(change);
+    }
+
+    /// The nth event of a sequence that repeats: a pod goes, a pod comes, a node is cordoned and uncordoned.
+    fn event(&mut self, n: usize) -> Change {
+        let pod = &self.moving[n / 2 % self.moving.len()];
+        if n.is_multiple_of(10) {
+            let mut node: Node = self.view.nodes[&*pod.node_name].clone();
+            node.spec.unschedulable = !node.spec.unschedulable;
+            return Change::Node(Delta::Applied(node));
+        }
+        if n.is_multiple_of(2) {
+            Change::Pod(Delta::Deleted(pod.metadata.key()))
+        } else {
+            Change::Pod(Delta::Applied(pod.clone()))
+        }
+    }
+
+    /// Answers all templates.
+    fn answers(&self) -> u64 {
+        let inventory = Inventory::with(&self.view, &self.policy, Arc::clone(&self.ledger));
+        self.templates.iter().map(|template| u64::from(inventory.fits(template).fits.lo)).sum()
+    }
+}
+
+/// Percentiles of what single events cost.
+fn events(kept: &mut Kept) {
+    let mut costs: Vec<Duration> = (0..EVENTS)
+        .map(|n| {
+            let change = kept.event(n);
+            let began = Instant::now();
+            kept.apply(change);
+            began.elapsed()
+        })
+        .collect();
+    costs.sort_unstable();
+    let at = |share: usize| costs[(costs.len() - 1) * share / 1000];
+    println!("large/event  p50 {:?}, p99 {:?}, p99.9 {:?}, of {EVENTS}", at(500), at(990), at(999));
+}
+
+fn timed(group: &mut BenchmarkGroup<'_, WallTime>, kept: &mut Kept, signals: &Signals, now: Timestamp) {
+    group.bench_function("rebuild/ledger and all answers", |bencher| {
+        bencher.iter(|| {
+            kept.ledger = Arc::new(Ledger::of(&kept.view));
+            black_box(kept.answers())
+        });
+    });
+    let mut n = 0;
+    group.bench_function("event/all answers", |bencher| {
+        bencher.iter(|| {
+            let change = kept.event(n);
+            n += 1;
+            kept.apply(change);
+            black_box(kept.answers())
+        });
+    });
+    let workloads = scaled(&kept.view, &kept.policy);
+    group.bench_function("census", |bencher| bencher.iter(|| Census::of(&kept.view, &workloads).workloads().count()));
+    let census = Census::of(&kept.view, &workloads);
+    group.bench_function("live", |bencher| bencher.iter(|| Live::all(&census).count()));
+    drop(census);
+    let mut previous = None;
+    group.bench_function("event/decide", |bencher| {
+        bencher.iter(|| {
+            let change = kept.event(n);
+            n += 1;
+            kept.apply(change);
+            let ledger = Arc::clone(&kept.ledger);
+            let census = Census::of(&kept.view, &scaled(&kept.view, &kept.policy));
+            let lives = Live::all(&census).collect();
+            let known = Known { ledger, census: &census, lives: &lives };
+            let snapshot = decide_with(&kept.view, known, signals, &kept.policy, previous.as_ref(), now);
+            previous = Some(snapshot);
+        });
+    });
+}
+
+fn benches(criterion: &mut Criterion) {
+    let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+    let (view, signals) = fleet_of(now, LARGE);
+    let mut kept = Kept::new(view);
+    kept.answers();
+    events(&mut kept);
+    let mut group = criterion.benchmark_group("large");
+    group.sample_size(10);
+    timed(&mut group, &mut kept, &signals, now);
+}
+
+criterion_group!(capacity, benches);
+criterion_main!(capacity);

@@ -1,0 +1,249 @@
+//! What evaluations have found out about all nodes, for the next one: it decides nothing, it only spares work.
+//!
+//! Verdicts depend on the nodes alone, tallies also on what is free. A new inventory tells which rows have changed since
+//! the last; only those are looked at again.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    Template,
+    filters::{Filter, Verdict},
+    inventory::fitting_in,
+};
+use crate::object::Node;
+
+/// Inventories for which an entry that nobody asks for is kept.
+const IDLE: u64 = 3;
+/// Most resources of a template that is tallied; templates ask for a handful.
+const MAX_REQUESTS: usize = u16::BITS as usize;
+
+/// Verdicts on all nodes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Judged {
+    filter: Arc<Filter>,
+    /// By row.
+    pub(super) verdicts: Vec<Verdict>,
+    /// Rows that are open.
+    pub(super) open: Vec<usize>,
+    /// By row, whether the node selector and the required node affinity select the node.
+    pub(super) selected: Vec<bool>,
+    /// By row, whether a taint repels.
+    pub(super) repelled: Vec<bool>,
+}
+
+/// How many replicas of one request vector fit on each node, whatever its verdict.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// Column and amount.
+    requests: Vec<(usize, i64)>,
+    /// By row.
+    pub(super) rows: Vec<Fitting>,
+    /// Whether a number was too large to keep.
+    overflows: bool,
+}
+
+/// One node in the eyes of a request vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fitting {
+    pub(super) count: u16,
+    /// Bit n: the nth request is short once all that fit are placed.
+    pub(super) short: u16,
+    /// Whether the empty node would take one.
+    pub(super) able: bool,
+}
+
+/// The nodes as an inventory sees them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sight<'a> {
+    pub(super) nodes: &'a [&'a Node],
+    pub(super) columns: &'a [&'a str],
+    pub(super) allocatable: &'a [i64],
+    pub(super) free: &'a [i64],
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Memo(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Counts the inventories that were made.
+    turn: u64,
+    /// The version of the nodes that the last of them saw.
+    version: u64,
+    names: Vec<String>,
+    columns: Vec<String>,
+    allocatable: Vec<i64>,
+    free: Vec<i64>,
+    verdicts: HashMap<Arc<str>, Kept<Judged>>,
+    tallies: HashMap<Vec<(usize, i64)>, Kept<Tally>>,
+}
+
+#[derive(Debug)]
+struct Kept<T> {
+    value: Arc<T>,
+    /// When it was last asked for.
+    turn: u64,
+}
+
+// === impl Memo ===
+
+impl Memo {
+    /// Brings everything up to date with the nodes; `changed` says whether a node has changed since a version. Returns
+    /// the turn, by which the inventory asks.
+    pub(super) fn see(&self, sight: Sight<'_>, version: u64, changed: impl Fn(&str, u64) -> bool) -> u64 {
+        let mut known = self.lock();
+        known.turn += 1;
+        let turn = known.turn;
+        known.verdicts.retain(|_, kept| kept.turn + IDLE > turn);
+        known.tallies.retain(|_, kept| kept.turn + IDLE > turn);
+        if known.is_of(sight) {
+            known.renew(sight, &changed);
+        } else {
+            known.verdicts.clear();
+            known.tallies.clear();
+            known.names = sight.nodes.iter().map(|node| node.metadata.name.clone()).collect();
+            known.columns = sight.columns.iter().map(|&name| name.to_owned()).collect();
+        }
+        known.version = version;
+        known.allocatable.clear();
+        known.allocatable.extend_from_slice(sight.allocatable);
+        known.free.clear();
+        known.free.extend_from_slice(sight.free);
+        turn
+    }
+
+    /// Verdicts for a template on the nodes of an inventory.
+    pub(super) fn judged(&self, turn: u64, template: &Template, nodes: &[&Node]) -> Arc<Judged> {
+        let mut known = self.lock();
+        if known.turn != turn {
+            return Arc::new(Judged::of(Arc::clone(&template.filter), nodes));
+        }
+        let make = || Arc::new(Judged::of(Arc::clone(&template.filter), nodes));
+        let kept =
+            known.verdicts.entry(Arc::clone(&template.filter_key)).or_insert_with(|| Kept { value: make(), turn });
+        kept.turn = turn;
+        Arc::clone(&kept.value)
+    }
+
+    /// The tally of requests on the nodes of an inventory before anything was placed; none where it is not kept.
+    pub(super) fn tally(&self, turn: u64, requests: &[(usize, i64)]) -> Option<Arc<Tally>> {
+        let mut known = self.lock();
+        if known.turn != turn || requests.len() > MAX_REQUESTS {
+            return None;
+        }
+        if !known.tallies.contains_key(requests) {
+            let value = Arc::new(Tally::of(requests, &known.allocatable, &known.free, known.columns.len()));
+            known.tallies.insert(requests.to_vec(), Kept { value, turn });
+        }
+        let kept = known.tallies.get_mut(requests)?;
+        kept.turn = turn;
+        (!kept.value.overflows).then(|| Arc::clone(&kept.value))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was found out of one ledger is not known of another.
+impl Clone for Memo {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn is_of(&self, sight: Sight<'_>) -> bool {
+        self.columns.iter().map(String::as_str).eq(sight.columns.iter().copied())
+            && self.names.iter().eq(sight.nodes.iter().map(|node| &node.metadata.name))
+    }
+
+    fn renew(&mut self, sight: Sight<'_>, changed: &impl Fn(&str, u64) -> bool) {
+        let width = sight.columns.len();
+        let cells = |row: usize| row * width..(row + 1) * width;
+        let differs = |old: &[i64], new: &[i64], row: usize| old.get(cells(row)) != new.get(cells(row));
+        for (row, node) in sight.nodes.iter().enumerate() {
+            if changed(&node.metadata.name, self.version) {
+                for kept in self.verdicts.values_mut() {
+                    Arc::make_mut(&mut kept.value).judge(row, node);
+                }
+            }
+            if differs(&self.free, sight.free, row) || differs(&self.allocatable, sight.allocatable, row) {
+                let (free, allocatable) = (sight.free.get(cells(row)), sight.allocatable.get(cells(row)));
+                for kept in self.tallies.values_mut() {
+                    Arc::make_mut(&mut kept.value).count(
+                        row,
+                        allocatable.unwrap_or_default(),
+                        free.unwrap_or_default(),
+                    );
+                }
+            }
+        }
+    }
+}
+
+// === impl Judged ===
+
+impl Judged {
+    fn of(filter: Arc<Filter>, nodes: &[&Node]) -> Self {
+        let mut judged = Self {
+            filter,
+            verdicts: vec![Verdict::Unselected; nodes.len()],
+            open: Vec::new(),
+            selected: vec![false; nodes.len()],
+            repelled: vec![false; nodes.len()],
+        };
+        for (row, node) in nodes.iter().enumerate() {
+            judged.judge(row, node);
+        }
+        judged
+    }
+
+    fn judge(&mut self, row: usize, node: &Node) {
+        let verdict = self.filter.judge(node);
+        match (self.open.binary_search(&row), verdict == Verdict::Open) {
+            (Err(place), true) => self.open.insert(place, row),
+            (Ok(place), false) => _ = self.open.remove(place),
+            _ => {}
+        }
+        let new = (verdict, self.filter.selects(node), self.filter.is_repelled(node));
+        if let (Some(verdict), Some(selected), Some(repelled)) =
+            (self.verdicts.get_mut(row), self.selected.get_mut(row), self.repelled.get_mut(row))
+        {
+            (*verdict, *selected, *repelled) = new;
+        }
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    fn of(requests: &[(usize, i64)], allocatable: &[i64], free: &[i64], width: usize) -> Self {
+        let rows = allocatable.len() / width.max(1);
+        let mut tally = Self { requests: requests.to_vec(), rows: vec![Fitting::default(); rows], overflows: false };
+        let both = allocatable.chunks_exact(width.max(1)).zip(free.chunks_exact(width.max(1)));
+        for (row, (allocatable, free)) in both.enumerate() {
+            tally.count(row, allocatable, free);
+        }
+        tally
+    }
+
+    fn count(&mut self, row: usize, allocatable: &[i64], free: &[i64]) {
+        let count = fitting_in(free, &self.requests);
+        let able = count > 0 || fitting_in(allocatable, &self.requests) > 0;
+        self.overflows |= count > u32::from(u16::MAX);
+        let lacks = |&&(column, amount): &&(usize, i64)| {
+            free.get(column).copied().unwrap_or(0) - amount.saturating_mul(i64::from(count)) < amount
+        };
+        let short = (0..).zip(&self.requests).filter(|(_, request)| lacks(request));
+        let short = short.fold(0, |bits, (index, _): (u32, _)| bits | 1_u16.checked_shl(index).unwrap_or(0));
+        if let Some(known) = self.rows.get_mut(row) {
+            *known = Fitting { count: u16::try_from(count).unwrap_or(u16::MAX), short, able };
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What is kept between inventories against what is made anew: every answer is the same after any history.
+
+use std::sync::Arc;
+
+use proptest::{collection::vec, prelude::*};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    capacity::Ledger,
+    cluster::{Change, Delta},
+};
+
+fn nodes() -> impl Strategy<Value = Node> {
+    (0_u8..4, 0_u32..6, any::<bool>(), 0_u8..3, any::<bool>()).prop_map(|(name, gpus, cordoned, taint, ready)| {
+        let mut node = mk_node(&format!("n{name}"), gpus);
+        node.spec.unschedulable = cordoned;
+        node.metadata.labels.insert("zone".to_owned(), format!("z{}", name % 2));
+        if taint == 0 {
+            node.spec.taints = from(json!([{"key": "k", "value": "v", "effect": "NoSchedule"}]));
+        }
+        if !ready {
+            node.status.conditions.clear();
+        }
+        if gpus == 5 {
+            node.status.allocatable.insert("example.com/other".to_owned(), "3".parse().unwrap());
+        }
+        node
+    })
+}
+
+fn pods() -> impl Strategy<Value = Pod> {
+    (0_u8..8, 0_u8..4, 0_u32..3, 0_u8..6, -1_i32..2).prop_map(|(name, node, gpus, kind, priority)| {
+        let mut pod = mk_pod(&format!("p{name}"), &format!("n{node}"), gpus);
+        pod.spec.priority = Some(priority);
+        match kind {
+            0 => pod.status.phase = "Succeeded".into(),
+            1 => pod.metadata.deletion_timestamp = "2026-01-01T00:00:00Z".parse().ok(),
+            2 => {
+                pod.status.nominated_node_name = pod.node_name.clone();
+                pod.node_name = "".into();
+            }
+            3 => pod.spec.containers[0].ports = from(json!([{"hostPort": 80, "containerPort": 80}])),
+            4 => {
+                let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "llm"}}});
+                let terms = json!({"requiredDuringSchedulingIgnoredDuringExecution": [term]});
+                pod.spec.affinity = from(json!({"podAntiAffinity": terms}));
+            }
+            _ => {}
+        }
+        pod
+    })
+}
+
+fn changes() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        6 => pods().prop_map(|pod| Change::Pod(Delta::Applied(pod))),
+        2 => pods().prop_map(|pod| Change::Pod(Delta::Deleted(pod.metadata.key()))),
+        1 => vec(pods(), 0..6).prop_map(|pods| Change::Pod(Delta::Replaced(pods))),
+        4 => nodes().prop_map(|node| Change::Node(Delta::Applied(node))),
+        1 => nodes().prop_map(|node| Change::Node(Delta::Deleted(node.metadata.name))),
+        1 => vec(nodes(), 0..4).prop_map(|nodes| Change::Node(Delta::Replaced(nodes))),
+    ]
+}
+
+fn templates(view: &View) -> Vec<Template> {
+    let spread = json!([{
+        "topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "llm"}},
+    }]);
+    let specs = [
+        mk_template(0, json!({"priority": -1})),
+        mk_template(1, json!({})),
+        mk_template(2, json!({"priority": 1, "tolerations": [{"operator": "Exists"}]})),
+        mk_template(1, json!({"nodeSelector": {"zone": "z1"}})),
+        mk_template(1, json!({"topologySpreadConstraints": spread})),
+        mk_template(1, json!({"hostNetwork": true})),
+    ];
+    specs.iter().map(|template| Template::of(template, "ml", view)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn answers_from_what_was_kept_are_those_that_are_made_anew(
+        history in vec((changes(), any::<bool>(), 0_usize..6), 1..25),
+    ) {
+        let (mut view, mut ledger) = (View::default(), Arc::new(Ledger::default()));
+        let policy = Policy::default();
+        for (change, asks, which) in history {
+            Arc::make_mut(&mut ledger).note(&view, &change);
+            view.apply(change);
+            if !asks {
+                continue;
+            }
+            let (mut kept, mut new) = (Inventory::with(&view, &policy, Arc::clone(&ledger)), Inventory::of(&view, &policy));
+            let templates = templates(&view);
+            for template in &templates {
+                prop_assert_eq!(kept.fits(template), new.fits(template));
+            }
+            prop_assert_eq!(kept.place(&templates[which]), new.place(&templates[which]));
+            for template in &templates {
+                prop_assert_eq!(kept.fits(template), new.fits(template));
+            }
+        }
+    }
+}
