@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::{
-    Adapter, ControlPlane,
+    ControlPlane,
     adapter::available,
     manifests::{NAME, NAMESPACE},
     ports,
@@ -117,9 +117,14 @@ impl Keda {
         Ok(keda)
     }
 
-    /// Ends the operator and starts it again.
-    pub fn restart(&mut self, plane: &ControlPlane) -> Result<()> {
+    /// Ends the operator.
+    pub fn stop(&mut self) {
         drop(self.operator.take());
+    }
+
+    /// Starts the operator again as it was.
+    pub fn resume(&mut self, plane: &ControlPlane) -> Result<()> {
+        self.stop();
         let operator =
             Process::spawn("keda-operator", "/usr/bin/env".as_ref(), &self.command, &plane.logs(), Ending::Term)?;
         self.operator = Some(operator);
@@ -166,10 +171,10 @@ pub struct ScaledObject {
 
 impl ScaledObject {
     /// Applies it to a namespace's workload, with what KEDA needs to be let in.
-    pub async fn apply(&self, plane: &ControlPlane, adapter: &Adapter, namespace: &str) -> Result<()> {
+    pub async fn apply(&self, plane: &ControlPlane, scaler_port: u16, namespace: &str) -> Result<()> {
         let mut items = credentials(plane, namespace)?;
         let mut metadata = self.metadata.clone();
-        metadata["scalerAddress"] = json!(format!("127.0.0.1:{}", adapter.scaler_port));
+        metadata["scalerAddress"] = json!(format!("127.0.0.1:{}", scaler_port));
         let rules = json!({"stabilizationWindowSeconds": 0, "tolerance": "0"});
         let object = json!({
             "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
@@ -184,6 +189,16 @@ impl ScaledObject {
         });
         items.push(object);
         apply(plane, &format!("{namespace}-scaledobject"), items).await
+    }
+
+    /// Waits until KEDA has made an HPA of it.
+    pub async fn wait_ready(plane: &ControlPlane, namespace: &str) -> Result<()> {
+        wait::until("KEDA to know the ScaledObject", SOON, async || {
+            let path = ["get", "scaledobject", WORKLOAD, "-n", namespace, "-o", "jsonpath={.status.conditions}"];
+            let text = plane.kubectl(&path).await?;
+            Ok(if text.contains("ScaledObjectReady") { Ok(()) } else { Err(text) })
+        })
+        .await
     }
 
     /// Removes it, while KEDA still runs: it holds a finalizer.
