@@ -172,22 +172,37 @@ pub struct ScaledObject {
 impl ScaledObject {
     /// Applies it to a namespace's workload, with what KEDA needs to be let in.
     pub async fn apply(&self, plane: &ControlPlane, scaler_port: u16, namespace: &str) -> Result<()> {
+        self.apply_with(plane, scaler_port, namespace, &json!({})).await
+    }
+
+    /// Applies it with further fields of its `spec`; a list of triggers replaces the one of ours.
+    pub async fn apply_with(
+        &self,
+        plane: &ControlPlane,
+        scaler_port: u16,
+        namespace: &str,
+        more: &Value,
+    ) -> Result<()> {
         let mut items = credentials(plane, namespace)?;
-        let mut metadata = self.metadata.clone();
-        metadata["scalerAddress"] = json!(format!("127.0.0.1:{}", scaler_port));
         let rules = json!({"stabilizationWindowSeconds": 0, "tolerance": "0"});
-        let object = json!({
+        let mut spec = json!({
+            "scaleTargetRef": {"name": WORKLOAD},
+            "pollingInterval": self.polling, "cooldownPeriod": self.cooldown,
+            "minReplicaCount": self.min, "maxReplicaCount": 50,
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": rules, "scaleDown": rules}}},
+            "triggers": [trigger(self.kind, scaler_port, &self.metadata)],
+        });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            match (spec.get_mut(field).and_then(Value::as_object_mut), value.as_object()) {
+                (Some(own), Some(further)) => own.extend(further.clone()),
+                _ => spec[field] = value.clone(),
+            }
+        }
+        items.push(json!({
             "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
             "metadata": {"name": WORKLOAD, "namespace": namespace},
-            "spec": {
-                "scaleTargetRef": {"name": WORKLOAD},
-                "pollingInterval": self.polling, "cooldownPeriod": self.cooldown,
-                "minReplicaCount": self.min, "maxReplicaCount": 50,
-                "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": rules, "scaleDown": rules}}},
-                "triggers": [{"type": self.kind, "metadata": metadata, "authenticationRef": {"name": "plimsoll"}}],
-            },
-        });
-        items.push(object);
+            "spec": spec,
+        }));
         apply(plane, &format!("{namespace}-scaledobject"), items).await
     }
 
@@ -207,6 +222,14 @@ impl ScaledObject {
         plane.kubectl(&["delete", "scaledobject", WORKLOAD, "-n", namespace, &limit]).await?;
         Ok(())
     }
+}
+
+/// A trigger that our scaler answers.
+#[must_use]
+pub fn trigger(kind: &str, scaler_port: u16, metadata: &Value) -> Value {
+    let mut metadata = metadata.clone();
+    metadata["scalerAddress"] = json!(format!("127.0.0.1:{scaler_port}"));
+    json!({"type": kind, "metadata": metadata, "authenticationRef": {"name": "plimsoll"}})
 }
 
 /// What KEDA shows our scaler in a namespace: the TriggerAuthentication `plimsoll` and its Secret.

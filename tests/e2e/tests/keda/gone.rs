@@ -14,9 +14,9 @@ use plimsoll_e2e::{
     workload::Inference,
     world::SOON,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{gateway, keda, tail};
+use crate::{gateway, keda, of_gateway, tail};
 
 /// So many polls, and so many cooldowns.
 const GONE: Duration = Duration::from_secs(20);
@@ -28,13 +28,6 @@ struct Three<'a> {
     busy: World<'a>,
     awake: World<'a>,
     asleep: World<'a>,
-}
-
-fn of_gateway(name: &str) -> Result<Value> {
-    Ok(json!({
-        "signal": "queueLength", "threshold": "10",
-        "serverAddress": gateway()?.url, "query": format!("sum(gateway_queue{{model=\"{name}\"}})"),
-    }))
 }
 
 impl<'a> Three<'a> {

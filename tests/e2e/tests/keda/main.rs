@@ -1,9 +1,11 @@
 //! The real KEDA 2.21 beside the adapter: operator and metrics server, which owns the external metrics API.
 
 mod conformance;
+mod features;
 mod gateway;
 mod gone;
 mod hung;
+mod jobs;
 
 use std::{
     process::ExitCode,
@@ -13,9 +15,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use conformance::the_five_calls_answer_the_client_that_keda_generated;
+use features::{
+    a_formula_of_kedas_caps_demand_by_our_capacity, kedas_fallback_takes_over_when_the_source_is_down_and_gives_back,
+    values_that_keda_keeps_stop_at_the_room_too,
+};
 use gateway::Gateway;
 use gone::{a_restart_of_kedas_operator_moves_nothing, a_scaler_that_is_gone_for_many_polls_moves_nothing};
 use hung::a_source_that_never_answers_makes_no_call_slow;
+use jobs::a_scaled_job_makes_no_job_that_finds_no_gpu;
 use plimsoll_e2e::{
     Adapter, ControlPlane, World, adapter,
     keda::{Keda, ScaledObject},
@@ -46,6 +53,14 @@ fn gateway() -> Result<&'static Gateway> {
     SHARED.get().map(|(_, gateway)| gateway).context("the gateway has been started")
 }
 
+/// A trigger on the queue of a model at the gateway.
+fn of_gateway(name: &str) -> Result<Value> {
+    Ok(json!({
+        "signal": "queueLength", "threshold": "10",
+        "serverAddress": gateway()?.url, "query": format!("sum(gateway_queue{{model=\"{name}\"}})"),
+    }))
+}
+
 async fn with_queue_for_fifteen_it_stops_at_the_eight_gpus(cluster: &Cluster, report: &Report) -> Result<()> {
     let world = World::create(&cluster.plane, "keda-accident").await?;
     world.add_node(8).await?;
@@ -73,11 +88,7 @@ async fn wakes_and_sleeps(cluster: &Cluster, name: &'static str, kind: &'static 
     let world = World::create(&cluster.plane, name).await?;
     world.add_node(2).await?;
     world.deploy(&Inference::new(name, 0), 0).await?;
-    let metadata: Value = json!({
-        "signal": "queueLength", "threshold": "10",
-        "serverAddress": gateway()?.url, "query": format!("sum(gateway_queue{{model=\"{name}\"}})"),
-    });
-    let object = ScaledObject { kind, min: 0, polling, cooldown: 5, metadata };
+    let object = ScaledObject { kind, min: 0, polling, cooldown: 5, metadata: of_gateway(name)? };
     object.apply(&cluster.plane, cluster.adapter.scaler_port, world.namespace()).await?;
     ScaledObject::wait_ready(&cluster.plane, name).await.with_context(tail)?;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -114,6 +125,10 @@ fn main() -> ExitCode {
         plimsoll_e2e::scenario!(the_five_calls_answer_the_client_that_keda_generated),
         plimsoll_e2e::scenario!(a_source_that_never_answers_makes_no_call_slow),
         plimsoll_e2e::scenario!(a_scaler_that_is_gone_for_many_polls_moves_nothing),
+        plimsoll_e2e::scenario!(kedas_fallback_takes_over_when_the_source_is_down_and_gives_back),
+        plimsoll_e2e::scenario!(a_formula_of_kedas_caps_demand_by_our_capacity),
+        plimsoll_e2e::scenario!(values_that_keda_keeps_stop_at_the_room_too),
+        plimsoll_e2e::scenario!(a_scaled_job_makes_no_job_that_finds_no_gpu),
         plimsoll_e2e::scenario!(alone: a_restart_of_kedas_operator_moves_nothing),
     ];
     suite::main(scenarios, async || {
