@@ -11,7 +11,14 @@
 
 mod chain;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, header};
@@ -77,6 +84,8 @@ pub struct Upstream {
     link: ArcSwap<Link>,
     /// What was wrong with the files when they were last looked at.
     said: ArcSwap<String>,
+    /// Whether KEDA's metrics server could not be asked the last time that it was to be.
+    down: AtomicBool,
     turns: Semaphore,
     outcomes: Family<Label, Counter>,
     durations: Histogram,
@@ -145,6 +154,7 @@ impl Default for Upstream {
         Self {
             link: ArcSwap::from_pointee(Link::None),
             said: ArcSwap::default(),
+            down: AtomicBool::new(false),
             turns: Semaphore::new(IN_FLIGHT),
             outcomes: Family::default(),
             durations: Histogram::new(BUCKETS),
@@ -222,9 +232,17 @@ impl Upstream {
     pub(crate) async fn ask(&self, question: Question) -> Result<Reply, Failure> {
         let began = Instant::now();
         let (outcome, result) = match self.exchange(&question).await {
-            Ok(reply) if reply.status().is_success() => ("answered", Ok(reply)),
-            Ok(reply) => ("refused", Ok(reply)),
+            Ok(reply) => {
+                if self.down.swap(false, Ordering::Relaxed) {
+                    tracing::info!("KEDA's metrics server answers again");
+                }
+                (if reply.status().is_success() { "answered" } else { "refused" }, Ok(reply))
+            }
             Err(Trouble { outcome, cause, message }) => {
+                // A source of KEDA that is slow says nothing of the server.
+                if outcome != "slow" && !self.down.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(outcome, %message, "KEDA's HPAs are not answered");
+                }
                 let message = format!("{} is KEDA's to tell, but {message}", question.what);
                 (outcome, Err(Failure::unavailable(cause, message)))
             }

@@ -14,7 +14,7 @@ use plimsoll_e2e::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{address, backlog, keda as running, pass_on, status, tail, wait_coexistence};
+use crate::{address, backlog, keda as running, pass_on, pass_on_by_certificate, status, tail, wait_coexistence};
 
 /// The APIService in question.
 const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
@@ -168,6 +168,13 @@ pub(crate) async fn while_kedas_metrics_server_is_away_its_hpas_hold_and_ours_go
     ours.deploy(&Inference::new("away-ours", 2), 2).await?;
     ours.autoscale(&Autoscaler::queue_and_utilisation(1, 50)).await?;
     ours.wait_metrics(SOON).await?;
+
+    // KEDA knows us by a certificate as well as by a token.
+    let kedas_address = address(&*running()?);
+    pass_on_by_certificate(&cluster.plane, &cluster.adapter, &kedas_address).await?;
+    let path = path_of(cluster, kedas.namespace()).await?;
+    let list: Value = serde_json::from_str(&cluster.plane.kubectl(&["get", "--raw", &path]).await?)?;
+    ensure!(list["items"][0]["value"] == "30", "KEDA's answer is {list}");
 
     running()?.stop_metrics_server();
     backlog()?.set(80);

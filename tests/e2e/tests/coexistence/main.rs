@@ -18,7 +18,15 @@ use front::{
     while_kedas_metrics_server_is_away_its_hpas_hold_and_ours_go_on,
 };
 use migrate::an_hpa_that_changes_sides_and_comes_back_keeps_its_replicas;
-use plimsoll_e2e::{Adapter, ControlPlane, adapter, keda::Keda, plane::Settings, suite, suite::Cluster, tools, wait};
+use plimsoll_e2e::{
+    Adapter, ControlPlane, adapter,
+    keda::Keda,
+    manifests::{NAME, NAMESPACE},
+    plane::Settings,
+    suite,
+    suite::Cluster,
+    tools, wait,
+};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -72,18 +80,40 @@ async fn permit(plane: &ControlPlane) -> Result<()> {
 
 /// Puts the way to KEDA into the configuration of the running adapter, and waits until it is taken.
 async fn pass_on(plane: &ControlPlane, adapter: &Adapter, url: &str) -> Result<()> {
+    let token = json!({"bearerTokenFile": plane.path("plimsoll-system-plimsoll.token")});
+    pass_on_as(plane, adapter, url, token).await
+}
+
+/// The same with a client certificate for the ServiceAccount's name.
+async fn pass_on_by_certificate(plane: &ControlPlane, adapter: &Adapter, url: &str) -> Result<()> {
+    let name = format!("system:serviceaccount:{NAMESPACE}:{NAME}");
+    plane.pki.write_pair("in-front-of-keda", &plane.pki.cluster.client(&name, None)?)?;
+    let (certificate, key) = (plane.pki.file("in-front-of-keda.crt"), plane.pki.file("in-front-of-keda.key"));
+    let identity = json!({"clientCertificateFile": certificate, "clientKeyFile": key});
+    pass_on_as(plane, adapter, url, identity).await
+}
+
+/// How often the adapter has taken a way to KEDA.
+fn taken(adapter: &Adapter) -> Result<usize> {
+    let log = adapter.log()?;
+    Ok(log.lines().filter(|line| line.contains("are passed on to KEDA's metrics server")).count())
+}
+
+async fn pass_on_as(plane: &ControlPlane, adapter: &Adapter, url: &str, identity: Value) -> Result<()> {
+    let before = taken(adapter)?;
     let file = plane.path("plimsoll.yaml");
     let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
     config["keda"] = json!({
-        "url": url,
-        "caFile": plane.pki.file("ca.crt"),
-        "bearerTokenFile": plane.path("plimsoll-system-plimsoll.token"),
+        "url": url, "caFile": plane.pki.file("ca.crt"),
     });
+    if let (Some(keda), Value::Object(identity)) = (config["keda"].as_object_mut(), identity) {
+        keda.extend(identity);
+    }
     std::fs::write(&file, config.to_string()).context("writing the adapter's configuration")?;
     wait::until(&format!("{url} to be the way to KEDA"), Duration::from_secs(60), async || {
         let report: Value = serde_json::from_str(&status(adapter, "/api/v1/coexistence").await?)?;
-        let taken = report["keda"]["url"].as_str().is_some_and(|taken| taken.trim_end_matches('/') == url);
-        Ok(if taken { Ok(()) } else { Err(report) })
+        let shown = report["keda"]["url"].as_str().is_some_and(|shown| shown.trim_end_matches('/') == url);
+        Ok(if shown && taken(adapter)? > before { Ok(()) } else { Err(report) })
     })
     .await
 }
