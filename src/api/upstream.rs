@@ -11,7 +11,14 @@
 
 mod chain;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, header};
@@ -75,6 +82,10 @@ pub struct Way {
 #[derive(Debug)]
 pub struct Upstream {
     link: ArcSwap<Link>,
+    /// What was wrong with the files when they were last looked at.
+    said: ArcSwap<String>,
+    /// Whether KEDA's metrics server could not be asked the last time that it was to be.
+    down: AtomicBool,
     turns: Semaphore,
     outcomes: Family<Label, Counter>,
     durations: Histogram,
@@ -142,6 +153,8 @@ impl Default for Upstream {
     fn default() -> Self {
         Self {
             link: ArcSwap::from_pointee(Link::None),
+            said: ArcSwap::default(),
+            down: AtomicBool::new(false),
             turns: Semaphore::new(IN_FLIGHT),
             outcomes: Family::default(),
             durations: Histogram::new(BUCKETS),
@@ -185,10 +198,12 @@ impl Upstream {
             Err(reason) => return self.trouble(settings, reason),
         };
         if self.link.load().is_of(settings, &material) {
+            self.said.store(Arc::default());
             return;
         }
         match Chain::new(settings, &material) {
             Ok(chain) => {
+                self.said.store(Arc::default());
                 tracing::info!(url = settings.url, "requests of KEDA's HPAs are passed on to KEDA's metrics server");
                 self.link.store(Arc::new(Link::Ready(Box::new(chain))));
             }
@@ -196,27 +211,38 @@ impl Upstream {
         }
     }
 
+    /// Says what is wrong, once.
     fn trouble(&self, settings: &Settings, reason: String) {
-        match &**self.link.load() {
-            // During a rotation files may not fit each other for a moment.
-            Link::Ready(chain) if chain.settings == *settings => {
-                tracing::warn!(%reason, "new certificates for KEDA's metrics server cannot be used, the last good ones are");
+        let news = **self.said.load() != reason;
+        self.said.store(Arc::new(reason.clone()));
+        // During a rotation files may not fit each other for a moment.
+        if matches!(&**self.link.load(), Link::Ready(chain) if chain.settings == *settings) {
+            if news {
+                tracing::warn!(%reason, "new files for KEDA's metrics server cannot be used, the last good ones are");
             }
-            Link::Broken { reason: known, .. } if *known == reason => {}
-            Link::None | Link::Broken { .. } | Link::Ready(_) => {
-                tracing::error!(%reason, url = settings.url, "KEDA's metrics server cannot be asked");
-                self.link.store(Arc::new(Link::Broken { url: settings.url.clone(), reason }));
-            }
+            return;
         }
+        if news {
+            tracing::error!(%reason, url = settings.url, "KEDA's metrics server cannot be asked");
+        }
+        self.link.store(Arc::new(Link::Broken { url: settings.url.clone(), reason }));
     }
 
     /// KEDA's answer, or why there is none.
     pub(crate) async fn ask(&self, question: Question) -> Result<Reply, Failure> {
         let began = Instant::now();
         let (outcome, result) = match self.exchange(&question).await {
-            Ok(reply) if reply.status().is_success() => ("answered", Ok(reply)),
-            Ok(reply) => ("refused", Ok(reply)),
+            Ok(reply) => {
+                if self.down.swap(false, Ordering::Relaxed) {
+                    tracing::info!("KEDA's metrics server answers again");
+                }
+                (if reply.status().is_success() { "answered" } else { "refused" }, Ok(reply))
+            }
             Err(Trouble { outcome, cause, message }) => {
+                // A source of KEDA that is slow says nothing of the server.
+                if outcome != "slow" && !self.down.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(outcome, %message, "KEDA's HPAs are not answered");
+                }
                 let message = format!("{} is KEDA's to tell, but {message}", question.what);
                 (outcome, Err(Failure::unavailable(cause, message)))
             }

@@ -245,6 +245,10 @@ impl Back<'_> {
             self.findings.error(format!("{at}.type"), format!("an HPA cannot ask a {kind} trigger: remove it"));
             return None;
         }
+        for key in trigger.metadata.keys().filter(|key| !matches!(key.as_str(), "value" | "containerName")) {
+            let key: String = key.chars().take(64).collect();
+            self.findings.warn(format!("{at}.metadata.{key}"), "is left out: an HPA has value and container only");
+        }
         let value = trigger.metadata.get("value").map_or("", |text| text.trim());
         let kind = trigger.metric_type.clone();
         let target = match kind.as_str() {

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::object::{HorizontalPodAutoscaler, keda::ScaledObject};
+use crate::{
+    object::{HorizontalPodAutoscaler, keda::ScaledObject},
+    trigger::{Signal, Trigger},
+};
 
 fn scaler() -> Scaler {
     let authentication = AuthenticationRef { name: "plimsoll".into(), kind: "ClusterTriggerAuthentication".into() };
@@ -166,6 +169,13 @@ fn what_no_hpa_can_say_names_its_field() {
         (with(json!({}), queue("activationThreshold", "2")), "Warning spec.triggers[0].metadata.activationThreshold"),
         (with(json!({}), queue("warmup", "off")), "Warning spec.triggers[0].metadata.warmup"),
         (with(json!({}), json!({"type": "kafka"})), "Error spec.triggers[0].type"),
+        (
+            with(
+                json!({}),
+                json!({"type": "cpu", "metricType": "Utilization", "metadata": {"value": "5", "activationValue": "1"}}),
+            ),
+            "Warning spec.triggers[0].metadata.activationValue",
+        ),
         (with(json!({}), json!({"type": "cpu", "metricType": "Value"})), "Error spec.triggers[0].metricType"),
         (
             with(json!({"advanced": {"scalingModifiers": {"formula": "a"}}}), queue("warmup", "auto")),
@@ -254,7 +264,74 @@ fn hpas() -> impl Strategy<Value = HorizontalPodAutoscaler> {
     )
 }
 
+/// Triggers that an HPA can stand for, with and without what only KEDA needs.
+fn triggers() -> impl Strategy<Value = Value> {
+    let number = || (1..=2_000_000_i64).prop_map(|milli| format!("{}.{:03}", milli / 1000, milli % 1000));
+    let signal = prop::sample::select(vec![("queueLength", "sum"), ("gpuUtilization", "avg"), ("queueLength", "avg")]);
+    let summed = (signal, number(), any::<bool>()).prop_map(|((signal, aggregation), threshold, by_value)| {
+        let metadata = json!({"signal": signal, "threshold": threshold, "aggregation": aggregation});
+        json!({"type": "external", "metricType": if by_value { "Value" } else { "" }, "metadata": metadata})
+    });
+    let latency = number().prop_map(|threshold| ours(&json!({"signal": "latency", "threshold": threshold})));
+    let composite = (number(), number(), number()).prop_map(|(queue, gpu, latency)| {
+        ours(&json!({"signal": "composite", "queueThreshold": queue, "gpuThreshold": gpu, "latencyThreshold": latency}))
+    });
+    let cpu = (1..=100_i32).prop_map(
+        |percent| json!({"type": "cpu", "metricType": "Utilization", "metadata": {"value": percent.to_string()}}),
+    );
+    let extras = prop::sample::select(vec![("warmup", "off"), ("activationThreshold", "1"), ("headroom", "2")]);
+    let ours = (prop_oneof![summed, latency, composite], prop::option::of(extras)).prop_map(|(mut trigger, extra)| {
+        if let Some((key, value)) = extra {
+            trigger["metadata"][key] = json!(value);
+        }
+        trigger
+    });
+    prop_oneof![4 => ours, 1 => cpu]
+}
+
+/// What the HPA of an object compares: signal or kind, target, and type of it.
+fn compared(object: &ScaledObject) -> Vec<String> {
+    let mut all = Vec::new();
+    for trigger in &object.spec.triggers {
+        let Ok(parsed) = Trigger::parse(&trigger.metadata) else {
+            all.push(format!("{} {:?} {}", trigger.kind, trigger.metadata, trigger.metric_type));
+            continue;
+        };
+        let by = if trigger.metric_type == "Value" { "Value" } else { "AverageValue" };
+        match &parsed.signal {
+            Signal::Composite(parts) => {
+                let named = [("queueLength", parts.queue), ("gpuUtilization", parts.gpu), ("latency", parts.latency)];
+                all.extend(
+                    named.into_iter().filter_map(|(name, part)| Some(format!("{name} {:?} {by}", part?.threshold))),
+                );
+            }
+            Signal::Latency { threshold } => all.push(format!("latency {threshold:?} {by}")),
+            signal => all.push(format!("{} {:?} {by}", signal.name(), parsed.target())),
+        }
+    }
+    all
+}
+
 proptest! {
+    #[test]
+    fn a_scaled_object_that_becomes_an_hpa_comes_back_with_the_same_signals_and_targets(
+        triggers in prop::collection::vec(triggers(), 1..5), min in 1..=20_i32, more in 0..=80_i32,
+    ) {
+        let first = ours(&json!({"signal": "queueLength", "threshold": "10"}));
+        let triggers: Vec<_> = std::iter::once(first).chain(triggers).collect();
+        let object: ScaledObject = serde_json::from_value(json!({
+            "metadata": {"name": "chat", "namespace": "ml"},
+            "spec": {
+                "scaleTargetRef": {"name": "chat"}, "minReplicaCount": min, "maxReplicaCount": min + more,
+                "triggers": triggers,
+            },
+        })).unwrap();
+        let hpa = to_hpa(&object, &Policy::default()).unwrap().object;
+        let again = to_scaled_object(&hpa, &Policy::default(), &scaler()).unwrap().object;
+        prop_assert_eq!(compared(&again), compared(&object));
+        prop_assert_eq!((again.min_idle(), again.max(), again.workload()), (object.min_idle(), object.max(), object.workload()));
+    }
+
     #[test]
     fn there_and_back_is_the_same_hpa(hpa in hpas(), take_over in any::<bool>()) {
         let scaler = Scaler { take_over, ..scaler() };

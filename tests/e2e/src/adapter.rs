@@ -1,6 +1,9 @@
 //! `plimsoll serve` as the cluster sees it: installed by `deploy/`, with its ServiceAccount's rights and no others.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
@@ -50,31 +53,14 @@ impl Adapter {
         let serving = serving_certificate(plane)?;
         plane.pki.write_pair("plimsoll", &serving)?;
         manifests::apply(plane, Scope::Installation, port, &serving).await?;
-        let kubeconfig = service_account_kubeconfig(plane, NAMESPACE, NAME).await?;
+        service_account_kubeconfig(plane, NAMESPACE, NAME).await?;
         let config = plane.path("plimsoll.yaml");
         std::fs::write(&config, serde_json::to_string_pretty(&self::config(settings))?)
             .context("writing the adapter's configuration")?;
 
-        let file = |flag: &str, path: PathBuf| format!("--{flag}={}", path.display());
-        let mut arguments = vec![
-            "serve".to_owned(),
-            format!("--secure-port={port}"),
-            "--bind-address=127.0.0.1".into(),
-            file("tls-cert-file", plane.pki.file("plimsoll.crt")),
-            file("tls-private-key-file", plane.pki.file("plimsoll.key")),
-            file("kubeconfig", kubeconfig.clone()),
-            file("authentication-kubeconfig", kubeconfig.clone()),
-            file("authorization-kubeconfig", kubeconfig),
-            file("config", config),
-            format!("--status-port={status_port}"),
-            "--log-format=json".into(),
-            // No endpoints have to leave a Service here.
-            "--shutdown-delay-duration=0".into(),
-        ];
+        let mut arguments = arguments(plane, [port, status_port], &config);
         if settings.keda.is_some() {
-            arguments.push(format!("--scaler-port={scaler_port}"));
-            arguments.push("--scaler-bind-address=127.0.0.1".into());
-            arguments.push(file("scaler-client-ca-file", plane.pki.file("ca.crt")));
+            arguments.extend(scaler_arguments(plane, scaler_port));
         }
         let process = Process::spawn("plimsoll", &tools::plimsoll()?, &arguments, &plane.logs(), Ending::Term)?;
         let mut adapter =
@@ -158,6 +144,39 @@ impl Adapter {
     }
 }
 
+/// How an instance is started that has the shipped ServiceAccount's rights, and serves at these ports.
+pub(crate) fn arguments(plane: &ControlPlane, [port, status_port]: [u16; 2], config: &Path) -> Vec<String> {
+    let kubeconfig = plane.path(&format!("{NAMESPACE}-{NAME}.kubeconfig"));
+    vec![
+        "serve".to_owned(),
+        format!("--secure-port={port}"),
+        "--bind-address=127.0.0.1".into(),
+        file("tls-cert-file", &plane.pki.file("plimsoll.crt")),
+        file("tls-private-key-file", &plane.pki.file("plimsoll.key")),
+        file("kubeconfig", &kubeconfig),
+        file("authentication-kubeconfig", &kubeconfig),
+        file("authorization-kubeconfig", &kubeconfig),
+        file("config", config),
+        format!("--status-port={status_port}"),
+        "--log-format=json".into(),
+        // No endpoints have to leave a Service here.
+        "--shutdown-delay-duration=0".into(),
+    ]
+}
+
+/// What makes its external scaler listen.
+pub(crate) fn scaler_arguments(plane: &ControlPlane, port: u16) -> [String; 3] {
+    [
+        format!("--scaler-port={port}"),
+        "--scaler-bind-address=127.0.0.1".into(),
+        file("scaler-client-ca-file", &plane.pki.file("ca.crt")),
+    ]
+}
+
+fn file(flag: &str, path: &Path) -> String {
+    format!("--{flag}={}", path.display())
+}
+
 /// The `Available` condition of an APIService.
 pub async fn available(client: &Client, name: &str) -> Result<Value> {
     let path = format!("/apis/apiregistration.k8s.io/v1/apiservices/{name}");
@@ -188,7 +207,7 @@ pub async fn service_account_kubeconfig(plane: &ControlPlane, namespace: &str, n
 }
 
 /// All time constants compressed as the cluster's are; everything else as shipped.
-fn config(settings: &Settings) -> Value {
+pub(crate) fn config(settings: &Settings) -> Value {
     let mut config = json!({
         "apiVersion": "plimsoll.dev/v1alpha1", "kind": "Configuration",
         "tick": "1s",

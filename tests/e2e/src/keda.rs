@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::{
-    Adapter, ControlPlane,
+    ControlPlane,
     adapter::available,
     manifests::{NAME, NAMESPACE},
     ports,
@@ -25,11 +25,13 @@ const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
 #[derive(Debug)]
 pub struct Keda {
     operator: Option<Process>,
-    metrics_server: Process,
+    metrics_server: Option<Process>,
     /// Where the metrics server listens.
     pub port: u16,
     /// How the operator is started, for a restart.
     command: Vec<String>,
+    /// How the metrics server is.
+    serving: Vec<String>,
 }
 
 impl Keda {
@@ -57,7 +59,7 @@ impl Keda {
             Ok(if condition["status"] == "True" { Ok(()) } else { Err(condition) })
         })
         .await
-        .with_context(|| format!("{}\n{}", keda.tail(), keda.metrics_server.tail(20)))?;
+        .with_context(|| keda.tail())?;
         Ok(keda)
     }
 
@@ -93,7 +95,7 @@ impl Keda {
             format!("--health-probe-bind-address=127.0.0.1:{health}"),
         ];
         let operator = Process::spawn("keda-operator", "/usr/bin/env".as_ref(), &command, &plane.logs(), Ending::Term)?;
-        let arguments = vec![
+        let serving = vec![
             format!("KUBECONFIG={kubeconfig}"),
             format!("POD_NAMESPACE={KEDA}"),
             "WATCH_NAMESPACE=".to_owned(),
@@ -110,24 +112,45 @@ impl Keda {
             format!("--authorization-kubeconfig={kubeconfig}"),
             format!("--lister-kubeconfig={kubeconfig}"),
         ];
-        let server =
-            Process::spawn("keda-metrics-server", "/usr/bin/env".as_ref(), &arguments, &plane.logs(), Ending::Kill)?;
-        Ok(Self { operator: Some(operator), metrics_server: server, port: secure, command })
+        let mut keda = Self { operator: Some(operator), metrics_server: None, port: secure, command, serving };
+        keda.start_metrics_server(plane)?;
+        Ok(keda)
     }
 
-    /// Ends the operator and starts it again.
-    pub fn restart(&mut self, plane: &ControlPlane) -> Result<()> {
+    /// Ends the operator.
+    pub fn stop(&mut self) {
         drop(self.operator.take());
+    }
+
+    /// Starts the operator again as it was.
+    pub fn resume(&mut self, plane: &ControlPlane) -> Result<()> {
+        self.stop();
         let operator =
             Process::spawn("keda-operator", "/usr/bin/env".as_ref(), &self.command, &plane.logs(), Ending::Term)?;
         self.operator = Some(operator);
         Ok(())
     }
 
-    /// The end of the operator's log.
+    /// Starts the metrics server, unless it runs.
+    pub fn start_metrics_server(&mut self, plane: &ControlPlane) -> Result<()> {
+        if self.metrics_server.is_none() {
+            let env = "/usr/bin/env".as_ref();
+            let server = Process::spawn("keda-metrics-server", env, &self.serving, &plane.logs(), Ending::Kill)?;
+            self.metrics_server = Some(server);
+        }
+        Ok(())
+    }
+
+    /// Ends the metrics server.
+    pub fn stop_metrics_server(&mut self) {
+        drop(self.metrics_server.take());
+    }
+
+    /// The ends of the logs.
     #[must_use]
     pub fn tail(&self) -> String {
-        self.operator.as_ref().map(|operator| operator.tail(30)).unwrap_or_default()
+        let processes = [&self.operator, &self.metrics_server].into_iter().flatten();
+        processes.map(|process| process.tail(20)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -148,24 +171,49 @@ pub struct ScaledObject {
 
 impl ScaledObject {
     /// Applies it to a namespace's workload, with what KEDA needs to be let in.
-    pub async fn apply(&self, plane: &ControlPlane, adapter: &Adapter, namespace: &str) -> Result<()> {
+    pub async fn apply(&self, plane: &ControlPlane, scaler_port: u16, namespace: &str) -> Result<()> {
+        self.apply_with(plane, scaler_port, namespace, &json!({})).await
+    }
+
+    /// Applies it with further fields of its `spec`; a list of triggers replaces the one of ours.
+    pub async fn apply_with(
+        &self,
+        plane: &ControlPlane,
+        scaler_port: u16,
+        namespace: &str,
+        more: &Value,
+    ) -> Result<()> {
         let mut items = credentials(plane, namespace)?;
-        let mut metadata = self.metadata.clone();
-        metadata["scalerAddress"] = json!(format!("127.0.0.1:{}", adapter.scaler_port));
         let rules = json!({"stabilizationWindowSeconds": 0, "tolerance": "0"});
-        let object = json!({
+        let mut spec = json!({
+            "scaleTargetRef": {"name": WORKLOAD},
+            "pollingInterval": self.polling, "cooldownPeriod": self.cooldown,
+            "minReplicaCount": self.min, "maxReplicaCount": 50,
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": rules, "scaleDown": rules}}},
+            "triggers": [trigger(self.kind, scaler_port, &self.metadata)],
+        });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            match (spec.get_mut(field).and_then(Value::as_object_mut), value.as_object()) {
+                (Some(own), Some(further)) => own.extend(further.clone()),
+                _ => spec[field] = value.clone(),
+            }
+        }
+        items.push(json!({
             "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
             "metadata": {"name": WORKLOAD, "namespace": namespace},
-            "spec": {
-                "scaleTargetRef": {"name": WORKLOAD},
-                "pollingInterval": self.polling, "cooldownPeriod": self.cooldown,
-                "minReplicaCount": self.min, "maxReplicaCount": 50,
-                "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": rules, "scaleDown": rules}}},
-                "triggers": [{"type": self.kind, "metadata": metadata, "authenticationRef": {"name": "plimsoll"}}],
-            },
-        });
-        items.push(object);
+            "spec": spec,
+        }));
         apply(plane, &format!("{namespace}-scaledobject"), items).await
+    }
+
+    /// Waits until KEDA has made an HPA of it.
+    pub async fn wait_ready(plane: &ControlPlane, namespace: &str) -> Result<()> {
+        wait::until("KEDA to know the ScaledObject", SOON, async || {
+            let path = ["get", "scaledobject", WORKLOAD, "-n", namespace, "-o", "jsonpath={.status.conditions}"];
+            let text = plane.kubectl(&path).await?;
+            Ok(if text.contains("ScaledObjectReady") { Ok(()) } else { Err(text) })
+        })
+        .await
     }
 
     /// Removes it, while KEDA still runs: it holds a finalizer.
@@ -174,6 +222,14 @@ impl ScaledObject {
         plane.kubectl(&["delete", "scaledobject", WORKLOAD, "-n", namespace, &limit]).await?;
         Ok(())
     }
+}
+
+/// A trigger that our scaler answers.
+#[must_use]
+pub fn trigger(kind: &str, scaler_port: u16, metadata: &Value) -> Value {
+    let mut metadata = metadata.clone();
+    metadata["scalerAddress"] = json!(format!("127.0.0.1:{scaler_port}"));
+    json!({"type": kind, "metadata": metadata, "authenticationRef": {"name": "plimsoll"}})
 }
 
 /// What KEDA shows our scaler in a namespace: the TriggerAuthentication `plimsoll` and its Secret.

@@ -15,6 +15,7 @@
 
 pub mod adapter;
 pub mod cluster_cases;
+pub mod conformance;
 pub mod hpa_cases;
 pub mod keda;
 pub mod kubeconfig;
@@ -26,6 +27,7 @@ pub mod ports;
 pub mod process;
 pub mod prometheus;
 mod rng;
+pub mod scaler;
 pub mod standin;
 pub mod suite;
 pub mod tools;

@@ -43,7 +43,7 @@ impl Default for Settings {
 }
 
 /// Only what the scenarios touch: fewer controllers start faster and leave the two cores to the others.
-const CONTROLLERS: &str = "horizontal-pod-autoscaler-controller,deployment-controller,replicaset-controller,\
+const CONTROLLERS: &str = "horizontal-pod-autoscaler-controller,deployment-controller,replicaset-controller,job-controller,\
     node-lifecycle-controller,taint-eviction-controller,serviceaccount-controller,namespace-controller,\
     root-ca-certificate-publisher-controller,garbage-collector-controller,pod-garbage-collector-controller,\
     clusterrole-aggregation-controller,disruption-controller,resourcequota-controller";

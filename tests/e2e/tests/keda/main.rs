@@ -1,11 +1,28 @@
 //! The real KEDA 2.21 beside the adapter: operator and metrics server, which owns the external metrics API.
 
+mod conformance;
+mod features;
 mod gateway;
+mod gone;
+mod hung;
+mod jobs;
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::ExitCode,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
+use conformance::the_five_calls_answer_the_client_that_keda_generated;
+use features::{
+    a_formula_of_kedas_caps_demand_by_our_capacity, kedas_fallback_takes_over_when_the_source_is_down_and_gives_back,
+    values_that_keda_keeps_stop_at_the_room_too,
+};
 use gateway::Gateway;
+use gone::{a_restart_of_kedas_operator_moves_nothing, a_scaler_that_is_gone_for_many_polls_moves_nothing};
+use hung::a_source_that_never_answers_makes_no_call_slow;
+use jobs::a_scaled_job_makes_no_job_that_finds_no_gpu;
 use plimsoll_e2e::{
     Adapter, ControlPlane, World, adapter,
     keda::{Keda, ScaledObject},
@@ -20,10 +37,28 @@ use serde_json::{Value, json};
 use tokio::{sync::OnceCell, time::Instant};
 
 /// What the scenarios share beside the cluster; ended with the process.
-static SHARED: OnceCell<(Keda, Gateway)> = OnceCell::const_new();
+static SHARED: OnceCell<(Mutex<Keda>, Gateway)> = OnceCell::const_new();
+
+/// The end of the log of KEDA's operator.
+fn tail() -> String {
+    keda().map(|keda| keda.tail()).unwrap_or_default()
+}
+
+fn keda() -> Result<MutexGuard<'static, Keda>> {
+    let (keda, _) = SHARED.get().context("KEDA has been started")?;
+    Ok(keda.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 fn gateway() -> Result<&'static Gateway> {
     SHARED.get().map(|(_, gateway)| gateway).context("the gateway has been started")
+}
+
+/// A trigger on the queue of a model at the gateway.
+fn of_gateway(name: &str) -> Result<Value> {
+    Ok(json!({
+        "signal": "queueLength", "threshold": "10",
+        "serverAddress": gateway()?.url, "query": format!("sum(gateway_queue{{model=\"{name}\"}})"),
+    }))
 }
 
 async fn with_queue_for_fifteen_it_stops_at_the_eight_gpus(cluster: &Cluster, report: &Report) -> Result<()> {
@@ -33,7 +68,7 @@ async fn with_queue_for_fifteen_it_stops_at_the_eight_gpus(cluster: &Cluster, re
     world.deploy(&Inference::new("keda-accident", 5), 5).await?;
     let metadata = json!({"signal": "queueLength", "threshold": "10"});
     let object = ScaledObject { kind: "external", min: 1, polling: 2, cooldown: 30, metadata };
-    object.apply(&cluster.plane, &cluster.adapter, world.namespace()).await?;
+    object.apply(&cluster.plane, cluster.adapter.scaler_port, world.namespace()).await?;
     let began = world.trajectory.mark();
     world.standin.set_load(Load::for_replicas(15));
     world.wait_replicas(8, SOON).await?;
@@ -53,18 +88,9 @@ async fn wakes_and_sleeps(cluster: &Cluster, name: &'static str, kind: &'static 
     let world = World::create(&cluster.plane, name).await?;
     world.add_node(2).await?;
     world.deploy(&Inference::new(name, 0), 0).await?;
-    let metadata: Value = json!({
-        "signal": "queueLength", "threshold": "10",
-        "serverAddress": gateway()?.url, "query": format!("sum(gateway_queue{{model=\"{name}\"}})"),
-    });
-    let object = ScaledObject { kind, min: 0, polling, cooldown: 5, metadata };
-    object.apply(&cluster.plane, &cluster.adapter, world.namespace()).await?;
-    let ready = wait::until("KEDA to know the ScaledObject", SOON, async || {
-        let path = ["get", "scaledobject", "llm", "-n", name, "-o", "jsonpath={.status.conditions}"];
-        let text = cluster.plane.kubectl(&path).await?;
-        Ok(if text.contains("ScaledObjectReady") { Ok(()) } else { Err(text) })
-    });
-    ready.await.with_context(|| SHARED.get().map(|(keda, _)| keda.tail()).unwrap_or_default())?;
+    let object = ScaledObject { kind, min: 0, polling, cooldown: 5, metadata: of_gateway(name)? };
+    object.apply(&cluster.plane, cluster.adapter.scaler_port, world.namespace()).await?;
+    ScaledObject::wait_ready(&cluster.plane, name).await.with_context(tail)?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let began = Instant::now();
     gateway()?.set(name, 15);
@@ -96,6 +122,14 @@ fn main() -> ExitCode {
         plimsoll_e2e::scenario!(with_queue_for_fifteen_it_stops_at_the_eight_gpus),
         plimsoll_e2e::scenario!(a_push_wakes_a_workload_before_any_poll_would),
         plimsoll_e2e::scenario!(a_poll_wakes_a_workload_too),
+        plimsoll_e2e::scenario!(the_five_calls_answer_the_client_that_keda_generated),
+        plimsoll_e2e::scenario!(a_source_that_never_answers_makes_no_call_slow),
+        plimsoll_e2e::scenario!(a_scaler_that_is_gone_for_many_polls_moves_nothing),
+        plimsoll_e2e::scenario!(kedas_fallback_takes_over_when_the_source_is_down_and_gives_back),
+        plimsoll_e2e::scenario!(a_formula_of_kedas_caps_demand_by_our_capacity),
+        plimsoll_e2e::scenario!(values_that_keda_keeps_stop_at_the_room_too),
+        plimsoll_e2e::scenario!(a_scaled_job_makes_no_job_that_finds_no_gpu),
+        plimsoll_e2e::scenario!(alone: a_restart_of_kedas_operator_moves_nothing),
     ];
     suite::main(scenarios, async || {
         let plane = ControlPlane::start(&Settings::default()).await?;
@@ -104,7 +138,7 @@ fn main() -> ExitCode {
         let settings = adapter::Settings { prometheus: None, keda: Some(gateway.url.clone()) };
         let adapter = Adapter::start(&plane, &settings).await?;
         let keda = Keda::start(&plane).await?;
-        SHARED.set((keda, gateway)).map_err(|_| anyhow::anyhow!("KEDA was started twice"))?;
+        SHARED.set((Mutex::new(keda), gateway)).map_err(|_| anyhow::anyhow!("KEDA was started twice"))?;
         Ok(Cluster { adapter, prometheus: None, plane })
     })
 }

@@ -1,0 +1,70 @@
+//! One more replica of the adapter, asked only for its external scaler: it can be killed, and come back where it was.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::{
+    ControlPlane,
+    adapter::{self, Settings},
+    ports,
+    process::{Ending, Process},
+    tools, wait,
+};
+
+/// From the start of the process until it knows the cluster.
+const START: Duration = Duration::from_secs(60);
+
+/// The replica.
+#[derive(Debug)]
+pub struct Scaler {
+    name: String,
+    process: Option<Process>,
+    arguments: Vec<String>,
+    api_port: u16,
+    /// Where its external scaler listens.
+    pub port: u16,
+}
+
+impl Scaler {
+    /// Starts it beside the adapter, with another Prometheus that triggers may name, and waits until it is ready.
+    pub async fn start(plane: &ControlPlane, name: &str, prometheus: &str) -> Result<Self> {
+        let [api_port, status_port, port] = ports::free()?;
+        let settings = Settings { prometheus: None, keda: Some(prometheus.to_owned()) };
+        let config = plane.path(&format!("{name}.yaml"));
+        std::fs::write(&config, adapter::config(&settings).to_string()).context("writing the configuration")?;
+        let mut arguments = adapter::arguments(plane, [api_port, status_port], &config);
+        arguments.extend(adapter::scaler_arguments(plane, port));
+        let mut scaler = Self { name: name.to_owned(), process: None, arguments, api_port, port };
+        scaler.resume(plane).await?;
+        Ok(scaler)
+    }
+
+    /// Kills it: no stream is ended, no connection closed in order.
+    pub fn kill(&mut self) {
+        drop(self.process.take());
+    }
+
+    /// Starts it again at the same port, with nothing remembered, and waits until it is ready.
+    pub async fn resume(&mut self, plane: &ControlPlane) -> Result<()> {
+        self.kill();
+        let process = Process::spawn(&self.name, &tools::plimsoll()?, &self.arguments, &plane.logs(), Ending::Kill)?;
+        self.process = Some(process);
+        let url = format!("https://localhost:{}/readyz", self.api_port);
+        let authority = reqwest::Certificate::from_pem(plane.pki.cluster.certificate().as_bytes())?;
+        let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10));
+        let client = builder.tls_certs_only([authority]).build()?;
+        let ready = wait::until("the scaler to be ready", START, async || {
+            let answer = client.get(&url).send().await?;
+            let status = answer.status();
+            Ok(if status.is_success() { Ok(()) } else { Err((status, answer.text().await?)) })
+        });
+        ready.await.with_context(|| self.tail())
+    }
+
+    /// The end of its log.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        self.process.as_ref().map(|process| process.tail(30)).unwrap_or_default()
+    }
+}

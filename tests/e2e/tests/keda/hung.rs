@@ -1,0 +1,105 @@
+//! A metrics source that takes connections and never answers.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use anyhow::{Context, Result, ensure};
+use plimsoll_e2e::{
+    World,
+    conformance::{self, Line},
+    keda::ScaledObject,
+    scaler::Scaler,
+    standin::Load,
+    suite::{Cluster, Report},
+    wait,
+    workload::Inference,
+    world::SOON,
+};
+use serde_json::json;
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::{gone::wait_served, tail};
+
+const NAME: &str = "keda-hung";
+/// Of the same scaler, with nothing that hangs.
+const BESIDE: &str = "keda-hung-beside";
+/// The bound of every call, in milliseconds.
+const BOUND: f64 = 1_000.0;
+
+/// Takes every connection, keeps it open and says nothing.
+struct Hung {
+    url: String,
+    taken: Arc<AtomicUsize>,
+    _server: JoinSet<()>,
+}
+
+impl Hung {
+    async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let (mut server, count) = (JoinSet::new(), Arc::clone(&taken));
+        server.spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok((connection, _)) = listener.accept().await {
+                kept.push(connection);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Ok(Self { url, taken, _server: server })
+    }
+}
+
+fn slowest(lines: &[Line]) -> Result<String> {
+    for line in lines {
+        ensure!(line.slowest_ms < BOUND && line.code != "DeadlineExceeded", "a call hung: {line:?}");
+    }
+    let all: Vec<_> =
+        lines.iter().map(|line| format!("{} {} {:.1} ms", line.call, line.code, line.slowest_ms)).collect();
+    Ok(all.join(", "))
+}
+
+pub(crate) async fn a_source_that_never_answers_makes_no_call_slow(cluster: &Cluster, report: &Report) -> Result<()> {
+    let plane = &cluster.plane;
+    let hung = Hung::start().await?;
+    let scaler = Scaler::start(plane, "scaler-hung", &hung.url).await?;
+    let (world, beside) = (World::create(plane, NAME).await?, World::create(plane, BESIDE).await?);
+    let of_pods = json!({"signal": "queueLength", "threshold": "10"});
+    let of_hung = json!({"signal": "queueLength", "threshold": "10", "serverAddress": hung.url, "query": "sum(queue)"});
+    for (world, kind, min, metadata) in
+        [(&world, "external-push", 0, of_hung.clone()), (&beside, "external", 1, of_pods.clone())]
+    {
+        world.add_node(8).await?;
+        world.standin.set_load(Load::for_replicas(3));
+        world.deploy(&Inference::new(world.namespace(), 3), 3).await?;
+        let object = ScaledObject { kind, min, polling: 1, cooldown: 2, metadata };
+        object.apply(plane, scaler.port, world.namespace()).await?;
+    }
+    wait::until("the source to hang", SOON, async || {
+        let taken = hung.taken.load(Ordering::Relaxed);
+        Ok(if taken > 0 { Ok(()) } else { Err(taken) })
+    })
+    .await
+    .with_context(tail)?;
+    let began = [world.trajectory.mark(), beside.trajectory.mark()];
+
+    let lines = conformance::calls(plane, scaler.port, NAME, &of_hung, 20).await?;
+    report.line(format!("of the source that hangs, the slowest of 20: {}", slowest(&lines)?));
+    let codes: Vec<_> = lines.iter().map(|line| line.code.as_str()).collect();
+    ensure!(codes == ["OK", "Unavailable", "Unavailable", "OK", "OK"], "{lines:?}");
+    ensure!(lines[1].message.contains("its query fails: timed out"), "it says {}", lines[1].message);
+
+    wait_served(plane, BESIDE).await.with_context(tail)?;
+    let lines = conformance::calls(plane, scaler.port, BESIDE, &of_pods, 20).await?;
+    report.line(format!("of the pods meanwhile: {}", slowest(&lines)?));
+    ensure!(lines.iter().all(|line| line.code == "OK"), "the pods are not asked any more: {lines:?}");
+    for (world, began) in [world, beside].into_iter().zip(began) {
+        let path = world.trajectory.path(began);
+        ensure!(path == "3", "the replicas of {} moved: {path}", world.namespace());
+        ScaledObject::remove(plane, world.namespace()).await?;
+        world.remove().await?;
+    }
+    Ok(())
+}
