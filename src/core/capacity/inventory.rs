@@ -3,31 +3,27 @@
 //! Rows follow the names of the nodes. Column 0 counts pods. What never changes while replicas are placed is shared
 //! between clones, so a scratch copy for arbitration costs one copy of a flat vector.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    ops::RangeBounds,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Answer, Ledger, LimitingFactor, Reason, Template,
-    between::{self, Domains, Index, Rows, Seat, State, Surroundings},
+    between::{self, Seat, State},
     explain,
     filters::Verdict,
     memo::{Judged, Sight, Tally},
     ports::{self, HostPort},
     quota::{QuotaRoom, Quotas},
-    requests::{self, PODS},
-    volumes::{self, Claims},
+    volumes::Claims,
 };
 use crate::{
     cluster::View,
-    object::{Node, Pod, PodSpec, meta::StringMap},
+    object::{Pod, meta::StringMap},
     policy::Policy,
 };
 
-/// Most distinct resource names that are kept; a cluster has a dozen. What is beyond counts as not offered.
-const MAX_RESOURCES: usize = 512;
+mod shape;
+
+use shape::{Around, Nominated, Shape, row_of};
 
 /// Free resources of all nodes.
 #[derive(Clone, Debug)]
@@ -49,51 +45,6 @@ struct Seated {
     ports: Arc<[HostPort]>,
     claims: Arc<Claims>,
     row: usize,
-}
-
-/// What placing replicas does not change.
-#[derive(Debug)]
-pub(super) struct Shape<'v> {
-    pub(super) view: &'v View,
-    pub(super) policy: &'v Policy,
-    pub(super) nodes: Vec<&'v Node>,
-    pub(super) columns: Vec<&'v str>,
-    column_of: HashMap<&'v str, usize>,
-    /// Columns that are GPUs by policy.
-    pub(super) gpus: Vec<usize>,
-    /// What empty nodes offer, in the layout of the free rows.
-    allocatable: Vec<i64>,
-    ledger: Arc<Ledger>,
-    rows: Arc<Rows<'v>>,
-    nominated: Vec<Nominated<'v>>,
-    pub(super) index: Index<'v>,
-    /// Ports that bound pods take, by row.
-    ports: HashMap<usize, Vec<HostPort>>,
-    /// Volumes of bound pods.
-    volumes: volumes::Ledger<'v>,
-    /// Domains by label key.
-    domains: Mutex<HashMap<String, Arc<Domains>>>,
-    /// By which the memo of the ledger is asked.
-    turn: u64,
-}
-
-/// A pod that preemption has promised a node.
-#[derive(Debug)]
-struct Nominated<'v> {
-    row: usize,
-    priority: i32,
-    namespace: &'v str,
-    labels: &'v StringMap,
-    seat: Seat,
-    ports: Vec<HostPort>,
-    spec: &'v PodSpec,
-    requests: Vec<(usize, i64)>,
-}
-
-/// What the constraints between pods read of the nodes, in the eyes of one template.
-pub(super) struct Around<'a, 'v> {
-    shape: &'a Shape<'v>,
-    judged: Arc<Judged>,
 }
 
 /// A template resolved against the columns of an inventory.
@@ -451,166 +402,4 @@ pub(super) fn fitting(free: &[i64], demand: &Demand) -> u32 {
 pub(super) fn fitting_in(free: &[i64], requests: &[(usize, i64)]) -> u32 {
     let counts = requests.iter().map(|(column, amount)| free.get(*column).map_or(0, |free| free / amount));
     counts.min().map_or(0, |count| u32::try_from(count.max(0)).unwrap_or(u32::MAX))
-}
-
-fn row_of(cells: &[i64], row: usize, width: usize) -> &[i64] {
-    cells.get(row.saturating_mul(width)..row.saturating_add(1).saturating_mul(width)).unwrap_or_default()
-}
-
-fn allocatable(nodes: &[&Node], columns: &[&str]) -> Vec<i64> {
-    let cell =
-        |node: &Node, name: &str| node.status.allocatable.get(name).map_or(0, |amount| requests::scale(name, *amount));
-    nodes.iter().flat_map(|node| columns.iter().map(|name| cell(node, name))).collect()
-}
-
-// === impl Shape ===
-
-impl<'v> Shape<'v> {
-    fn of(view: &'v View, policy: &'v Policy, ledger: Arc<Ledger>) -> Self {
-        let nodes: Vec<_> = view.nodes.values().collect();
-        let rows = nodes.iter().enumerate().map(|(row, node)| (node.metadata.name.as_str(), row));
-        let rows: Arc<Rows<'_>> = Arc::new(rows.collect());
-        let offered = nodes.iter().flat_map(|node| node.status.allocatable.keys()).map(String::as_str);
-        let scalar: BTreeSet<_> = offered.filter(|name| requests::is_checked(name)).collect();
-        let columns: Vec<_> = std::iter::once(PODS).chain(scalar).take(MAX_RESOURCES).collect();
-        let column_of = columns.iter().enumerate().map(|(column, name)| (*name, column)).collect();
-        let gpus = (0..).zip(&columns).filter(|(_, name)| policy.is_gpu(name)).map(|(column, _)| column).collect();
-        Self {
-            view,
-            policy,
-            gpus,
-            allocatable: allocatable(&nodes, &columns),
-            nodes,
-            columns,
-            column_of,
-            nominated: Vec::new(),
-            index: Index::new(Arc::clone(&ledger), Arc::clone(&rows)),
-            ledger,
-            rows,
-            ports: HashMap::new(),
-            volumes: volumes::Ledger::default(),
-            domains: Mutex::default(),
-            turn: 0,
-        }
-    }
-
-    /// A row as it would be if the node were empty.
-    pub(super) fn capacity(&self, row: usize) -> &[i64] {
-        row_of(&self.allocatable, row, self.columns.len())
-    }
-
-    /// What is left of the nodes.
-    fn free(&self) -> Vec<i64> {
-        let mut free = self.allocatable.clone();
-        let width = self.columns.len();
-        for row in 0..self.nodes.len() {
-            for (column, amount) in self.held(row, ..) {
-                if let Some(free) = free.get_mut(row * width + column) {
-                    *free = free.saturating_sub(amount);
-                }
-            }
-        }
-        for free in &mut free {
-            *free = (*free).max(0);
-        }
-        free
-    }
-
-    /// Columns and amounts of what pods hold of a node, by priority.
-    fn held(&self, row: usize, priorities: impl RangeBounds<i32>) -> impl Iterator<Item = (usize, i64)> {
-        let held = self.nodes.get(row).and_then(|node| self.ledger.held(&node.metadata.name));
-        let sums =
-            held.into_iter().flat_map(move |held| held.range((priorities.start_bound(), priorities.end_bound())));
-        let known = sums.flat_map(|(_, sums)| sums).filter_map(|(name, sum)| Some((self.column_of.get(&**name)?, sum)));
-        known.map(|(column, sum)| (*column, i64::try_from(*sum).unwrap_or(i64::MAX)))
-    }
-
-    /// Takes note of pods that hold more than columns tell, or that have been promised a node.
-    fn hold(&mut self) {
-        let (ledger, rows, view) = (Arc::clone(&self.ledger), Arc::clone(&self.rows), self.view);
-        for pod in ledger.holders(view) {
-            let Some(row) = rows.get(pod.node_name.as_str()) else { continue };
-            self.volumes.bind(pod, *row);
-            self.ports.entry(*row).or_default().extend(ports::of(&pod.spec));
-        }
-        for pod in ledger.waiting(view).filter(|pod| !pod.is_terminating()) {
-            if let Some(row) = rows.get(pod.status.nominated_node_name.as_str()) {
-                self.nominate(pod, *row);
-            }
-        }
-    }
-
-    fn nominate(&mut self, pod: &'v Pod, row: usize) {
-        let requests = self.resolve(&requests::of_spec(&pod.spec));
-        self.nominated.push(Nominated {
-            row,
-            priority: pod.spec.priority.unwrap_or(0),
-            namespace: &pod.metadata.namespace,
-            labels: &pod.metadata.labels,
-            seat: Template::of_pod(pod, self.view).seat.as_ref().clone(),
-            ports: ports::of(&pod.spec),
-            spec: &pod.spec,
-            requests,
-        });
-    }
-
-    /// Columns and amounts of one pod, itself counted; what no node offers is left out.
-    fn resolve(&self, requests: &[(&str, i64)]) -> Vec<(usize, i64)> {
-        let known = requests.iter().filter_map(|(name, amount)| Some((*self.column_of.get(name)?, *amount)));
-        std::iter::once((0, 1)).chain(known).collect()
-    }
-
-    pub(super) fn demand(&self, template: &Template) -> Demand {
-        let mut demand = Demand { requests: Vec::new(), missing: Vec::new(), judged: self.judge(template) };
-        for (name, amount) in &template.requests {
-            match self.column_of.get(name.as_str()) {
-                Some(column) => demand.requests.push((*column, *amount)),
-                None => demand.missing.push(name.clone()),
-            }
-        }
-        demand
-    }
-
-    fn judge(&self, template: &Template) -> Arc<Judged> {
-        self.ledger.memo().judged(self.turn, template, &self.nodes)
-    }
-}
-
-// === impl Nominated ===
-
-impl Nominated<'_> {
-    fn goes_before(&self, template: &Template) -> bool {
-        let labels = &template.seat.labels;
-        let own = self.namespace == template.namespace
-            && !labels.is_empty()
-            && labels.iter().all(|(key, value)| self.labels.get(key) == Some(value));
-        !own && template.priority.is_none_or(|priority| self.priority >= priority)
-    }
-}
-
-// === impl Around ===
-
-impl Surroundings for Around<'_, '_> {
-    fn view(&self) -> &View {
-        self.shape.view
-    }
-
-    fn domains(&self, key: &str) -> Arc<Domains> {
-        let mut known = self.shape.domains.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(domains) = known.get(key) {
-            return Arc::clone(domains);
-        }
-        let labels = self.shape.nodes.iter().map(|node| node.metadata.labels.get(key).map(String::as_str));
-        let domains = Arc::new(Domains::of(labels));
-        known.insert(key.to_owned(), Arc::clone(&domains));
-        domains
-    }
-
-    fn is_selected(&self, row: usize) -> bool {
-        self.judged.selected.get(row) == Some(&true)
-    }
-
-    fn is_repelled(&self, row: usize) -> bool {
-        self.judged.repelled.get(row) == Some(&true)
-    }
 }

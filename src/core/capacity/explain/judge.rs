@@ -1,0 +1,167 @@
+//! What limits, in one word and in words for people.
+
+use super::sites::{Class, Site, Sites, Stop, bit, most_frequent};
+use crate::capacity::{
+    Inventory, LimitingFactor, NodeGroupReport, filters::Verdict, inventory::Demand, requests::PODS,
+};
+
+/// What the explanation needs to know of the nodes.
+pub(super) struct Judge<'a, 'v> {
+    pub(super) inventory: &'a Inventory<'v>,
+    pub(super) demand: &'a Demand,
+    /// Requests of the demand that are GPUs.
+    gpu_bits: u64,
+}
+
+impl<'a, 'v> Judge<'a, 'v> {
+    pub(super) fn new(inventory: &'a Inventory<'v>, demand: &'a Demand) -> Self {
+        let gpus = demand.requests.iter().enumerate();
+        let gpus = gpus.filter(|(_, (column, _))| inventory.shape().gpus.contains(column));
+        let gpu_bits = gpus.fold(0, |bits, (index, _)| bits | bit(index));
+        Self { inventory, demand, gpu_bits }
+    }
+
+    fn is_gpu(&self, column: usize) -> bool {
+        self.inventory.shape().gpus.contains(&column)
+    }
+
+    pub(super) fn requested_gpus(&self) -> i64 {
+        let gpus = self.demand.requests.iter().filter(|(column, _)| self.is_gpu(*column));
+        gpus.map(|(_, amount)| *amount).fold(0, i64::saturating_add)
+    }
+
+    fn asks_for_gpus(&self) -> bool {
+        let policy = self.inventory.shape().policy;
+        self.requested_gpus() > 0 || self.demand.missing.iter().any(|name| policy.is_gpu(name))
+    }
+
+    /// Whether GPUs of that column count for the template: those it requests, or all if it requests none.
+    fn counts(&self, column: usize) -> bool {
+        self.requested_gpus() == 0 || self.demand.requests.iter().any(|(requested, _)| *requested == column)
+    }
+
+    pub(super) fn free_gpus(&self, sites: &Sites<'_>) -> i64 {
+        let counted: Vec<_> =
+            self.inventory.shape().gpus.iter().copied().filter(|column| self.counts(*column)).collect();
+        let on = |site: &Site| {
+            let free = self.inventory.row(site.row);
+            counted.iter().filter_map(|column| free.get(*column)).fold(0_i64, |sum, free| sum.saturating_add(*free))
+        };
+        sites.open().map(on).fold(0, i64::saturating_add)
+    }
+
+    /// The one factor. Nodes that would take a replica if they were empty and that are open decide, those that come
+    /// closest first; if there is none, what closes the nodes that would have room.
+    pub(super) fn limiting_factor(&self, sites: &Sites<'_>) -> LimitingFactor {
+        let able = |class: &Class<'_>| class.able;
+        if sites.classes.iter().any(|class| class.is_open() && class.able > 0) {
+            return self.shortage(sites, able, |site| site.columns.able);
+        }
+        let closed = |count: fn(&Class<'_>) -> usize| {
+            most_frequent(sites.classes.iter().filter(|class| !class.is_open()), count)
+        };
+        closed(|class| class.room)
+            .or_else(|| closed(|class| class.able))
+            .unwrap_or_else(|| self.shortage(sites, |class| class.nodes as usize, |_| true))
+    }
+
+    /// What is short on open nodes of which each class counts some. A node that has the GPUs and lacks something else is
+    /// closer than one without GPUs.
+    fn shortage(
+        &self,
+        sites: &Sites<'_>,
+        count: impl Fn(&Class<'_>) -> usize,
+        counts: impl Fn(&Site) -> bool,
+    ) -> LimitingFactor {
+        let other = sites.classes.iter().filter(|class| class.is_open() && class.factor != LimitingFactor::Gpu);
+        let nothing = if self.asks_for_gpus() { LimitingFactor::Gpu } else { LimitingFactor::PodCount };
+        match most_frequent(other, count) {
+            Some(factor) => factor,
+            None if self.is_fragmented(|| sites.open().filter(|site| counts(site))) => LimitingFactor::Fragmentation,
+            None => nothing,
+        }
+    }
+
+    /// Whether what is left of each requested kind of GPU would be enough for one more, if it were on one node.
+    fn is_fragmented<'s, I: Iterator<Item = &'s Site>>(&self, open: impl Fn() -> I) -> bool {
+        let left = |column: usize, amount: i64| {
+            let on = |site: &Site| {
+                let free = self.inventory.row(site.row).get(column).copied().unwrap_or(0);
+                free.saturating_sub(amount.saturating_mul(i64::from(site.fits)))
+            };
+            open().map(on).fold(0, i64::saturating_add)
+        };
+        let mut gpus = self.demand.requests.iter().filter(|(column, _)| self.is_gpu(*column)).peekable();
+        gpus.peek().is_some() && gpus.all(|(column, amount)| left(*column, *amount) >= *amount)
+    }
+
+    pub(super) fn factor(&self, stop: &Stop<'_>) -> LimitingFactor {
+        match stop {
+            Stop::Filtered(Verdict::Unselected) => LimitingFactor::Affinity,
+            Stop::Reserved => LimitingFactor::Priority,
+            Stop::Filtered(Verdict::Elsewhere(_)) | Stop::Volumes => LimitingFactor::Volume,
+            Stop::Filtered(_) => LimitingFactor::Taint,
+            Stop::Ports => LimitingFactor::HostPort,
+            Stop::Between(factor) => *factor,
+            Stop::Short(bits) if bits & self.gpu_bits != 0 => LimitingFactor::Gpu,
+            Stop::Short(bits) => {
+                let factors = self.short_names(*bits).map(|name| self.resource_factor(name));
+                factors.min().unwrap_or(LimitingFactor::PodCount)
+            }
+            Stop::Missing => {
+                let factors = self.demand.missing.iter().map(|name| self.resource_factor(name));
+                factors.min().unwrap_or(LimitingFactor::OtherResource)
+            }
+        }
+    }
+
+    fn resource_factor(&self, name: &str) -> LimitingFactor {
+        match name {
+            PODS => LimitingFactor::PodCount,
+            "cpu" => LimitingFactor::Cpu,
+            "memory" => LimitingFactor::Memory,
+            _ if self.inventory.shape().policy.is_gpu(name) => LimitingFactor::Gpu,
+            _ => LimitingFactor::OtherResource,
+        }
+    }
+
+    fn short_names(&self, bits: u64) -> impl Iterator<Item = &str> {
+        let short = self.demand.requests.iter().enumerate().filter(move |(index, _)| bits & bit(*index) != 0);
+        short.filter_map(|(_, (column, _))| self.inventory.shape().columns.get(*column).copied())
+    }
+
+    pub(super) fn groups(&self, sites: &Sites<'_>) -> Vec<NodeGroupReport> {
+        let name = |row: &usize| self.inventory.node_name(*row).map(str::to_owned);
+        let group = |class: &Class<'_>| NodeGroupReport {
+            nodes: class.nodes,
+            fits: class.fits,
+            names: class.sample.iter().filter_map(name).collect(),
+            limiting_factor: class.factor,
+            reason: self.describe(&class.stop),
+        };
+        let mut groups: Vec<_> = sites.classes.iter().map(group).collect();
+        groups.sort_by(|a, b| (b.fits, b.nodes).cmp(&(a.fits, a.nodes)).then_with(|| a.reason.cmp(&b.reason)));
+        groups
+    }
+
+    fn describe(&self, stop: &Stop<'_>) -> String {
+        match stop {
+            Stop::Filtered(Verdict::Open) => String::new(),
+            Stop::Filtered(Verdict::Cordoned) => "cordoned".to_owned(),
+            Stop::Filtered(Verdict::Tainted(taint)) => format!("taint {taint} is not tolerated"),
+            Stop::Filtered(Verdict::Unselected) => "node selector or required node affinity does not match".to_owned(),
+            Stop::Filtered(Verdict::NotReady) => "not ready, so not promised".to_owned(),
+            Stop::Filtered(Verdict::Elsewhere(why)) => why.clone(),
+            Stop::Volumes => "no further volume can be attached or used there".to_owned(),
+            Stop::Ports => "a host port that each replica needs is taken".to_owned(),
+            Stop::Between(LimitingFactor::TopologySpread) => "a topology spread constraint excludes it".to_owned(),
+            Stop::Between(_) => "required pod affinity or anti-affinity excludes it".to_owned(),
+            Stop::Reserved => "room is kept for nominated pods of at least this priority".to_owned(),
+            Stop::Short(bits) => {
+                let names: Vec<_> = self.short_names(*bits).collect();
+                format!("not enough {} for one more", names.join(", "))
+            }
+            Stop::Missing => format!("no node offers {}", self.demand.missing.join(", ")),
+        }
+    }
+}

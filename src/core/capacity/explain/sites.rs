@@ -1,0 +1,208 @@
+//! All nodes in the eyes of a template: what fits on each, and what stops the next replica there.
+
+use std::collections::BTreeMap;
+
+use super::judge::Judge;
+use crate::capacity::{
+    Inventory, LimitingFactor, Template,
+    between::State,
+    filters::Verdict,
+    inventory::{Demand, fitting},
+    memo::Fitting,
+};
+
+/// Nodes of a class that are named.
+const SAMPLE: usize = 5;
+
+/// What stops the next replica on one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop<'a> {
+    Filtered(&'a Verdict),
+    Reserved,
+    /// A pod has a port of the node that each replica needs.
+    Ports,
+    /// A volume cannot be attached there, or not at all by one more pod.
+    Volumes,
+    /// Terms of affinity or of anti-affinity, or topology spread.
+    Between(LimitingFactor),
+    /// Requests that are short once everything that fits is placed: bit n for the nth of the demand, the last bit for
+    /// all that are beyond.
+    Short(u64),
+    /// Resources that no node offers.
+    Missing,
+}
+
+/// One node in the eyes of a template.
+#[derive(Clone, Copy)]
+pub(super) struct Site {
+    pub(super) row: usize,
+    pub(super) fits: u32,
+    /// Which of the classes it is in.
+    pub(super) class: usize,
+    pub(super) columns: Columns,
+}
+
+/// Nodes that treat the template alike: few, one per taint and per set of short resources.
+pub(super) struct Class<'a> {
+    pub(super) stop: Stop<'a>,
+    pub(super) factor: LimitingFactor,
+    pub(super) nodes: u32,
+    pub(super) fits: u32,
+    /// Of the nodes, those that have room for one by their columns.
+    pub(super) room: usize,
+    /// Those that would have room if they were empty.
+    pub(super) able: usize,
+    /// The first few.
+    pub(super) sample: Vec<usize>,
+}
+
+/// All nodes.
+pub(super) struct Sites<'a> {
+    pub(super) sites: Vec<Site>,
+    pub(super) classes: Vec<Class<'a>>,
+}
+
+/// What the columns of a node alone say.
+#[derive(Clone, Copy)]
+pub(super) struct Columns {
+    /// Whether there is room for one.
+    pub(super) room: bool,
+    /// Whether there would be if the node were empty.
+    pub(super) able: bool,
+}
+
+/// All nodes; where columns alone decide and nothing was placed, as they were tallied.
+pub(super) fn sites<'a>(judge: &Judge<'a, '_>, template: &Template, states: &[State]) -> Sites<'a> {
+    let (inventory, demand) = (judge.inventory, judge.demand);
+    let plain = states.is_empty() && template.ports.is_empty() && template.claims.is_empty();
+    let tally = if plain && !inventory.has_nominated() { inventory.tally(demand) } else { None };
+    let verdicts = &demand.judged.verdicts;
+    let mut sites = Sites { sites: Vec::with_capacity(verdicts.len()), classes: Vec::new() };
+    for (row, verdict) in verdicts.iter().enumerate() {
+        let tallied = tally.as_ref().and_then(|tally| tally.rows.get(row)).filter(|_| !inventory.is_touched(row));
+        let (fits, stop, columns) = if let Some(Fitting { count, short, able }) = tallied.copied() {
+            let columns = Columns { room: count > 0, able };
+            match verdict {
+                Verdict::Open => (count.into(), Stop::Short(short.into()), columns),
+                verdict => (0, Stop::Filtered(verdict), columns),
+            }
+        } else {
+            let (free, empty) = (inventory.row(row), inventory.shape().capacity(row));
+            let columns = Columns { room: fitting(free, demand) > 0, able: fitting(empty, demand) > 0 };
+            let (fits, stop) = match verdict {
+                Verdict::Open => visit(inventory, template, demand, states, row),
+                verdict => (0, Stop::Filtered(verdict)),
+            };
+            (fits, stop, columns)
+        };
+        sites.add(judge, row, fits, stop, columns);
+    }
+    sites
+}
+
+/// How many replicas fit on an open node, and what stops the next.
+pub(super) fn visit<'a>(
+    inventory: &Inventory<'_>,
+    template: &Template,
+    demand: &'a Demand,
+    states: &[State],
+    row: usize,
+) -> (u32, Stop<'a>) {
+    if inventory.ports(row, template) == 0 {
+        return (0, Stop::Ports);
+    }
+    let volumes = inventory.volumes(row, template);
+    if volumes == 0 {
+        return (0, Stop::Volumes);
+    }
+    // A replica that may turn out to be any of several is only promised where all of them may be.
+    let closed = states.iter().find(|state| !state.may_take(row));
+    if let Some(state) = closed {
+        return (0, Stop::Between(state.closing(row)));
+    }
+    let fits = inventory.count(row, template, demand);
+    let free = inventory.row(row);
+    let stop = if !template.ports.is_empty() && fits > 0 && fitting(free, demand) > fits {
+        Stop::Ports
+    } else if fits == volumes && fitting(free, demand) > fits {
+        Stop::Volumes
+    } else if !demand.missing.is_empty() {
+        Stop::Missing
+    } else if fitting(free, demand) > fits {
+        Stop::Reserved
+    } else {
+        Stop::Short(short(free, demand, fits))
+    };
+    (fits, stop)
+}
+
+pub(super) fn short(free: &[i64], demand: &Demand, fits: u32) -> u64 {
+    let lacks = |(column, amount): &(usize, i64)| {
+        let left = free.get(*column).copied().unwrap_or(0) - amount.saturating_mul(i64::from(fits));
+        left < *amount
+    };
+    let short = demand.requests.iter().enumerate().filter(|(_, request)| lacks(request));
+    short.fold(0, |bits, (index, _)| bits | bit(index))
+}
+
+pub(super) fn bit(index: usize) -> u64 {
+    1 << index.min(63)
+}
+
+// === impl Sites ===
+
+impl<'a> Sites<'a> {
+    fn add(&mut self, judge: &Judge<'a, '_>, row: usize, fits: u32, stop: Stop<'a>, columns: Columns) {
+        // Neighbours are often alike.
+        let last = self.sites.last().map(|site| site.class);
+        let known = last.filter(|class| self.classes.get(*class).is_some_and(|class| class.stop == stop));
+        let known = known.or_else(|| self.classes.iter().position(|class| class.stop == stop));
+        let index = known.unwrap_or(self.classes.len());
+        if known.is_none() {
+            let factor = judge.factor(&stop);
+            self.classes.push(Class { stop, factor, nodes: 0, fits: 0, room: 0, able: 0, sample: Vec::new() });
+        }
+        if let Some(class) = self.classes.get_mut(index) {
+            class.add(row, fits, columns);
+        }
+        self.sites.push(Site { row, fits, class: index, columns });
+    }
+
+    /// Nodes that are not closed by a filter or by other pods.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Site> {
+        self.sites.iter().filter(|site| self.classes.get(site.class).is_some_and(Class::is_open))
+    }
+}
+
+// === impl Class ===
+
+impl Class<'_> {
+    fn add(&mut self, row: usize, fits: u32, columns: Columns) {
+        self.nodes += 1;
+        self.fits = self.fits.saturating_add(fits);
+        self.room += usize::from(columns.room);
+        self.able += usize::from(columns.able);
+        if self.sample.len() < SAMPLE {
+            self.sample.push(row);
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.stop, Stop::Filtered(_) | Stop::Between(_))
+    }
+}
+
+/// The factor that stops most of the nodes that are counted; on a tie the one that is declared first.
+pub(super) fn most_frequent<'c, 'a: 'c>(
+    classes: impl Iterator<Item = &'c Class<'a>>,
+    count: impl Fn(&Class<'_>) -> usize,
+) -> Option<LimitingFactor> {
+    let mut counts: BTreeMap<LimitingFactor, usize> = BTreeMap::new();
+    for class in classes {
+        let some = count(class);
+        if some > 0 {
+            *counts.entry(class.factor).or_default() += some;
+        }
+    }
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(factor, _)| factor)
+}
