@@ -1,6 +1,7 @@
 //! `plimsoll serve` as the cluster sees it: installed by `deploy/`, with its ServiceAccount's rights and no others.
 
 use std::{
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -60,7 +61,7 @@ impl Adapter {
 
         let mut arguments = arguments(plane, [port, status_port], &config);
         if settings.keda.is_some() {
-            arguments.extend(scaler_arguments(plane, scaler_port));
+            arguments.extend(scaler_arguments(plane, (Ipv4Addr::LOCALHOST, scaler_port).into()));
         }
         let process = Process::spawn("plimsoll", &tools::plimsoll()?, &arguments, &plane.logs(), Ending::Term)?;
         let mut adapter =
@@ -165,10 +166,10 @@ pub(crate) fn arguments(plane: &ControlPlane, [port, status_port]: [u16; 2], con
 }
 
 /// What makes its external scaler listen.
-pub(crate) fn scaler_arguments(plane: &ControlPlane, port: u16) -> [String; 3] {
+pub(crate) fn scaler_arguments(plane: &ControlPlane, at: SocketAddr) -> [String; 3] {
     [
-        format!("--scaler-port={port}"),
-        "--scaler-bind-address=127.0.0.1".into(),
+        format!("--scaler-port={}", at.port()),
+        format!("--scaler-bind-address={}", at.ip()),
         file("scaler-client-ca-file", &plane.pki.file("ca.crt")),
     ]
 }

@@ -224,11 +224,13 @@ impl ScaledObject {
     }
 }
 
-/// A trigger that our scaler answers.
+/// A trigger that our scaler answers, at this port unless the metadata have an address.
 #[must_use]
 pub fn trigger(kind: &str, scaler_port: u16, metadata: &Value) -> Value {
     let mut metadata = metadata.clone();
-    metadata["scalerAddress"] = json!(format!("127.0.0.1:{scaler_port}"));
+    if metadata["scalerAddress"].is_null() {
+        metadata["scalerAddress"] = json!(format!("127.0.0.1:{scaler_port}"));
+    }
     json!({"type": kind, "metadata": metadata, "authenticationRef": {"name": "plimsoll"}})
 }
 

@@ -1,8 +1,12 @@
 //! One more replica of the adapter, asked only for its external scaler: it can be killed, and come back where it was.
 
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
+use tokio::task::JoinHandle;
 
 use crate::{
     ControlPlane,
@@ -21,21 +25,37 @@ pub struct Scaler {
     name: String,
     process: Option<Process>,
     arguments: Vec<String>,
+    ending: Ending,
     api_port: u16,
+    status_port: u16,
     /// Where its external scaler listens.
     pub port: u16,
 }
 
 impl Scaler {
-    /// Starts it beside the adapter, with another Prometheus that triggers may name, and waits until it is ready.
+    /// Starts one beside the adapter that will be killed, with another Prometheus that triggers may name, and waits
+    /// until it is ready.
     pub async fn start(plane: &ControlPlane, name: &str, prometheus: &str) -> Result<Self> {
-        let [api_port, status_port, port] = ports::free()?;
+        let [port] = ports::free()?;
+        Self::start_at(plane, name, prometheus, (Ipv4Addr::LOCALHOST, port).into(), Ending::Kill).await
+    }
+
+    /// The same at an address, for an end of another kind.
+    pub async fn start_at(
+        plane: &ControlPlane,
+        name: &str,
+        prometheus: &str,
+        at: SocketAddr,
+        ending: Ending,
+    ) -> Result<Self> {
+        let [api_port, status_port] = ports::free()?;
         let settings = Settings { prometheus: None, keda: Some(prometheus.to_owned()) };
         let config = plane.path(&format!("{name}.yaml"));
         std::fs::write(&config, adapter::config(&settings).to_string()).context("writing the configuration")?;
         let mut arguments = adapter::arguments(plane, [api_port, status_port], &config);
-        arguments.extend(adapter::scaler_arguments(plane, port));
-        let mut scaler = Self { name: name.to_owned(), process: None, arguments, api_port, port };
+        arguments.extend(adapter::scaler_arguments(plane, at));
+        let (name, port) = (name.to_owned(), at.port());
+        let mut scaler = Self { name, process: None, arguments, ending, api_port, status_port, port };
         scaler.resume(plane).await?;
         Ok(scaler)
     }
@@ -45,10 +65,25 @@ impl Scaler {
         drop(self.process.take());
     }
 
+    /// Asks it to end, and leaves it to that; resolves when it has.
+    pub fn end(&mut self) -> JoinHandle<()> {
+        let process = self.process.take();
+        tokio::task::spawn_blocking(move || drop(process))
+    }
+
+    /// How many streams to KEDA are open.
+    pub async fn streams(&self) -> Result<u32> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.status_port);
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+        let page = client.get(&url).send().await?.error_for_status()?.text().await?;
+        let streams = page.lines().find_map(|line| line.strip_prefix("plimsoll_scaler_streams "));
+        streams.context("its page has no streams")?.parse().context("streams")
+    }
+
     /// Starts it again at the same port, with nothing remembered, and waits until it is ready.
     pub async fn resume(&mut self, plane: &ControlPlane) -> Result<()> {
         self.kill();
-        let process = Process::spawn(&self.name, &tools::plimsoll()?, &self.arguments, &plane.logs(), Ending::Kill)?;
+        let process = Process::spawn(&self.name, &tools::plimsoll()?, &self.arguments, &plane.logs(), self.ending)?;
         self.process = Some(process);
         let url = format!("https://localhost:{}/readyz", self.api_port);
         let authority = reqwest::Certificate::from_pem(plane.pki.cluster.certificate().as_bytes())?;

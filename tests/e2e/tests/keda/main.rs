@@ -6,6 +6,8 @@ mod gateway;
 mod gone;
 mod hung;
 mod jobs;
+mod names;
+mod rolling;
 
 use std::{
     process::ExitCode,
@@ -33,6 +35,7 @@ use plimsoll_e2e::{
     workload::Inference,
     world::SOON,
 };
+use rolling::a_rolling_restart_gives_every_stream_back_and_moves_nothing;
 use serde_json::{Value, json};
 use tokio::{sync::OnceCell, time::Instant};
 
@@ -129,6 +132,7 @@ fn main() -> ExitCode {
         plimsoll_e2e::scenario!(a_formula_of_kedas_caps_demand_by_our_capacity),
         plimsoll_e2e::scenario!(values_that_keda_keeps_stop_at_the_room_too),
         plimsoll_e2e::scenario!(a_scaled_job_makes_no_job_that_finds_no_gpu),
+        plimsoll_e2e::scenario!(a_rolling_restart_gives_every_stream_back_and_moves_nothing),
         plimsoll_e2e::scenario!(alone: a_restart_of_kedas_operator_moves_nothing),
     ];
     suite::main(scenarios, async || {
