@@ -1,11 +1,13 @@
 //! KEDA's own generated Go client against an external scaler: what each of the five calls answered, and how fast.
 
+use std::{collections::BTreeMap, path::Path, process::Stdio};
+
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
-use crate::{ControlPlane, tools, workload::WORKLOAD};
+use crate::{ControlPlane, pki::Pair, tools, workload::WORKLOAD};
 
 /// The five, in the order of their lines.
 pub const CALLS: [&str; 5] = ["GetMetricSpec", "GetMetrics", "IsActive", "StreamIsActive", "StreamMetricSpec"];
@@ -36,22 +38,22 @@ pub async fn calls(
     metadata: &Value,
     repeat: u32,
 ) -> Result<Vec<Line>> {
-    let name = format!("conformance-{namespace}");
-    plane.pki.write_pair(&name, &plane.pki.cluster.client("keda-operator", None)?)?;
-    let output = Command::new(tools::keda("conformance")?)
-        .arg(format!("--address=127.0.0.1:{scaler_port}"))
-        .arg("--ca")
-        .arg(plane.pki.file("ca.crt"))
-        .arg("--certificate")
-        .arg(plane.pki.file(&format!("{name}.crt")))
-        .arg("--key")
-        .arg(plane.pki.file(&format!("{name}.key")))
-        .args(["--namespace", namespace, "--name", WORKLOAD, "--metadata", &metadata.to_string()])
-        .arg(format!("--repeat={repeat}"))
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("running KEDA's client")?;
+    let shown = plane.path(&format!("conformance-{namespace}.pem"));
+    show(&shown, &plane.pki.cluster.client("keda-operator", None)?)?;
+    calls_as(plane, &shown, scaler_port, namespace, metadata, repeat).await
+}
+
+/// The same with the certificate and key of a file.
+pub async fn calls_as(
+    plane: &ControlPlane,
+    shown: &Path,
+    scaler_port: u16,
+    namespace: &str,
+    metadata: &Value,
+    repeat: u32,
+) -> Result<Vec<Line>> {
+    let mut command = client(plane, shown, scaler_port, namespace, metadata)?;
+    let output = command.arg(format!("--repeat={repeat}")).output().await.context("running KEDA's client")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "KEDA's client ended with {}: {said}", output.status);
     let text = String::from_utf8(output.stdout)?;
@@ -60,4 +62,70 @@ pub async fn calls(
     let names: Vec<_> = lines.iter().map(|line| line.call.as_str()).collect();
     ensure!(names == CALLS, "KEDA's client told of {names:?}");
     Ok(lines)
+}
+
+/// Puts a certificate and its key into one file, as a whole: connections that are made from now on show it.
+pub fn show(file: &Path, pair: &Pair) -> Result<()> {
+    let next = file.with_extension("next");
+    std::fs::write(&next, format!("{}{}", pair.certificate, pair.key))?;
+    std::fs::rename(next, file).with_context(|| format!("writing {}", file.display()))
+}
+
+fn client(plane: &ControlPlane, shown: &Path, scaler_port: u16, namespace: &str, metadata: &Value) -> Result<Command> {
+    let mut command = Command::new(tools::keda("conformance")?);
+    command
+        .arg(format!("--address=127.0.0.1:{scaler_port}"))
+        .arg("--ca")
+        .arg(plane.pki.file("ca.crt"))
+        .arg("--certificate")
+        .arg(shown)
+        .arg("--key")
+        .arg(shown)
+        .args(["--namespace", namespace, "--name", WORKLOAD, "--metadata", &metadata.to_string()])
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+/// KEDA's client calling without a pause, over one connection and over a new one for each call.
+#[derive(Debug)]
+pub struct Load(Child);
+
+/// What came of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tally {
+    /// All calls.
+    pub calls: u32,
+    /// Those over a connection of their own.
+    pub fresh: u32,
+    /// The first failures.
+    pub failures: Vec<String>,
+    /// Calls by the common name in the server's certificate.
+    pub servers: BTreeMap<String, u32>,
+    /// How streams ended that were open meanwhile, by call.
+    pub streams: BTreeMap<String, String>,
+    /// The longest call, connecting included, in milliseconds.
+    pub slowest_ms: f64,
+}
+
+impl Load {
+    /// Begins, with the certificate and key of a file.
+    pub fn start(
+        plane: &ControlPlane,
+        shown: &Path,
+        scaler_port: u16,
+        namespace: &str,
+        metadata: &Value,
+    ) -> Result<Self> {
+        let mut command = client(plane, shown, scaler_port, namespace, metadata)?;
+        let child = command.arg("--load").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        Ok(Self(child.context("running KEDA's client")?))
+    }
+
+    /// Ends it.
+    pub async fn stop(mut self) -> Result<Tally> {
+        drop(self.0.stdin.take());
+        let output = self.0.wait_with_output().await?;
+        serde_json::from_slice(&output.stdout).context("what KEDA's client said of its load")
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -11,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::{
     ControlPlane,
     adapter::{self, Settings},
+    pki::Pair,
     ports,
     process::{Ending, Process},
     tools, wait,
@@ -32,6 +34,43 @@ pub struct Scaler {
     pub port: u16,
 }
 
+/// The files of a scaler's certificates, which it follows.
+#[derive(Debug)]
+pub struct Files(PathBuf);
+
+impl Files {
+    /// In a new folder of that name.
+    pub fn create(plane: &ControlPlane, name: &str) -> Result<Self> {
+        let folder = plane.path(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+
+    /// Presents this certificate from now on.
+    pub fn present(&self, pair: &Pair) -> Result<()> {
+        std::fs::write(self.0.join("tls.key"), &pair.key)?;
+        Ok(std::fs::write(self.0.join("tls.crt"), &pair.certificate)?)
+    }
+
+    /// Knows clients of these authorities from now on.
+    pub fn admit(&self, authorities: &[&str]) -> Result<()> {
+        let next = self.0.join("next");
+        std::fs::write(&next, authorities.concat())?;
+        Ok(std::fs::rename(next, self.0.join("clients.crt"))?)
+    }
+
+    fn arguments(&self, at: SocketAddr) -> [String; 5] {
+        let file = |flag: &str, name: &str| format!("--{flag}={}", self.0.join(name).display());
+        [
+            format!("--scaler-port={}", at.port()),
+            format!("--scaler-bind-address={}", at.ip()),
+            file("scaler-client-ca-file", "clients.crt"),
+            file("scaler-tls-cert-file", "tls.crt"),
+            file("scaler-tls-private-key-file", "tls.key"),
+        ]
+    }
+}
+
 impl Scaler {
     /// Starts one beside the adapter that will be killed, with another Prometheus that triggers may name, and waits
     /// until it is ready.
@@ -48,12 +87,30 @@ impl Scaler {
         at: SocketAddr,
         ending: Ending,
     ) -> Result<Self> {
+        Self::launch(plane, name, prometheus, at, ending, &adapter::scaler_arguments(plane, at)).await
+    }
+
+    /// One with certificates of its own, in files that a scenario may change: what it presents, and whom it knows.
+    pub async fn start_with(plane: &ControlPlane, name: &str, prometheus: &str, files: &Files) -> Result<Self> {
+        let [port] = ports::free()?;
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self::launch(plane, name, prometheus, at, Ending::Term, &files.arguments(at)).await
+    }
+
+    async fn launch(
+        plane: &ControlPlane,
+        name: &str,
+        prometheus: &str,
+        at: SocketAddr,
+        ending: Ending,
+        flags: &[String],
+    ) -> Result<Self> {
         let [api_port, status_port] = ports::free()?;
         let settings = Settings { prometheus: None, keda: Some(prometheus.to_owned()) };
         let config = plane.path(&format!("{name}.yaml"));
         std::fs::write(&config, adapter::config(&settings).to_string()).context("writing the configuration")?;
         let mut arguments = adapter::arguments(plane, [api_port, status_port], &config);
-        arguments.extend(adapter::scaler_arguments(plane, at));
+        arguments.extend_from_slice(flags);
         let (name, port) = (name.to_owned(), at.port());
         let mut scaler = Self { name, process: None, arguments, ending, api_port, status_port, port };
         scaler.resume(plane).await?;

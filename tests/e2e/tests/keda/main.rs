@@ -6,8 +6,10 @@ mod gateway;
 mod gone;
 mod hung;
 mod jobs;
+mod mistake;
 mod names;
 mod rolling;
+mod rotation;
 
 use std::{
     process::ExitCode,
@@ -25,6 +27,7 @@ use gateway::Gateway;
 use gone::{a_restart_of_kedas_operator_moves_nothing, a_scaler_that_is_gone_for_many_polls_moves_nothing};
 use hung::a_source_that_never_answers_makes_no_call_slow;
 use jobs::a_scaled_job_makes_no_job_that_finds_no_gpu;
+use mistake::a_mistake_in_the_metadata_is_an_event_on_the_scaled_object;
 use plimsoll_e2e::{
     Adapter, ControlPlane, World, adapter,
     keda::{Keda, ScaledObject},
@@ -36,6 +39,7 @@ use plimsoll_e2e::{
     world::SOON,
 };
 use rolling::a_rolling_restart_gives_every_stream_back_and_moves_nothing;
+use rotation::certificates_rotate_under_load_without_a_failed_call;
 use serde_json::{Value, json};
 use tokio::{sync::OnceCell, time::Instant};
 
@@ -133,6 +137,8 @@ fn main() -> ExitCode {
         plimsoll_e2e::scenario!(values_that_keda_keeps_stop_at_the_room_too),
         plimsoll_e2e::scenario!(a_scaled_job_makes_no_job_that_finds_no_gpu),
         plimsoll_e2e::scenario!(a_rolling_restart_gives_every_stream_back_and_moves_nothing),
+        plimsoll_e2e::scenario!(certificates_rotate_under_load_without_a_failed_call),
+        plimsoll_e2e::scenario!(a_mistake_in_the_metadata_is_an_event_on_the_scaled_object),
         plimsoll_e2e::scenario!(alone: a_restart_of_kedas_operator_moves_nothing),
     ];
     suite::main(scenarios, async || {

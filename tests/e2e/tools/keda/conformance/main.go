@@ -2,6 +2,7 @@
 //
 // The five calls are made over mTLS as KEDA makes them, but each under a limit, so that a call that hangs is a line
 // and not a hang. Standard output is JSON Lines: what each call answered, and how long its slowest repetition took.
+// With --load, it calls without a pause until standard input ends, and then says what came of it in one line.
 package main
 
 import (
@@ -53,9 +54,11 @@ func main() {
 	repeat := flag.Int("repeat", 1, "how often each call is made, one after the other")
 	limit := flag.Duration("limit", 5*time.Second, "after which a call is given up")
 	listens := flag.Duration("listen", 2*time.Second, "how long a stream's first message is waited for")
+	loads := flag.Bool("load", false, "call until standard input ends")
 	flag.Parse()
 
-	connection, err := connect(*address, *ca, *certificate, *key)
+	dial := func() (*grpc.ClientConn, error) { return connect(*address, *ca, *certificate, *key) }
+	connection, err := dial()
 	if err != nil {
 		fail(err)
 	}
@@ -66,6 +69,12 @@ func main() {
 	}
 	s := session{pb.NewExternalScalerClient(connection), object, *limit, *repeat, *listens}
 	output := json.NewEncoder(os.Stdout)
+	if *loads {
+		if err := output.Encode(load(s, dial)); err != nil {
+			fail(err)
+		}
+		return
+	}
 	for _, line := range s.calls() {
 		if err := output.Encode(line); err != nil {
 			fail(err)
