@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use plimsoll_e2e::{
     World,
     keda::{ScaledObject, trigger},
+    scaler::Scaler,
     standin::Load,
     suite::{Cluster, Report},
     wait,
@@ -14,7 +15,7 @@ use plimsoll_e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::{gone::wait_served, tail};
+use crate::{gateway, gone::wait_served, of_gateway, tail};
 
 /// A workload of 5 replicas on 8 GPUs whose ScaledObject has these fields too.
 async fn five_of_eight<'a>(cluster: &'a Cluster, name: &str, metadata: Value, more: &Value) -> Result<World<'a>> {
@@ -97,4 +98,29 @@ pub(crate) async fn values_that_keda_keeps_stop_at_the_room_too(cluster: &Cluste
     cached["useCachedMetrics"] = json!(true);
     let world = five_of_eight(cluster, "keda-cached", metadata, &json!({"triggers": [cached]})).await?;
     stops_at_eight(cluster, world, report).await
+}
+
+pub(crate) async fn a_fallback_without_threshold_fires_even_while_the_scaler_is_gone(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let (plane, name) = (&cluster.plane, "keda-gone-fallback");
+    let mut scaler = Scaler::start(plane, "scaler-fallback", &gateway()?.url).await?;
+    let world = World::create(plane, name).await?;
+    world.add_node(8).await?;
+    gateway()?.set(name, 50);
+    world.deploy(&Inference::new(name, 5), 5).await?;
+    // Push triggers have the streamed specs, which KEDA keeps.
+    let object = ScaledObject { kind: "external-push", min: 1, polling: 1, cooldown: 30, metadata: of_gateway(name)? };
+    let fallback = json!({"fallback": {"failureThreshold": 0, "replicas": 7}});
+    object.apply_with(plane, scaler.port, name, &fallback).await?;
+    wait_served(plane, name).await.with_context(tail)?;
+    let began = world.trajectory.mark();
+    scaler.kill();
+    world.wait_replicas(7, SOON).await.with_context(tail)?;
+    scaler.resume(plane).await?;
+    world.wait_replicas(5, SOON).await.with_context(tail)?;
+    report.line(world.trajectory.path(began));
+    ScaledObject::remove(plane, name).await?;
+    world.remove().await
 }
