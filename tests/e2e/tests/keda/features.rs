@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use plimsoll_e2e::{
     World,
     keda::{ScaledObject, trigger},
@@ -45,9 +45,15 @@ async fn stops_at_eight(cluster: &Cluster, world: World<'_>, report: &Report) ->
     world.remove().await
 }
 
-async fn condition(cluster: &Cluster, name: &str, kind: &str) -> Result<String> {
-    let path = format!("jsonpath={{.status.conditions[?(@.type==\"{kind}\")].status}}");
-    cluster.plane.kubectl(&["get", "scaledobject", WORKLOAD, "-n", name, "-o", &path]).await
+/// Waits until KEDA says so of its fallback; it does at the poll after.
+async fn wait_fallback(cluster: &Cluster, name: &str, status: &str) -> Result<()> {
+    let path = "jsonpath={.status.conditions[?(@.type==\"Fallback\")].status}";
+    wait::until(&format!("the condition Fallback to be {status}"), SOON, async || {
+        let state = cluster.plane.kubectl(&["get", "scaledobject", WORKLOAD, "-n", name, "-o", path]).await?;
+        Ok(if state == status { Ok(()) } else { Err(state) })
+    })
+    .await
+    .with_context(tail)
 }
 
 pub(crate) async fn kedas_fallback_takes_over_when_the_source_is_down_and_gives_back(
@@ -61,15 +67,10 @@ pub(crate) async fn kedas_fallback_takes_over_when_the_source_is_down_and_gives_
     let began = world.trajectory.mark();
     world.standin.kill();
     world.wait_replicas(7, SOON).await.with_context(tail)?;
-    let state = condition(cluster, name, "Fallback").await?;
-    ensure!(state == "True", "the condition Fallback is {state}");
+    wait_fallback(cluster, name, "True").await?;
     world.standin.revive();
     world.wait_replicas(5, SOON).await.with_context(tail)?;
-    wait::until("the condition Fallback to be False", SOON, async || {
-        let state = condition(cluster, name, "Fallback").await?;
-        Ok(if state == "False" { Ok(()) } else { Err(state) })
-    })
-    .await?;
+    wait_fallback(cluster, name, "False").await?;
     report.line(world.trajectory.path(began));
     ScaledObject::remove(&cluster.plane, name).await?;
     world.remove().await
