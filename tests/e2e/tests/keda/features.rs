@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use plimsoll_e2e::{
     World,
     keda::{ScaledObject, trigger},
+    scaler::Scaler,
     standin::Load,
     suite::{Cluster, Report},
     wait,
@@ -14,7 +15,7 @@ use plimsoll_e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::{gone::wait_served, tail};
+use crate::{gateway, gone::wait_served, of_gateway, tail};
 
 /// A workload of 5 replicas on 8 GPUs whose ScaledObject has these fields too.
 async fn five_of_eight<'a>(cluster: &'a Cluster, name: &str, metadata: Value, more: &Value) -> Result<World<'a>> {
@@ -44,9 +45,15 @@ async fn stops_at_eight(cluster: &Cluster, world: World<'_>, report: &Report) ->
     world.remove().await
 }
 
-async fn condition(cluster: &Cluster, name: &str, kind: &str) -> Result<String> {
-    let path = format!("jsonpath={{.status.conditions[?(@.type==\"{kind}\")].status}}");
-    cluster.plane.kubectl(&["get", "scaledobject", WORKLOAD, "-n", name, "-o", &path]).await
+/// Waits until KEDA says so of its fallback; it does at the poll after.
+async fn wait_fallback(cluster: &Cluster, name: &str, status: &str) -> Result<()> {
+    let path = "jsonpath={.status.conditions[?(@.type==\"Fallback\")].status}";
+    wait::until(&format!("the condition Fallback to be {status}"), SOON, async || {
+        let state = cluster.plane.kubectl(&["get", "scaledobject", WORKLOAD, "-n", name, "-o", path]).await?;
+        Ok(if state == status { Ok(()) } else { Err(state) })
+    })
+    .await
+    .with_context(tail)
 }
 
 pub(crate) async fn kedas_fallback_takes_over_when_the_source_is_down_and_gives_back(
@@ -60,15 +67,10 @@ pub(crate) async fn kedas_fallback_takes_over_when_the_source_is_down_and_gives_
     let began = world.trajectory.mark();
     world.standin.kill();
     world.wait_replicas(7, SOON).await.with_context(tail)?;
-    let state = condition(cluster, name, "Fallback").await?;
-    ensure!(state == "True", "the condition Fallback is {state}");
+    wait_fallback(cluster, name, "True").await?;
     world.standin.revive();
     world.wait_replicas(5, SOON).await.with_context(tail)?;
-    wait::until("the condition Fallback to be False", SOON, async || {
-        let state = condition(cluster, name, "Fallback").await?;
-        Ok(if state == "False" { Ok(()) } else { Err(state) })
-    })
-    .await?;
+    wait_fallback(cluster, name, "False").await?;
     report.line(world.trajectory.path(began));
     ScaledObject::remove(&cluster.plane, name).await?;
     world.remove().await
@@ -97,4 +99,29 @@ pub(crate) async fn values_that_keda_keeps_stop_at_the_room_too(cluster: &Cluste
     cached["useCachedMetrics"] = json!(true);
     let world = five_of_eight(cluster, "keda-cached", metadata, &json!({"triggers": [cached]})).await?;
     stops_at_eight(cluster, world, report).await
+}
+
+pub(crate) async fn a_fallback_without_threshold_fires_even_while_the_scaler_is_gone(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let (plane, name) = (&cluster.plane, "keda-gone-fallback");
+    let mut scaler = Scaler::start(plane, "scaler-fallback", &gateway()?.url).await?;
+    let world = World::create(plane, name).await?;
+    world.add_node(8).await?;
+    gateway()?.set(name, 50);
+    world.deploy(&Inference::new(name, 5), 5).await?;
+    // Push triggers have the streamed specs, which KEDA keeps.
+    let object = ScaledObject { kind: "external-push", min: 1, polling: 1, cooldown: 30, metadata: of_gateway(name)? };
+    let fallback = json!({"fallback": {"failureThreshold": 0, "replicas": 7}});
+    object.apply_with(plane, scaler.port, name, &fallback).await?;
+    wait_served(plane, name).await.with_context(tail)?;
+    let began = world.trajectory.mark();
+    scaler.kill();
+    world.wait_replicas(7, SOON).await.with_context(tail)?;
+    scaler.resume(plane).await?;
+    world.wait_replicas(5, SOON).await.with_context(tail)?;
+    report.line(world.trajectory.path(began));
+    ScaledObject::remove(plane, name).await?;
+    world.remove().await
 }

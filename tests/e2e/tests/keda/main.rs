@@ -20,8 +20,8 @@ use std::{
 use anyhow::{Context, Result};
 use conformance::the_five_calls_answer_the_client_that_keda_generated;
 use features::{
-    a_formula_of_kedas_caps_demand_by_our_capacity, kedas_fallback_takes_over_when_the_source_is_down_and_gives_back,
-    values_that_keda_keeps_stop_at_the_room_too,
+    a_fallback_without_threshold_fires_even_while_the_scaler_is_gone, a_formula_of_kedas_caps_demand_by_our_capacity,
+    kedas_fallback_takes_over_when_the_source_is_down_and_gives_back, values_that_keda_keeps_stop_at_the_room_too,
 };
 use gateway::Gateway;
 use gone::{a_restart_of_kedas_operator_moves_nothing, a_scaler_that_is_gone_for_many_polls_moves_nothing};
@@ -139,6 +139,7 @@ fn main() -> ExitCode {
         plimsoll_e2e::scenario!(a_rolling_restart_gives_every_stream_back_and_moves_nothing),
         plimsoll_e2e::scenario!(certificates_rotate_under_load_without_a_failed_call),
         plimsoll_e2e::scenario!(a_mistake_in_the_metadata_is_an_event_on_the_scaled_object),
+        plimsoll_e2e::scenario!(a_fallback_without_threshold_fires_even_while_the_scaler_is_gone),
         plimsoll_e2e::scenario!(alone: a_restart_of_kedas_operator_moves_nothing),
     ];
     suite::main(scenarios, async || {
