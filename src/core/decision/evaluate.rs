@@ -78,7 +78,7 @@ pub fn decide(
 pub struct Known<'c, 'v> {
     /// What its pods hold.
     pub ledger: Arc<Ledger>,
-    /// The pods of the workloads that [`scaled`](super::scaled) names.
+    /// The pods of the workloads that [`scaled`](super::scaled()) names.
     pub census: &'c Census<'v>,
     /// Scale and pods of each of them.
     pub lives: &'c BTreeMap<WorkloadKey, Live>,
