@@ -19,12 +19,13 @@ use crate::{
     quantity::Quantity,
 };
 
-/// Longest expression that is read, in bytes. Kubernetes takes 10 KiB; selectors in use have some hundred. The parser
-/// builds a tree as deep as a chain of operators is long before it counts, and whoever drops it must have the stack.
-const MAX_LENGTH: usize = 1 << 10;
-/// Deepest nesting, and most nodes of the tree.
+/// Longest expression that is read, in bytes. Kubernetes takes 10 KiB; selectors in use have some hundred.
+const MAX_LENGTH: usize = 4 << 10;
+/// Most marks in it: what is neither letter nor digit, a gap counted once. Each may be a level of the tree, and the
+/// parser, which descends and drops the tree, must not run out of stack; a selector in use has some thirty.
+const MAX_MARKS: usize = 192;
+/// Deepest nesting.
 const MAX_DEPTH: u16 = 24;
-const MAX_NODES: usize = 512;
 
 /// A checked expression.
 #[derive(Debug)]
@@ -64,7 +65,10 @@ impl Expression {
         if text.len() > MAX_LENGTH {
             return Err(format!("longer than {MAX_LENGTH} bytes"));
         }
-        let parser = PrattParser::new().max_recursion_depth(MAX_DEPTH).max_expression_node_count(MAX_NODES);
+        if marks(text) > MAX_MARKS {
+            return Err("too long to be read".to_owned());
+        }
+        let parser = PrattParser::new().max_recursion_depth(MAX_DEPTH);
         parser.parse(text).map(Self).map_err(|_| "not an expression that can be read".to_owned())
     }
 
@@ -72,6 +76,11 @@ impl Expression {
     pub(super) fn selects(&self, subject: Subject<'_>) -> Result<bool, String> {
         boolean(evaluate(&self.0, subject))
     }
+}
+
+fn marks(text: &str) -> usize {
+    let words = text.split_whitespace();
+    words.map(|word| 1 + word.chars().filter(|mark| !mark.is_ascii_alphanumeric()).count()).sum()
 }
 
 fn evaluate<'a>(expression: &'a IdedExpr, subject: Subject<'a>) -> Outcome<'a> {

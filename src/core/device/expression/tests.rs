@@ -102,7 +102,9 @@ fn the_deepest_expressions_that_are_read_leave_room_on_the_stack() {
         }
     }
     for part in ["!", "-", "a.", "a==", "a&&", "a||", "a<", "a-", "a,", "a in ", "a().", "[a]", "(a)"] {
-        for count in [10, 100, MAX_LENGTH / part.len() - 1] {
+        for count in
+            [10, MAX_MARKS / marks(part) - 1, MAX_MARKS / (marks(part) - 1).max(1) - 1, MAX_LENGTH / part.len() - 1]
+        {
             let _ = ask(&format!("{}a", part.repeat(count)));
         }
     }

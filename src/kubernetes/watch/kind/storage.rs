@@ -113,8 +113,8 @@ macro_rules! cluster_scoped {
                 &mut self.metadata
             }
 
-            fn change(delta: Delta<Self, String>) -> StorageChange {
-                StorageChange::$kind(delta)
+            fn change(delta: Delta<Self, String>) -> Change {
+                Change::Storage(StorageChange::$kind(delta))
             }
         }
     };
