@@ -6,7 +6,7 @@ use super::{super::requests, Wants, countable};
 use crate::{
     cluster::View,
     device::{Selection, Signature},
-    object::{Node, ObjectKey},
+    object::{Node, ObjectKey, Pod},
     policy::Policy,
 };
 
@@ -107,6 +107,35 @@ impl<'v> Layout<'v> {
         }
     }
 
+    /// Whether there are devices at all.
+    pub(in super::super) fn is_empty(&self) -> bool {
+        self.selection.is_none_or(|selection| selection.sets.is_empty())
+    }
+
+    /// What a pod may hold of a row although no claim is known to be reserved for it: what it asks for as an extended
+    /// resource, of all that its devices may have been counted in; everything, if it has claims of its own.
+    pub(in super::super) fn unseen(
+        &self,
+        row: usize,
+        pod: &Pod,
+        column_of: &HashMap<&str, usize>,
+    ) -> Vec<(usize, i64)> {
+        let sets = self.selection.map_or(0, |selection| selection.sets.len());
+        let delegated = self.mapped.iter().map(|(column, _)| *column);
+        let delegated: Vec<_> = delegated.filter(|column| self.delegated.contains(&(row, *column))).collect();
+        let all = || (self.first..self.first + sets).chain(delegated.iter().copied());
+        if !pod.spec.resource_claims.is_empty() {
+            return all().map(|column| (column, i64::MAX)).collect();
+        }
+        if delegated.is_empty() {
+            return Vec::new();
+        }
+        let requests = requests::of_assigned(pod);
+        let asked = requests.iter().filter(|(name, _)| column_of.get(name).is_some_and(|it| delegated.contains(it)));
+        let amount = asked.fold(0_i64, |sum, (_, amount)| sum.saturating_add(*amount));
+        if amount == 0 { Vec::new() } else { all().map(|column| (column, amount)).collect() }
+    }
+
     /// Columns of the sets that a device of a claim is in.
     pub(in super::super) fn columns(&self, sets: &[usize]) -> impl Iterator<Item = usize> {
         sets.iter().map(|set| self.first + set)
@@ -191,6 +220,8 @@ pub(in super::super) struct Taken {
     counts: HashMap<(usize, String), u32>,
     /// Users of each device that some pod holds: which pod, and the sets that it is in.
     pub(in super::super) held: Vec<(ObjectKey, Vec<usize>)>,
+    /// Pods that some claim is reserved for.
+    users: HashSet<ObjectKey>,
 }
 
 impl Taken {
@@ -199,6 +230,9 @@ impl Taken {
         let Ok(selection) = countable(view) else { return taken };
         let mut seen = HashSet::new();
         for (key, claim) in view.devices.claims.iter().flatten() {
+            let pods = || claim.status.reserved_for.iter().filter(|consumer| consumer.resource == "pods");
+            let users = || pods().map(|pod| ObjectKey::new(key.namespace.clone(), &*pod.name));
+            taken.users.extend(users());
             let allocated = claim.status.allocation.iter().flat_map(|it| &it.devices.results);
             for device in allocated.filter(|device| !device.admin_access) {
                 let Some((node, sets)) = selection.device(device) else { continue };
@@ -208,11 +242,14 @@ impl Taken {
                 for set in sets {
                     *taken.counts.entry((*set, node.to_owned())).or_default() += 1;
                 }
-                let pods = claim.status.reserved_for.iter().filter(|consumer| consumer.resource == "pods");
-                let users = pods.map(|pod| (ObjectKey::new(key.namespace.clone(), &*pod.name), sets.to_vec()));
-                taken.held.extend(users);
+                taken.held.extend(users().map(|pod| (pod, sets.to_vec())));
             }
         }
         taken
+    }
+
+    /// Whether any claim is known to be reserved for the pod.
+    pub(in super::super) fn knows(&self, pod: &ObjectKey) -> bool {
+        self.users.contains(pod)
     }
 }

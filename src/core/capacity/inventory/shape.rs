@@ -178,7 +178,29 @@ impl<'v> Shape<'v> {
             let priority = pod.spec.priority.unwrap_or(0);
             self.allocated.extend(self.devices.columns(sets).map(|column| (priority, *row, column)));
         }
+        self.hold_back(&taken, &mut free);
         free
+    }
+
+    /// Pods may be seen on their nodes before what their claims have been allocated is: until then what they ask for is
+    /// not free, and nothing is where that cannot be said.
+    fn hold_back(&self, taken: &Taken, free: &mut [i64]) {
+        if self.devices.is_empty() {
+            return;
+        }
+        let width = self.columns.len();
+        let bound = self.view.pods.iter().filter(|(_, pod)| !pod.node_name.is_empty() && !pod.is_terminal());
+        for (key, pod) in bound {
+            let Some(row) = self.rows.get(pod.node_name.as_str()) else { continue };
+            if taken.knows(key) {
+                continue;
+            }
+            for (column, amount) in self.devices.unseen(*row, pod, &self.column_of) {
+                if let Some(free) = free.get_mut(row * width + column) {
+                    *free = free.saturating_sub(amount).max(0);
+                }
+            }
+        }
     }
 
     /// Whether what the template asks for is not settled while a pod is nominated: the scheduler counts the devices of

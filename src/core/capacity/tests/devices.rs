@@ -124,6 +124,27 @@ fn what_claims_have_been_allocated_is_not_free_and_requests_of_bound_pods_do_not
 }
 
 #[test]
+fn pods_that_are_seen_before_their_claims_hold_what_they_ask_for() {
+    let mut view = mk_cluster(
+        [mk_bare("a"), mk_bare("b")],
+        [
+            mk_slice("a", &gpus(8), json!({})),
+            mk_slice("b", &gpus(2), json!({})),
+            mk_claim_template("c", &json!([request("gpu", 1)])),
+        ],
+    );
+    let pod = super::mk_pod("p", "a", 3);
+    view.pods.insert(pod.metadata.key(), pod);
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).fits, Fits::exact(7));
+    let mut pod = super::mk_pod("q", "a", 0);
+    pod.spec.resource_claims = vec![json!({"name": "c", "resourceClaimTemplateName": "c"})];
+    view.pods.insert(pod.metadata.key(), pod);
+    assert_eq!(answer(&view, &claiming(&["c"])).fits, Fits::exact(2));
+    view.apply(mk_claim("q", "a", &["gpu-0"]));
+    assert_eq!(answer(&view, &claiming(&["c"])).fits, Fits::exact(6));
+}
+
+#[test]
 fn devices_that_are_only_looked_at_are_free() {
     let result = json!({"driver": DRIVER, "pool": "a", "device": "gpu-0", "adminAccess": true});
     let status = json!({"allocation": {"devices": {"results": [result]}}});
