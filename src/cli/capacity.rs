@@ -34,6 +34,8 @@ Give every kind of object that decides, or the answer cannot know of it:
   plimsoll capacity -f objects.json --for deployment.yaml
 For a template with claims, too, in a further file with a further -f:
   kubectl get persistentvolumeclaims,persistentvolumes,storageclasses,csinodes,csidrivers,volumeattachments -A -o json
+Where devices are allocated dynamically, too:
+  kubectl get resourceslices,resourceclaims,resourceclaimtemplates -A -o json
 or ask a cluster:
   plimsoll capacity deployment/chat -n inference
 

@@ -14,6 +14,7 @@
 mod absurd;
 mod admission;
 mod between;
+mod devices;
 mod doubt;
 mod edit;
 mod explain;

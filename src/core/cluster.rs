@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 mod apply;
 mod census;
+mod devices;
 mod doubt;
 mod groups;
 mod keda;
@@ -18,6 +19,7 @@ mod storage;
 
 pub use apply::Effect;
 pub use census::Census;
+pub use devices::{DeviceChange, Devices};
 pub use doubt::Doubts;
 pub use groups::{Groups, Started};
 pub use reach::Reach;
@@ -29,6 +31,7 @@ use crate::{
     object::{
         HorizontalPodAutoscaler, LimitRange, Node, ObjectKey, Pod, ResourceQuota, RuntimeClass, ScaleTarget,
         WorkloadKey,
+        device::DeviceClass,
         keda::{ScaledJob, ScaledObject},
         meta::StringMap,
     },
@@ -61,6 +64,8 @@ pub struct View {
     pub priority_classes: BTreeMap<String, i32>,
     /// DeviceClasses by name.
     pub device_classes: BTreeMap<String, DeviceClass>,
+    /// Devices and claims for them.
+    pub devices: Devices,
     /// Claims, volumes and what makes and attaches them.
     pub storage: Storage,
     /// Names of the PriorityClasses that claim to be the global default; the lowest value of them is it.
@@ -88,24 +93,9 @@ pub struct Namespace {
     pub terminating: bool,
 }
 
-/// What is read of a DeviceClass.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeviceClass {
-    /// Name.
-    pub name: String,
-    /// The extended resource that it stands for, so that devices may satisfy it beyond node allocatable.
-    pub extended_resource_name: Option<String>,
-}
-
 // === impl View ===
 
 impl View {
-    /// Whether a DeviceClass stands for an extended resource.
-    #[must_use]
-    pub fn is_device_class_resource(&self, resource: &str) -> bool {
-        self.device_classes.values().any(|class| class.extended_resource_name.as_deref() == Some(resource))
-    }
-
     /// The ResourceQuotas of a namespace.
     pub fn resource_quotas_in<'a>(
         &'a self,
@@ -165,8 +155,8 @@ pub enum Change {
     RuntimeClass(Delta<RuntimeClass, String>),
     /// PriorityClasses: name and value, and whether it is the global default.
     PriorityClass(Delta<(String, i32, bool), String>),
-    /// DeviceClasses.
-    DeviceClass(Delta<DeviceClass, String>),
+    /// Devices and claims for them.
+    Device(DeviceChange),
     /// Claims, volumes and what makes and attaches them.
     Storage(StorageChange),
     /// The node autoscaler, or none.

@@ -18,6 +18,7 @@ pub mod clamp;
 pub mod cluster;
 pub mod coexistence;
 pub mod decision;
+pub mod device;
 pub mod exposition;
 pub mod hex;
 pub mod histogram;

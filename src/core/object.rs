@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod api_service;
 pub mod claim;
+pub mod device;
 pub mod group;
 pub mod hpa;
 pub mod interner;

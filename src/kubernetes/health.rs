@@ -42,6 +42,12 @@ pub enum Feed {
     PriorityClasses,
     /// DeviceClasses; a cluster may not have the kind.
     DeviceClasses,
+    /// ResourceSlices; not required, since a cluster may not have the kind, and without it devices are unknown.
+    ResourceSlices,
+    /// ResourceClaims; not required either.
+    ResourceClaims,
+    /// ResourceClaimTemplates; not required either.
+    ResourceClaimTemplates,
     /// KEDA's ScaledObjects; not required, since a cluster may not have the kind.
     ScaledObjects,
     /// KEDA's ScaledJobs; not required either.
@@ -115,7 +121,15 @@ impl Feed {
     /// Whether a cluster may be without the kind, so that 404 says that there are no objects.
     #[must_use]
     pub fn may_be_absent(self) -> bool {
-        matches!(self, Self::DeviceClasses | Self::ScaledObjects | Self::ScaledJobs)
+        matches!(
+            self,
+            Self::DeviceClasses
+                | Self::ResourceSlices
+                | Self::ResourceClaims
+                | Self::ResourceClaimTemplates
+                | Self::ScaledObjects
+                | Self::ScaledJobs
+        )
     }
 
     /// Whether only some templates depend on it: where it cannot be read, the templates that need it are unknown,
@@ -129,6 +143,9 @@ impl Feed {
                 | Self::RuntimeClasses
                 | Self::PriorityClasses
                 | Self::DeviceClasses
+                | Self::ResourceSlices
+                | Self::ResourceClaims
+                | Self::ResourceClaimTemplates
                 | Self::PersistentVolumeClaims
                 | Self::PersistentVolumes
                 | Self::StorageClasses
@@ -154,6 +171,9 @@ impl Feed {
             Self::RuntimeClasses => "runtimeclasses",
             Self::PriorityClasses => "priorityclasses",
             Self::DeviceClasses => "deviceclasses",
+            Self::ResourceSlices => "resourceslices",
+            Self::ResourceClaims => "resourceclaims",
+            Self::ResourceClaimTemplates => "resourceclaimtemplates",
             Self::ScaledObjects => "scaledobjects",
             Self::ScaledJobs => "scaledjobs",
             Self::PersistentVolumeClaims => "persistentvolumeclaims",

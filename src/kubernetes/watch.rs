@@ -20,7 +20,10 @@ use std::{sync::Arc, time::Duration};
 use kube::Client;
 use plimsoll_core::{
     cluster::Change,
-    object::{CsiDriver, CsiNode, ObjectKey, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment},
+    object::{
+        CsiDriver, CsiNode, ObjectKey, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment,
+        device::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice},
+    },
 };
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -132,7 +135,10 @@ fn start(context: &Context) -> JoinSet<Result<(), Error>> {
     watch(&mut feeds, context, kind::LimitRanges);
     watch(&mut feeds, context, kind::RuntimeClasses);
     watch(&mut feeds, context, kind::PriorityClasses);
-    watch(&mut feeds, context, kind::DeviceClasses);
+    watch(&mut feeds, context, kind::Stored::<DeviceClass>::default());
+    watch(&mut feeds, context, kind::Stored::<ResourceSlice>::default());
+    watch(&mut feeds, context, kind::Stored::<ResourceClaim>::default());
+    watch(&mut feeds, context, kind::Stored::<ResourceClaimTemplate>::default());
     if context.settings.keda {
         watch(&mut feeds, context, kind::ScaledObjects);
         watch(&mut feeds, context, kind::ScaledJobs);

@@ -27,7 +27,7 @@ const MAY_LACK: &[u16] = &[404];
 const MAY_HIDE: &[u16] = &[403, 404];
 
 /// What is listed where under which kind, and which refusals are none.
-const KINDS: [(&str, &str, &[u16]); 17] = [
+const KINDS: [(&str, &str, &[u16]); 20] = [
     ("/api/v1/nodes", "NodeList", &[]),
     ("/api/v1/pods", "PodList", &[]),
     ("/api/v1/namespaces", "NamespaceList", &[]),
@@ -36,6 +36,9 @@ const KINDS: [(&str, &str, &[u16]); 17] = [
     ("/apis/node.k8s.io/v1/runtimeclasses", "RuntimeClassList", &[]),
     ("/apis/scheduling.k8s.io/v1/priorityclasses", "PriorityClassList", &[]),
     ("/apis/resource.k8s.io/v1/deviceclasses", "DeviceClassList", MAY_LACK),
+    ("/apis/resource.k8s.io/v1/resourceslices", "ResourceSliceList", MAY_HIDE),
+    ("/apis/resource.k8s.io/v1/resourceclaims", "ResourceClaimList", MAY_HIDE),
+    ("/apis/resource.k8s.io/v1/resourceclaimtemplates", "ResourceClaimTemplateList", MAY_HIDE),
     ("/apis/karpenter.sh/v1/nodepools", "NodePoolList", MAY_LACK),
     ("/apis/karpenter.sh/v1/nodeclaims", "NodeClaimList", MAY_LACK),
     ("/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status", "ConfigMap", MAY_LACK),

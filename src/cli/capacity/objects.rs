@@ -10,8 +10,12 @@ use plimsoll_core::{
         karpenter::{self, NodeClaim, NodePool},
     },
     capacity::{negative_allocatable, negative_request},
-    cluster::{Delta, DeviceClass, StorageChange, StorageKind, View},
-    object::{Interner, Node, ObjectKey, PersistentVolumeClaim, Pod, meta::StringMap},
+    cluster::{Change, Delta, DeviceChange, StorageChange, StorageKind, View},
+    object::{
+        Interner, Node, ObjectKey, PersistentVolumeClaim, Pod,
+        device::{ResourceClaim, ResourceClaimTemplate},
+        meta::StringMap,
+    },
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -87,6 +91,7 @@ impl Objects {
             if let Some(kind) = storage_kind(item_kind) {
                 self.view.storage.know(kind);
             }
+            self.view.devices.know(item_kind);
             return self.document(source, items, item_kind, depth + 1);
         }
         let group = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
@@ -115,10 +120,9 @@ impl Objects {
                 self.view.runtime_classes.insert(name, whole(source, kind, object)?);
             }
             ("" | "scheduling.k8s.io", "PriorityClass") => self.priority_class(source, &object)?,
-            ("" | "resource.k8s.io", "DeviceClass") => {
-                let name = name(source, kind, &object)?;
-                let extended_resource_name = text(&object, "/spec/extendedResourceName");
-                self.view.device_classes.insert(name.clone(), DeviceClass { name, extended_resource_name });
+            ("" | "resource.k8s.io", "DeviceClass" | "ResourceSlice" | "ResourceClaim" | "ResourceClaimTemplate") => {
+                let change = device(source, kind, object)?;
+                self.view.apply(Change::Device(change));
             }
             ("" | "karpenter.sh", "NodePool") => self.pools.push(whole(source, kind, object)?),
             ("" | "karpenter.sh", "NodeClaim") => self.claims.push(whole(source, kind, object)?),
@@ -211,6 +215,23 @@ fn whole<T: DeserializeOwned>(source: &Source, kind: &str, object: Value) -> any
 fn namespaced<T: DeserializeOwned>(source: &Source, kind: &str, object: Value) -> anyhow::Result<(ObjectKey, T)> {
     let key = ObjectKey::new(namespace_of(&object), name(source, kind, &object)?);
     Ok((key, whole(source, kind, object)?))
+}
+
+fn device(source: &Source, kind: &str, object: Value) -> anyhow::Result<DeviceChange> {
+    Ok(match kind {
+        "DeviceClass" => DeviceChange::Class(Delta::Applied(whole(source, kind, object)?)),
+        "ResourceSlice" => DeviceChange::Slice(Delta::Applied(whole(source, kind, object)?)),
+        "ResourceClaim" => {
+            let (key, mut claim) = namespaced::<ResourceClaim>(source, kind, object)?;
+            claim.metadata.namespace = key.namespace.to_string();
+            DeviceChange::Claim(Delta::Applied(claim))
+        }
+        _ => {
+            let (key, mut template) = namespaced::<ResourceClaimTemplate>(source, kind, object)?;
+            template.metadata.namespace = key.namespace.to_string();
+            DeviceChange::ClaimTemplate(Delta::Applied(template))
+        }
+    })
 }
 
 /// The kind of storage that a list of its own is of: one without items says that there are none.

@@ -24,7 +24,7 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let room = sites.classes.iter().map(|class| class.fits).fold(0, u32::saturating_add);
     let together = Together::of(&states, &sites.sites, room).limited(template);
     let lo = together.lo;
-    let is_bounded = !template.delegates && !template.claims.is_partial();
+    let is_bounded = !template.delegates && !demand.overlaps && !template.claims.is_partial();
     let free_gpus = judge.free_gpus(&sites);
     let request = judge.requested_gpus();
     let stranded_gpus = if request == 0 { 0 } else { free_gpus - request.saturating_mul(i64::from(lo)) };

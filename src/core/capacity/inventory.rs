@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Answer, Ledger, LimitingFactor, Reason, Template,
     between::{self, Seat, State},
+    devices::Levy,
     explain,
     filters::Verdict,
     memo::{Judged, Sight, Tally},
@@ -29,7 +30,7 @@ use shape::{Around, Nominated, Shape, row_of};
 #[derive(Clone, Debug)]
 pub struct Inventory<'v> {
     shape: Arc<Shape<'v>>,
-    /// Row-major, `shape.columns.len()` to a row; never below 0.
+    /// Row-major, `shape.columns.len()` to a row. Below 0 only what is owed for devices that other sets have too.
     free: Vec<i64>,
     /// Rows that are not as they were.
     touched: BTreeSet<usize>,
@@ -54,6 +55,10 @@ pub(super) struct Demand {
     pub(super) requests: Vec<(usize, i64)>,
     /// Requested resources that no node offers.
     pub(super) missing: Vec<String>,
+    /// What a replica takes besides.
+    levies: Vec<Levy>,
+    /// Whether its devices may be picked so that more fit than is counted.
+    pub(super) overlaps: bool,
     pub(super) judged: Arc<Judged>,
 }
 
@@ -73,6 +78,7 @@ impl<'v> Inventory<'v> {
     pub fn with(view: &'v View, policy: &'v Policy, ledger: Arc<Ledger>) -> Self {
         let mut shape = Shape::of(view, policy, ledger);
         let free = shape.free();
+        let free = shape.hand_out(free);
         shape.hold();
         let Shape { nodes, columns, allocatable, ledger, .. } = &shape;
         shape.turn = ledger.see(Sight { nodes, columns, allocatable, free: &free });
@@ -129,7 +135,8 @@ impl<'v> Inventory<'v> {
                 && (repels()
                     || seat.terms.concern(pod.seat.subject(), &seat.namespace, view)
                     || ports::conflict(&template.ports, &pod.ports)
-                    || template.claims.contend(pod.namespace, pod.spec))
+                    || template.claims.contend(pod.namespace, pod.spec)
+                    || self.shape.contend_for_devices(template))
         };
         let pod = self.shape.nominated.iter().find(concerned)?;
         Some(format!(
@@ -217,7 +224,9 @@ impl<'v> Inventory<'v> {
         }
         let demand = self.shape.demand(template);
         self.touched.insert(row);
-        for (column, amount) in demand.requests {
+        let levied = demand.levies.iter().filter_map(|levy| self.shape.devices.levied(row, levy));
+        let taken: Vec<_> = demand.requests.iter().copied().chain(levied).collect();
+        for (column, amount) in taken {
             if let Some(free) = self.cell(row, column).and_then(|cell| self.free.get_mut(cell)) {
                 *free = free.saturating_add(amount);
             }
@@ -227,7 +236,7 @@ impl<'v> Inventory<'v> {
     /// Free GPUs of every kind on a node, by its name.
     #[must_use]
     pub fn free_gpus_of(&self, node: &str) -> i64 {
-        self.row_named(node).map_or(0, |row| self.gpus_in(row, |_| true))
+        self.row_named(node).map_or(0, |row| self.gpus_in(row, |column| self.shape.gpus.contains(&column)))
     }
 
     /// Whether a node would take a replica if nothing ran on it and it were neither cordoned nor unready.
@@ -257,7 +266,8 @@ impl<'v> Inventory<'v> {
     pub fn total_free_gpus(&self) -> i64 {
         let usable =
             |row: &usize| self.shape.nodes.get(*row).is_some_and(|node| node.is_ready() && !node.spec.unschedulable);
-        self.rows().filter(usable).map(|row| self.gpus_in(row, |_| true)).fold(0, i64::saturating_add)
+        let is_gpu = |column: usize| self.shape.gpus.contains(&column);
+        self.rows().filter(usable).map(|row| self.gpus_in(row, is_gpu)).fold(0, i64::saturating_add)
     }
 
     /// Pods without a node that have not ended.
@@ -361,14 +371,19 @@ impl<'v> Inventory<'v> {
                     }
                 }
             }
+            for (_, row, column) in self.shape.allocated.iter().filter(|(held_by, ..)| *held_by < priority) {
+                if let Some(free) = self.cell(*row, *column).and_then(|cell| evicted.free.get_mut(cell)) {
+                    *free = free.saturating_add(1);
+                }
+            }
             evicted
         })
     }
 
     pub(super) fn gpus_in(&self, row: usize, wanted: impl Fn(usize) -> bool) -> i64 {
         let free = self.row(row);
-        let gpus = self.shape.gpus.iter().filter(|column| wanted(**column));
-        gpus.filter_map(|column| free.get(*column)).fold(0, |sum, free| sum.saturating_add(*free))
+        let gpus = self.shape.all_gpus().filter(|column| wanted(*column));
+        gpus.filter_map(|column| free.get(column)).fold(0, |sum, free| sum.saturating_add((*free).max(0)))
     }
 
     pub(super) fn free_gpus(&self, row: usize, demand: &Demand) -> i64 {
@@ -383,6 +398,15 @@ impl<'v> Inventory<'v> {
         for (column, amount) in &demand.requests {
             if let Some(free) = self.cell(row, *column).and_then(|cell| self.free.get_mut(cell)) {
                 *free = free.saturating_sub(*amount).max(0);
+            }
+        }
+        for levy in &demand.levies {
+            let levied = self.shape.devices.levied(row, levy);
+            let owed = levied.and_then(|(column, amount)| Some((self.cell(row, column)?, amount)));
+            if let Some((cell, amount)) = owed
+                && let Some(free) = self.free.get_mut(cell)
+            {
+                *free = free.saturating_sub(amount);
             }
         }
     }

@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Answer, Inventory, Replica, Template,
     between::{Seat, State},
+    devices::Wants,
     filters::Verdict,
     inventory::{Demand, fitting},
     ports::HostPort,
@@ -15,7 +16,7 @@ use super::{
 };
 
 /// What identifies a shape: filters and requests, and who the pods are and what they hold where that matters.
-type Key = (Arc<str>, Vec<(String, i64)>, Option<Who>);
+type Key = (Arc<str>, Vec<(String, i64)>, Arc<Wants>, Option<Who>);
 type Who = (Arc<Seat>, bool, Arc<[HostPort]>, Arc<Claims>);
 
 /// An inventory that replicas are placed into.
@@ -178,7 +179,7 @@ impl<'v> Placer<'v> {
         let matters = self.inventory.has_terms() || !template.seat.terms.is_empty() || holds;
         let (ports, claims) = (Arc::clone(&template.ports), Arc::clone(&template.claims));
         let who = matters.then(|| (Arc::clone(&template.seat), template.exists, ports, claims));
-        let key = (Arc::clone(&template.filter_key), template.requests.clone(), who);
+        let key = (Arc::clone(&template.filter_key), template.requests.clone(), Arc::clone(&template.wants), who);
         if let Some(index) = self.known.get(&key) {
             return *index;
         }

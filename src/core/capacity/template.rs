@@ -8,16 +8,17 @@ use super::{
     LimitingFactor, absurd,
     admission::{self, Admitted},
     between::{Seat, Terms},
+    devices::{self, Found, Wants},
     doubt,
     filters::Filter,
     ports::{self, HostPort},
-    quota::{self, Charge},
+    quota::Charge,
     requests,
     volumes::{Claims, Needs},
 };
 use crate::{
     cluster::View,
-    object::{ObjectMeta, Pod, PodSpec, PodTemplate, meta::StringMap, pod::Container},
+    object::{ObjectMeta, Pod, PodSpec, PodTemplate, meta::StringMap},
 };
 
 /// Something that decides about placement and is not modelled, so that nothing may be promised.
@@ -58,8 +59,10 @@ pub struct Template {
     pub(super) priority: Option<i32>,
     /// Whether its pods may evict others.
     pub(super) preempts: bool,
-    /// Whether a DeviceClass stands for a resource that it asks for: then nodes that offer none of it may take replicas
-    /// all the same, with devices (`shouldDelegateResourceToDRA` in `plugins/noderesources/fit.go`, v1.36.3).
+    /// Devices that it asks for.
+    pub(super) wants: Arc<Wants>,
+    /// Whether a DeviceClass stands for a resource that it asks for and its devices cannot be counted: then nodes that
+    /// offer none of it may take replicas all the same.
     pub(super) delegates: bool,
     pub(super) filter: Arc<Filter>,
     /// Templates with equal filters have equal keys.
@@ -107,17 +110,16 @@ impl Template {
         view: &View,
     ) -> Self {
         let mut requests = vec![(requests::PODS.to_owned(), 1)];
-        requests.extend(requests::of_spec(spec).into_iter().map(|(name, amount)| (name.to_owned(), amount)));
+        let Found { wants, unmodelled: uncountable, open: delegates } = Wants::of(spec, namespace, view);
+        unmodelled.extend(uncountable);
+        let counted = requests::of_spec(spec).into_iter().filter(|(name, _)| !devices::is_of_class(name));
+        requests.extend(counted.map(|(name, amount)| (name.to_owned(), amount)));
         let filter = Filter::of(spec, needs.places);
         unmodelled.extend(needs.unmodelled);
         let terms = Terms::of(spec, namespace, labels).unwrap_or_else(|error| {
             unmodelled.push(Reason::new("podPlacement", error, LimitingFactor::Affinity));
             Terms::default()
         });
-        // A class that cannot be read may stand for anything.
-        let classes = view.unreadable("deviceclasses", "").is_none();
-        let by_class = |name: &str| view.is_device_class_resource(name) || (!classes && quota::is_extended(name));
-        let delegates = requests::of_spec(spec).iter().any(|(name, _)| by_class(name));
         if delegates && !terms.is_empty() {
             // Which domains devices open decides about the others.
             let message = "constraints between pods, and a DeviceClass that stands for a resource that is asked for";
@@ -142,6 +144,7 @@ impl Template {
             unmodelled,
             requests,
             priority: priority(spec, view),
+            wants: Arc::new(wants),
             delegates,
             preempts: spec.preemption_policy.as_deref() != Some("Never"),
             filter_key: format!("{filter:?}").into(),
@@ -181,7 +184,6 @@ fn of_spec(spec: &PodSpec) -> Vec<Reason> {
     let negative = absurd::negative_request(spec);
     reasons.extend(negative.map(|message| Reason::new("resources", message, LimitingFactor::Unmodelled)));
     reasons.extend(of_scheduling(spec));
-    reasons.extend(of_devices(spec));
     reasons
 }
 
@@ -212,27 +214,6 @@ fn of_queue(metadata: &ObjectMeta) -> Option<Reason> {
     let name = queue.or(parent.then_some(""))?;
     let message = format!("pods wait until Kueue admits them to queue {name:?}, whose quota is not known");
     Some(Reason::new("kueue", message, LimitingFactor::Quota))
-}
-
-/// Devices that are allocated by claims, not by counting.
-fn of_devices(spec: &PodSpec) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    let claimed = |container: &Container| !container.resources.claims.is_empty();
-    if !spec.resource_claims.is_empty() || containers(spec).any(claimed) {
-        let message = "resource claims: devices are allocated dynamically".to_owned();
-        reasons.push(Reason::new("resourceClaims", message, LimitingFactor::Unmodelled));
-    }
-    for (name, _) in requests::of_spec(spec) {
-        if name.starts_with("deviceclass.resource.kubernetes.io/") {
-            let message = format!("{name} is satisfied by devices of a DeviceClass alone");
-            reasons.push(Reason::new("deviceClass", message, LimitingFactor::Gpu));
-        }
-    }
-    reasons
-}
-
-fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.containers.iter().chain(&spec.init_containers)
 }
 
 // === impl Reason ===

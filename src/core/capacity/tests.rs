@@ -2,6 +2,7 @@
 
 mod admission;
 mod between;
+mod devices;
 mod kept;
 mod limits;
 mod properties;

@@ -57,7 +57,7 @@ impl View {
                 apply(&mut self.runtime_classes, delta, |class| class.metadata.name.clone(), compare)
             }
             Change::PriorityClass(delta) => self.apply_priority_class(delta),
-            Change::DeviceClass(delta) => apply(&mut self.device_classes, delta, |class| class.name.clone(), compare),
+            Change::Device(change) => self.apply_device(change),
             Change::Storage(change) => self.storage.apply(change),
             Change::NodeAutoscaler(new) => self.apply_autoscaler(new),
             Change::ExternalApi(new) => {

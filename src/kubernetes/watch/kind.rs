@@ -2,11 +2,12 @@
 
 mod admission;
 mod apps;
+mod devices;
 mod keda;
 mod storage;
 
 use plimsoll_core::{
-    cluster::{Change, Delta, DeviceClass, Namespace},
+    cluster::{Change, Delta, Namespace},
     object::{HorizontalPodAutoscaler, Interner, Node, ObjectKey, ObjectMeta, Pod, meta::StringMap},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -59,8 +60,6 @@ pub(super) struct Hpas {
 pub(super) struct Namespaces;
 /// PriorityClasses.
 pub(super) struct PriorityClasses;
-/// DeviceClasses; a cluster may not have the kind.
-pub(super) struct DeviceClasses;
 
 /// An object of which only the metadata is read.
 #[derive(Debug, Deserialize)]
@@ -77,21 +76,6 @@ pub(super) struct PriorityClass {
     value: i32,
     #[serde(default)]
     global_default: bool,
-}
-
-/// The read part of a DeviceClass.
-#[derive(Debug, Deserialize)]
-pub(super) struct DeviceClassObject {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    spec: DeviceClassSpec,
-}
-
-/// The read part of `DeviceClassSpec`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct DeviceClassSpec {
-    extended_resource_name: Option<String>,
 }
 
 // === kinds ===
@@ -234,33 +218,6 @@ impl Kind for PriorityClasses {
 
     fn change(&mut self, delta: Delta<Self::Item, String>) -> Change {
         Change::PriorityClass(delta)
-    }
-}
-
-impl Kind for DeviceClasses {
-    type Object = DeviceClassObject;
-    type Item = DeviceClass;
-    type Key = String;
-
-    fn feed(&self) -> Feed {
-        Feed::DeviceClasses
-    }
-
-    fn path(&self) -> String {
-        "/apis/resource.k8s.io/v1/deviceclasses".to_owned()
-    }
-
-    fn key(&self, _: String, name: String) -> String {
-        name
-    }
-
-    fn read(&mut self, object: DeviceClassObject) -> Result<Option<DeviceClass>, Undecodable> {
-        let extended_resource_name = object.spec.extended_resource_name;
-        Ok(Some(DeviceClass { name: object.metadata.name, extended_resource_name }))
-    }
-
-    fn change(&mut self, delta: Delta<DeviceClass, String>) -> Change {
-        Change::DeviceClass(delta)
     }
 }
 

@@ -67,7 +67,7 @@ async fn a_kind_that_the_cluster_does_not_have_is_empty_until_it_appears() {
     assert_eq!(harness.view.unreadable("deviceclasses", ""), None);
     assert!(harness.view.device_classes.is_empty());
     harness.api.refuse(CLASSES, 200);
-    harness.until("the class", |harness| harness.view.is_device_class_resource("nvidia.com/gpu")).await;
+    harness.until("the class", |harness| harness.view.class_of_resource("nvidia.com/gpu").is_some()).await;
     harness.api.refuse(CLASSES, 404);
     harness.until("no class", |harness| harness.view.device_classes.is_empty()).await;
     assert_eq!(harness.view.unreadable("deviceclasses", ""), None);

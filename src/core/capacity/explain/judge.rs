@@ -16,13 +16,13 @@ pub(super) struct Judge<'a, 'v> {
 impl<'a, 'v> Judge<'a, 'v> {
     pub(super) fn new(inventory: &'a Inventory<'v>, demand: &'a Demand) -> Self {
         let gpus = demand.requests.iter().enumerate();
-        let gpus = gpus.filter(|(_, (column, _))| inventory.shape().gpus.contains(column));
+        let gpus = gpus.filter(|(_, (column, _))| inventory.shape().is_gpu(*column));
         let gpu_bits = gpus.fold(0, |bits, (index, _)| bits | bit(index));
         Self { inventory, demand, gpu_bits }
     }
 
     fn is_gpu(&self, column: usize) -> bool {
-        self.inventory.shape().gpus.contains(&column)
+        self.inventory.shape().is_gpu(column)
     }
 
     pub(super) fn requested_gpus(&self) -> i64 {
@@ -37,15 +37,20 @@ impl<'a, 'v> Judge<'a, 'v> {
 
     /// Whether GPUs of that column count for the template: those it requests, or all if it requests none.
     fn counts(&self, column: usize) -> bool {
-        self.requested_gpus() == 0 || self.demand.requests.iter().any(|(requested, _)| *requested == column)
+        match self.requested_gpus() {
+            0 => self.inventory.shape().gpus.contains(&column),
+            _ => self.demand.requests.iter().any(|(requested, _)| *requested == column),
+        }
     }
 
     pub(super) fn free_gpus(&self, sites: &Sites<'_>) -> i64 {
-        let counted: Vec<_> =
-            self.inventory.shape().gpus.iter().copied().filter(|column| self.counts(*column)).collect();
+        let counted: Vec<_> = self.inventory.shape().all_gpus().filter(|column| self.counts(*column)).collect();
         let on = |site: &Site| {
             let free = self.inventory.row(site.row);
-            counted.iter().filter_map(|column| free.get(*column)).fold(0_i64, |sum, free| sum.saturating_add(*free))
+            counted
+                .iter()
+                .filter_map(|column| free.get(*column))
+                .fold(0_i64, |sum, free| sum.saturating_add((*free).max(0)))
         };
         sites.open().map(on).fold(0, i64::saturating_add)
     }

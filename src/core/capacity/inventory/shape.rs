@@ -11,6 +11,7 @@ use crate::{
     capacity::{
         Ledger, Template,
         between::{Domains, Index, Rows, Seat, Surroundings},
+        devices::{Layout, Taken},
         memo::Judged,
         ports::{self, HostPort},
         requests::{self, PODS},
@@ -34,6 +35,10 @@ pub(in crate::capacity) struct Shape<'v> {
     pub(super) column_of: HashMap<&'v str, usize>,
     /// Columns that are GPUs by policy.
     pub(in crate::capacity) gpus: Vec<usize>,
+    /// Devices that claims allocate.
+    pub(super) devices: Layout<'v>,
+    /// Devices that bound pods hold by claims: priority of the pod, row and column of the set.
+    pub(super) allocated: Vec<(i32, usize, usize)>,
     /// What empty nodes offer, in the layout of the free rows.
     pub(super) allocatable: Vec<i64>,
     pub(super) ledger: Arc<Ledger>,
@@ -87,15 +92,22 @@ impl<'v> Shape<'v> {
         let rows = nodes.iter().enumerate().map(|(row, node)| (node.metadata.name.as_str(), row));
         let rows: Arc<Rows<'_>> = Arc::new(rows.collect());
         let offered = nodes.iter().flat_map(|node| node.status.allocatable.keys()).map(String::as_str);
+        let offered = offered.chain(Layout::resources(view));
         let scalar: BTreeSet<_> = offered.filter(|name| requests::is_checked(name)).collect();
-        let columns: Vec<_> = std::iter::once(PODS).chain(scalar).take(MAX_RESOURCES).collect();
+        let scalar = std::iter::once(PODS).chain(scalar).take(MAX_RESOURCES);
+        let columns: Vec<_> = scalar.chain(Layout::names(view)).collect();
+        let devices = Layout::of(view, policy, &nodes, &columns);
+        let mut allocatable = allocatable(&nodes, &columns);
+        devices.fill(&nodes, columns.len(), &Taken::default(), &mut allocatable);
         let column_of = columns.iter().enumerate().map(|(column, name)| (*name, column)).collect();
         let gpus = (0..).zip(&columns).filter(|(_, name)| policy.is_gpu(name)).map(|(column, _)| column).collect();
         Self {
             view,
             policy,
             gpus,
-            allocatable: allocatable(&nodes, &columns),
+            devices,
+            allocated: Vec::new(),
+            allocatable,
             nodes,
             columns,
             column_of,
@@ -156,6 +168,58 @@ impl<'v> Shape<'v> {
         }
     }
 
+    /// Replaces, where devices count, what pods ask for by what claims have been allocated.
+    pub(super) fn hand_out(&mut self, mut free: Vec<i64>) -> Vec<i64> {
+        let taken = Taken::of(self.view);
+        self.devices.fill(&self.nodes, self.columns.len(), &taken, &mut free);
+        for (key, sets) in &taken.held {
+            let Some(pod) = self.view.pods.get(key).filter(|pod| !pod.is_terminal()) else { continue };
+            let Some(row) = self.rows.get(pod.node_name.as_str()) else { continue };
+            let priority = pod.spec.priority.unwrap_or(0);
+            self.allocated.extend(self.devices.columns(sets).map(|column| (priority, *row, column)));
+        }
+        self.hold_back(&taken, &mut free);
+        free
+    }
+
+    /// Pods may be seen on their nodes before what their claims have been allocated is: until then what they ask for is
+    /// not free, and nothing is where that cannot be said.
+    fn hold_back(&self, taken: &Taken, free: &mut [i64]) {
+        if self.devices.is_empty() {
+            return;
+        }
+        let width = self.columns.len();
+        let bound = self.view.pods.iter().filter(|(_, pod)| !pod.node_name.is_empty() && !pod.is_terminal());
+        for (key, pod) in bound {
+            let Some(row) = self.rows.get(pod.node_name.as_str()) else { continue };
+            if taken.knows(key) {
+                continue;
+            }
+            for (column, amount) in self.devices.unseen(*row, pod, &self.column_of) {
+                if let Some(free) = free.get_mut(row * width + column) {
+                    *free = free.saturating_sub(amount).max(0);
+                }
+            }
+        }
+    }
+
+    /// Whether what the template asks for is not settled while a pod is nominated: the scheduler counts the devices of
+    /// such a pod only once they are allocated.
+    pub(super) fn contend_for_devices(&self, template: &Template) -> bool {
+        let wants = &template.wants;
+        !wants.devices.is_empty() || (!wants.resources.is_empty() && self.devices.delegates())
+    }
+
+    /// Columns of GPUs, those of sets of devices included.
+    pub(in crate::capacity) fn all_gpus(&self) -> impl Iterator<Item = usize> {
+        self.gpus.iter().chain(&self.devices.gpus).copied()
+    }
+
+    /// Whether a column counts GPUs.
+    pub(in crate::capacity) fn is_gpu(&self, column: usize) -> bool {
+        self.gpus.contains(&column) || self.devices.gpus.contains(&column)
+    }
+
     fn nominate(&mut self, pod: &'v Pod, row: usize) {
         let requests = self.resolve(&requests::of_spec(&pod.spec));
         self.nominated.push(Nominated {
@@ -177,12 +241,24 @@ impl<'v> Shape<'v> {
     }
 
     pub(in crate::capacity) fn demand(&self, template: &Template) -> Demand {
-        let mut demand = Demand { requests: Vec::new(), missing: Vec::new(), judged: self.judge(template) };
+        let mut demand = Demand {
+            requests: Vec::new(),
+            missing: Vec::new(),
+            levies: Vec::new(),
+            overlaps: false,
+            judged: self.judge(template),
+        };
         for (name, amount) in &template.requests {
             match self.column_of.get(name.as_str()) {
                 Some(column) => demand.requests.push((*column, *amount)),
                 None => demand.missing.push(name.clone()),
             }
+        }
+        if !template.wants.is_empty() {
+            let share = self.devices.share(&template.wants, &demand.requests, self.view);
+            demand.requests.extend(share.requests);
+            demand.missing.extend(share.missing);
+            (demand.levies, demand.overlaps) = (share.levies, share.overlaps);
         }
         demand
     }

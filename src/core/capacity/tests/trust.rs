@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     capacity::{Class, Fits, LimitingFactor},
-    cluster::{DeviceClass, Namespace},
+    cluster::Namespace,
 };
 
 fn codes(view: &View, more: Value) -> Vec<&'static str> {
@@ -112,9 +112,8 @@ fn what_does_not_bind_leaves_the_answer_exact() {
 #[test]
 fn what_devices_may_satisfy_beyond_allocatable_is_not_bounded_from_above() {
     let mut view = mk_view([mk_node("a", 8)], []);
-    let extended_resource_name = Some("nvidia.com/gpu".to_owned());
-    let class = DeviceClass { name: "gpu.nvidia.com".to_owned(), extended_resource_name };
-    view.device_classes.insert(class.name.clone(), class);
+    let class = json!({"metadata": {"name": "gpu.nvidia.com"}, "spec": {"extendedResourceName": "nvidia.com/gpu"}});
+    view.device_classes.insert("gpu.nvidia.com".to_owned(), serde_json::from_value(class).unwrap());
     let fits = |view: &View, more| answer(view, &mk_template(1, more)).fits;
     assert_eq!(fits(&view, json!({})), Fits { class: Class::Interval, lo: 8, hi: None });
     let spread = json!([{"topologyKey": "z", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}]);

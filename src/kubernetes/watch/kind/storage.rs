@@ -29,7 +29,7 @@ pub(in crate::kubernetes::watch) trait Object: DeserializeOwned + Send + 'static
 
     fn key(namespace: String, name: String) -> Self::Key;
     fn metadata(&mut self) -> &mut ObjectMeta;
-    fn change(delta: Delta<Self, Self::Key>) -> StorageChange;
+    fn change(delta: Delta<Self, Self::Key>) -> Change;
 }
 
 const CORE: &str = "/api/v1";
@@ -71,7 +71,7 @@ impl<T: Object> Kind for Stored<T> {
     }
 
     fn change(&mut self, delta: Delta<T, T::Key>) -> Change {
-        Change::Storage(T::change(delta))
+        T::change(delta)
     }
 }
 
@@ -91,8 +91,8 @@ impl Object for PersistentVolumeClaim {
         &mut self.metadata
     }
 
-    fn change(delta: Delta<Self, ObjectKey>) -> StorageChange {
-        StorageChange::Claim(delta)
+    fn change(delta: Delta<Self, ObjectKey>) -> Change {
+        Change::Storage(StorageChange::Claim(delta))
     }
 }
 
@@ -113,8 +113,8 @@ macro_rules! cluster_scoped {
                 &mut self.metadata
             }
 
-            fn change(delta: Delta<Self, String>) -> StorageChange {
-                StorageChange::$kind(delta)
+            fn change(delta: Delta<Self, String>) -> Change {
+                Change::Storage(StorageChange::$kind(delta))
             }
         }
     };

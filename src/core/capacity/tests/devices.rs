@@ -1,0 +1,389 @@
+//! Devices of claims, and extended resources that devices satisfy.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{super::Class, answer, from, mk_node, mk_template, mk_view};
+use crate::{
+    capacity::{Fits, Inventory, LimitingFactor, Placer, Template},
+    cluster::{Change, Delta, DeviceChange, Doubts, View},
+    object::{Node, PodTemplate},
+    policy::Policy,
+};
+
+const DRIVER: &str = "gpu.nvidia.com";
+
+/// A node without GPUs in its allocatable, as the DRA driver leaves it.
+fn mk_bare(name: &str) -> Node {
+    let mut node = mk_node(name, 0);
+    node.status.allocatable.remove("nvidia.com/gpu");
+    node
+}
+
+fn mk_class(name: &str, expression: &str, resource: Option<&str>) -> Change {
+    let selectors = json!([{"cel": {"expression": expression}}]);
+    let spec = json!({"selectors": selectors, "extendedResourceName": resource});
+    Change::Device(DeviceChange::Class(Delta::Applied(from(json!({"metadata": {"name": name}, "spec": spec})))))
+}
+
+fn mk_device(name: &str, kind: &str, more: &Value) -> Value {
+    let mut device =
+        json!({"name": name, "attributes": {"type": {"string": kind}}, "capacity": {"memory": {"value": "80Gi"}}});
+    device.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+    device
+}
+
+fn gpus(count: usize) -> Vec<Value> {
+    (0..count).map(|index| mk_device(&format!("gpu-{index}"), "gpu", &json!({}))).collect()
+}
+
+/// The slice of a node; `more` goes over its specification.
+fn mk_slice(node: &str, devices: &[Value], more: Value) -> Change {
+    let pool = json!({"name": node, "generation": 1, "resourceSliceCount": 1});
+    let mut spec = json!({"driver": DRIVER, "nodeName": node, "pool": pool, "devices": devices});
+    if let Value::Object(more) = more {
+        spec.as_object_mut().unwrap().extend(more);
+    }
+    Change::Device(DeviceChange::Slice(Delta::Applied(from(
+        json!({"metadata": {"name": format!("{node}-1")}, "spec": spec}),
+    ))))
+}
+
+/// A claim that has been allocated devices of the pool of a node, for a pod of the same name.
+fn mk_claim(name: &str, node: &str, devices: &[&str]) -> Change {
+    let result = |device: &&str| json!({"request": "r", "driver": DRIVER, "pool": node, "device": device});
+    let results: Vec<_> = devices.iter().map(result).collect();
+    let status =
+        json!({"allocation": {"devices": {"results": results}}, "reservedFor": [{"resource": "pods", "name": name}]});
+    let claim = from(json!({"metadata": {"namespace": "ml", "name": name}, "status": status}));
+    Change::Device(DeviceChange::Claim(Delta::Applied(claim)))
+}
+
+fn mk_claim_template(name: &str, requests: &Value) -> Change {
+    let spec = json!({"spec": {"devices": {"requests": requests}}});
+    let template = from(json!({"metadata": {"namespace": "ml", "name": name}, "spec": spec}));
+    Change::Device(DeviceChange::ClaimTemplate(Delta::Applied(template)))
+}
+
+fn request(class: &str, count: u32) -> Value {
+    json!({"name": "r", "exactly": {"deviceClassName": class, "allocationMode": "ExactCount", "count": count}})
+}
+
+/// A cluster in which every kind is known and the class `gpu` stands for `nvidia.com/gpu`.
+fn mk_cluster(nodes: impl IntoIterator<Item = Node>, changes: impl IntoIterator<Item = Change>) -> View {
+    let mut view = mk_view(nodes, []);
+    for kind in ["ResourceSlice", "ResourceClaim", "ResourceClaimTemplate"] {
+        view.devices.know(kind);
+    }
+    let expression = format!("device.driver == '{DRIVER}' && device.attributes['{DRIVER}'].type == 'gpu'");
+    view.apply(mk_class("gpu", &expression, Some("nvidia.com/gpu")));
+    for change in changes {
+        view.apply(change);
+    }
+    view
+}
+
+/// A template whose pods claim what a ResourceClaimTemplate says.
+fn claiming(names: &[&str]) -> PodTemplate {
+    let claim = |name: &&str| json!({"name": name, "resourceClaimTemplateName": name});
+    let claims: Vec<_> = names.iter().map(claim).collect();
+    from(json!({"spec": {"containers": [{"name": "main"}], "resourceClaims": claims}}))
+}
+
+fn why(view: &View, template: &PodTemplate) -> String {
+    let answer = answer(view, template);
+    assert_eq!(answer.fits, Fits::unknown());
+    answer.unmodelled.into_iter().map(|reason| reason.message).collect()
+}
+
+#[test]
+fn a_resource_that_a_class_stands_for_comes_from_devices_where_allocatable_has_none() {
+    let view = mk_cluster([mk_bare("a"), mk_node("b", 4)], [mk_slice("a", &gpus(8), json!({}))]);
+    let found = answer(&view, &mk_template(2, json!({})));
+    assert_eq!(found.fits, Fits::exact(6));
+    assert_eq!((found.free_gpus, found.stranded_gpus), (12, 0));
+}
+
+#[test]
+fn devices_beside_an_allocatable_of_the_same_resource_are_not_asked() {
+    let view = mk_cluster([mk_node("a", 1)], [mk_slice("a", &gpus(8), json!({}))]);
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).fits, Fits::exact(1));
+}
+
+#[test]
+fn what_claims_have_been_allocated_is_not_free_and_requests_of_bound_pods_do_not_count_twice() {
+    let mut view = mk_cluster(
+        [mk_bare("a")],
+        [mk_slice("a", &gpus(8), json!({})), mk_claim("p", "a", &["gpu-1", "gpu-4", "gpu-5"])],
+    );
+    let pod = super::mk_pod("p", "a", 3);
+    view.pods.insert(pod.metadata.key(), pod);
+    let found = answer(&view, &mk_template(2, json!({})));
+    assert_eq!((found.fits, found.free_gpus, found.stranded_gpus), (Fits::exact(2), 5, 1));
+    assert_eq!(found.limiting_factor, LimitingFactor::Gpu);
+}
+
+#[test]
+fn pods_that_are_seen_before_their_claims_hold_what_they_ask_for() {
+    let mut view = mk_cluster(
+        [mk_bare("a"), mk_bare("b")],
+        [
+            mk_slice("a", &gpus(8), json!({})),
+            mk_slice("b", &gpus(2), json!({})),
+            mk_claim_template("c", &json!([request("gpu", 1)])),
+        ],
+    );
+    let pod = super::mk_pod("p", "a", 3);
+    view.pods.insert(pod.metadata.key(), pod);
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).fits, Fits::exact(7));
+    let mut pod = super::mk_pod("q", "a", 0);
+    pod.spec.resource_claims = vec![json!({"name": "c", "resourceClaimTemplateName": "c"})];
+    view.pods.insert(pod.metadata.key(), pod);
+    assert_eq!(answer(&view, &claiming(&["c"])).fits, Fits::exact(2));
+    view.apply(mk_claim("q", "a", &["gpu-0"]));
+    assert_eq!(answer(&view, &claiming(&["c"])).fits, Fits::exact(6));
+}
+
+#[test]
+fn devices_that_are_only_looked_at_are_free() {
+    let result = json!({"driver": DRIVER, "pool": "a", "device": "gpu-0", "adminAccess": true});
+    let status = json!({"allocation": {"devices": {"results": [result]}}});
+    let claim = from(json!({"metadata": {"namespace": "ml", "name": "monitor"}, "status": status}));
+    let claim = Change::Device(DeviceChange::Claim(Delta::Applied(claim)));
+    let view = mk_cluster([mk_bare("a")], [mk_slice("a", &gpus(1), json!({})), claim]);
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).fits, Fits::exact(1));
+}
+
+#[test]
+fn constraints_between_pods_hold_where_devices_can_be_counted() {
+    let changes = [mk_slice("a", &gpus(8), json!({})), mk_slice("b", &gpus(2), json!({}))];
+    let view = mk_cluster([mk_bare("a"), mk_bare("b")], changes);
+    let spread = json!([{"topologyKey": "kubernetes.io/hostname", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "llm"}}}]);
+    let template = mk_template(1, json!({"topologySpreadConstraints": spread}));
+    assert_eq!(answer(&view, &template).fits, Fits::exact(5));
+}
+
+#[test]
+fn nothing_is_taken_from_a_pool_that_is_incomplete_replaced_or_ambiguous() {
+    let pool =
+        |generation, count| json!({"pool": {"name": "a", "generation": generation, "resourceSliceCount": count}});
+    let fits = |changes: Vec<Change>| answer(&mk_cluster([mk_bare("a")], changes), &mk_template(1, json!({}))).fits;
+    assert_eq!(fits(vec![mk_slice("a", &gpus(8), pool(1, 2))]), Fits::exact(0));
+    let two = mk_device("gpu-0", "gpu", &json!({}));
+    assert_eq!(fits(vec![mk_slice("a", &[two.clone(), two], json!({}))]), Fits::exact(0));
+    let mut old = mk_slice("a", &gpus(8), pool(1, 1));
+    if let Change::Device(DeviceChange::Slice(Delta::Applied(slice))) = &mut old {
+        slice.metadata.name = "old".to_owned();
+    }
+    assert_eq!(fits(vec![old, mk_slice("a", &gpus(3), pool(2, 1))]), Fits::exact(3));
+}
+
+#[test]
+fn a_tainted_device_is_for_those_that_tolerate_it() {
+    let taint = json!({"taints": [{"key": "sick", "effect": "NoSchedule"}]});
+    let devices = [
+        mk_device("gpu-0", "gpu", &taint),
+        mk_device("gpu-1", "gpu", &json!({"taints": [{"key": "old", "effect": "None"}]})),
+    ];
+    let mut tolerant = request("gpu", 1);
+    tolerant["exactly"]["tolerations"] = json!([{"key": "sick", "operator": "Exists"}]);
+    let changes = [
+        mk_slice("a", &devices, json!({})),
+        mk_claim_template("any", &json!([tolerant])),
+        mk_claim_template("whole", &json!([request("gpu", 1)])),
+    ];
+    let view = mk_cluster([mk_bare("a")], changes);
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).fits, Fits::exact(1));
+    assert_eq!(answer(&view, &claiming(&["whole"])).fits, Fits::exact(1));
+    assert_eq!(answer(&view, &claiming(&["any"])).fits, Fits::exact(2));
+}
+
+#[test]
+fn claims_are_met_by_what_their_classes_and_requests_select() {
+    let mut large = request("gpu", 2);
+    large["exactly"]["selectors"] = json!([{"cel": {"expression": format!("device.capacity['{DRIVER}'].memory.compareTo(quantity('60Gi')) >= 0")}}]);
+    let small = json!({"capacity": {"memory": {"value": "40Gi"}}});
+    let mut devices = gpus(5);
+    devices.push(mk_device("small", "gpu", &small));
+    devices.push(mk_device("nic", "nic", &json!({})));
+    let changes = [
+        mk_class("nic", &format!("device.attributes['{DRIVER}'].type == 'nic'"), None),
+        mk_slice("a", &devices, json!({})),
+        mk_claim_template("large", &json!([large])),
+        mk_claim_template("nic", &json!([request("nic", 1)])),
+    ];
+    let view = mk_cluster([mk_bare("a")], changes);
+    assert_eq!(answer(&view, &claiming(&["large"])).fits, Fits::exact(2));
+    let found = answer(&view, &claiming(&["large", "nic"]));
+    assert_eq!((found.fits, found.limiting_factor), (Fits::exact(1), LimitingFactor::OtherResource));
+    assert!(found.groups[0].reason.contains("devices of class nic"), "{}", found.groups[0].reason);
+    let named = json!({"containers": [{"resources": {"limits": {"deviceclass.resource.kubernetes.io/nic": "1"}}}]});
+    assert_eq!(answer(&view, &mk_template(0, named)).fits, Fits::exact(1));
+}
+
+#[test]
+fn what_one_workload_places_is_gone_for_another_however_it_asks() {
+    let changes = [mk_slice("a", &gpus(6), json!({})), mk_claim_template("pair", &json!([request("gpu", 2)]))];
+    let view = mk_cluster([mk_bare("a")], changes);
+    let policy = Policy::default();
+    let by_claim = Template::of(&claiming(&["pair"]), "ml", &view);
+    let by_name = Template::of(&mk_template(1, json!({})), "ml", &view);
+    let mut placer = Placer::new(Inventory::of(&view, &policy));
+    placer.place(&by_claim).unwrap();
+    assert_eq!(placer.fits(&by_name).fits, Fits::exact(4));
+    placer.place(&by_name).unwrap();
+    assert_eq!(placer.fits(&by_claim).fits, Fits::exact(1));
+    let mut inventory = Inventory::of(&view, &policy);
+    let row = inventory.place(&by_name).unwrap();
+    inventory.release(row, &by_name);
+    assert_eq!(inventory.fits(&by_claim).fits, Fits::exact(3));
+}
+
+#[test]
+fn requests_that_select_some_of_the_same_devices_are_promised_what_fits_in_any_order() {
+    let any = json!({"name": "any", "exactly": {"deviceClassName": "all", "count": 1}});
+    let changes = [
+        mk_class("all", "true", None),
+        mk_slice("a", &[gpus(4), vec![mk_device("nic", "nic", &json!({}))]].concat(), json!({})),
+        mk_claim_template("both", &json!([request("gpu", 1), any])),
+    ];
+    let fits = answer(&mk_cluster([mk_bare("a")], changes), &claiming(&["both"])).fits;
+    assert_eq!((fits.class, fits.lo, fits.hi), (Class::Interval, 2, None));
+}
+
+#[test]
+fn what_is_not_understood_is_unknown_with_a_reason() {
+    let devices = |more: &Value| {
+        mk_cluster(
+            [mk_bare("a")],
+            [
+                mk_slice("a", &[mk_device("gpu-0", "gpu", more)], json!({})),
+                mk_claim_template("c", &json!([request("gpu", 1)])),
+            ],
+        )
+    };
+    for (more, word) in [
+        (json!({"consumesCounters": [{"counterSet": "s"}]}), "consumesCounters"),
+        (json!({"allowMultipleAllocations": true}), "allowMultipleAllocations"),
+        (json!({"bindingConditions": ["ready"]}), "bindingConditions"),
+        (json!({"somethingNew": {"a": 1}}), "somethingNew"),
+        (json!({"attributes": {"type": {"strings": ["gpu"]}}}), "type"),
+        (json!({"attributes": {}}), "type"),
+    ] {
+        let view = devices(&more);
+        let why = why(&view, &claiming(&["c"]));
+        assert!(why.contains(word), "{why}");
+        let open = answer(&view, &mk_template(1, json!({}))).fits;
+        assert_eq!((open.class, open.lo, open.hi), (Class::Interval, 0, None));
+    }
+    let view = mk_cluster(
+        [mk_bare("a")],
+        [
+            mk_slice("a", &gpus(1), json!({"nodeName": null, "allNodes": true})),
+            mk_claim_template("c", &json!([request("gpu", 1)])),
+        ],
+    );
+    assert!(why(&view, &claiming(&["c"])).contains("several nodes"));
+}
+
+#[test]
+fn claims_that_are_not_understood_are_unknown_with_a_reason() {
+    let exact = |field: &str, value: Value| {
+        let mut request = request("gpu", 1);
+        request["exactly"][field] = value;
+        json!([request])
+    };
+    for (requests, word) in [
+        (exact("allocationMode", json!("All")), "All"),
+        (exact("adminAccess", json!(true)), "adminAccess"),
+        (exact("capacity", json!({"requests": {"memory": "1Gi"}})), "capacity"),
+        (exact("deviceClassName", json!("none")), "none"),
+        (exact("selectors", json!([{"other": {}}])), "kind"),
+        (exact("selectors", json!([{"cel": {"expression": "device.driver.matches('.*')"}}])), "matches"),
+        (exact("count", json!(33)), "32"),
+        (json!([{"name": "r", "firstAvailable": []}]), "alternatives"),
+    ] {
+        let view = mk_cluster([mk_bare("a")], [mk_slice("a", &gpus(40), json!({})), mk_claim_template("c", &requests)]);
+        let why = why(&view, &claiming(&["c"]));
+        assert!(why.contains(word), "{why}");
+    }
+    let view = mk_cluster([mk_bare("a")], [mk_slice("a", &gpus(40), json!({}))]);
+    assert!(why(&view, &claiming(&["absent"])).contains("absent"));
+    assert!(why(&view, &mk_template(33, json!({}))).contains("32"));
+    let shared = mk_template(0, json!({"resourceClaims": [{"name": "a", "resourceClaimName": "shared"}]}));
+    assert!(why(&view, &shared).contains("not made for each"));
+}
+
+#[test]
+fn devices_are_not_counted_where_slices_or_claims_are_not_all_known() {
+    let template = mk_template(1, json!({}));
+    for kind in ["resourceslices", "resourceclaims"] {
+        let mut view = mk_cluster(
+            [mk_bare("a")],
+            [mk_slice("a", &gpus(4), json!({})), mk_claim_template("c", &json!([request("gpu", 1)]))],
+        );
+        let doubts = Doubts::from([("ml".to_owned(), "403".to_owned())]);
+        view.apply(Change::Unreadable { resource: kind.to_owned(), doubts });
+        let fits = answer(&view, &template).fits;
+        assert_eq!((fits.class, fits.lo, fits.hi), (Class::Interval, 0, None));
+        assert!(why(&view, &claiming(&["c"])).contains("403"));
+    }
+}
+
+/// Whether the allocator of the scheduler finds devices for all requests, one device each, and which.
+fn allocate(requests: &[Vec<usize>], free: &mut Vec<usize>, order: &[usize]) -> bool {
+    let Some((first, others)) = requests.split_first() else { return true };
+    for device in order.iter().filter(|device| first.contains(device)) {
+        let Some(at) = free.iter().position(|it| it == device) else { continue };
+        free.remove(at);
+        if allocate(others, free, order) {
+            return true;
+        }
+        free.push(*device);
+    }
+    false
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_real_count_of_an_exhaustive_allocator_is_what_is_said(
+        kinds in prop::collection::vec(0_u8..4, 0..9),
+        requests in prop::collection::vec((0_u8..15, 1_u32..4), 1..3),
+        taken in prop::collection::vec(any::<bool>(), 9),
+        order in Just((0_usize..9).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let name = |index: usize| format!("d-{index}");
+        let devices: Vec<_> = kinds.iter().enumerate().map(|(index, kind)| mk_device(&name(index), &format!("k{kind}"), &json!({}))).collect();
+        // A request selects the kinds whose bit is in its mask.
+        let expression = |mask: u8| {
+            let kinds: Vec<_> = (0..4).filter(|kind| mask >> kind & 1 == 1).map(|kind| format!("'k{kind}'")).collect();
+            format!("device.attributes['{DRIVER}'].type in [{}]", kinds.join(", "))
+        };
+        let selects = |mask: u8| (0..kinds.len()).filter(|index| mask >> kinds[*index] & 1 == 1).collect::<Vec<_>>();
+        let mut changes = vec![mk_class("all", "true", None), mk_slice("a", &devices, json!({}))];
+        let asked: Vec<_> = requests.iter().enumerate().map(|(index, (mask, count))| json!({"name": format!("r{index}"), "exactly": {
+            "deviceClassName": "all", "count": count, "selectors": [{"cel": {"expression": expression(*mask)}}],
+        }})).collect();
+        changes.push(mk_claim_template("c", &json!(asked)));
+        let gone: Vec<_> = (0..kinds.len()).filter(|index| taken[*index]).map(name).collect();
+        let gone: Vec<_> = gone.iter().map(String::as_str).collect();
+        changes.push(mk_claim("other", "a", &gone));
+        let view = mk_cluster([mk_bare("a")], changes);
+        let fits = answer(&view, &claiming(&["c"])).fits;
+
+        let wanted: Vec<_> = requests.iter().flat_map(|(mask, count)| vec![selects(*mask); *count as usize]).collect();
+        let mut free: Vec<_> = (0..kinds.len()).filter(|index| !taken[*index]).collect();
+        let mut real = 0;
+        while allocate(&wanted, &mut free, &order) {
+            real += 1;
+        }
+        prop_assert!(fits.lo <= real, "promised {fits:?}, and {real} fit");
+        prop_assert!(fits.hi.is_none_or(|hi| real <= hi), "at most {fits:?}, and {real} fit");
+        let masks: Vec<_> = requests.iter().map(|(mask, _)| selects(*mask)).collect();
+        let plain = masks.iter().all(|a| masks.iter().all(|b| a == b || !a.iter().any(|device| b.contains(device))));
+        prop_assert_eq!(fits.class == Class::Exact, plain);
+    }
+}

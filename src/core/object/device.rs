@@ -1,0 +1,350 @@
+//! Dynamic resource allocation, `resource.k8s.io/v1` (`k8s.io/api` v0.36.3 `resource/v1/types.go`): devices, their
+//! classes, and claims for them.
+//!
+//! Fields that would change what a device or a request means, and that nobody here reads, are kept by name, so that
+//! whoever counts can say what it does not understand.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::meta::{ObjectMeta, null_as_default, null_items_as_default, null_values_as_default};
+use crate::quantity::Quantity;
+
+/// Fields that are not read, by name.
+pub type Beyond = BTreeMap<String, Value>;
+
+/// Devices of one pool, or some of them.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ResourceSlice {
+    /// Metadata.
+    #[serde(deserialize_with = "null_as_default")]
+    pub metadata: ObjectMeta,
+    /// Specification.
+    #[serde(deserialize_with = "null_as_default")]
+    pub spec: ResourceSliceSpec,
+}
+
+/// `ResourceSliceSpec`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResourceSliceSpec {
+    /// Driver that has published it.
+    #[serde(deserialize_with = "null_as_default")]
+    pub driver: String,
+    /// Pool that the devices belong to.
+    #[serde(deserialize_with = "null_as_default")]
+    pub pool: ResourcePool,
+    /// Node that can use the devices; empty where the node is given in another way.
+    #[serde(deserialize_with = "null_as_default")]
+    pub node_name: String,
+    /// Devices.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub devices: Vec<Device>,
+    /// Everything else: further ways to say which nodes, shared counters, and what is newer than this code.
+    #[serde(flatten)]
+    pub beyond: Beyond,
+}
+
+/// `ResourcePool`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResourcePool {
+    /// Name, unique for the driver.
+    #[serde(deserialize_with = "null_as_default")]
+    pub name: String,
+    /// Only slices of the highest generation are valid.
+    #[serde(deserialize_with = "null_as_default")]
+    pub generation: i64,
+    /// How many slices of that generation make the pool complete.
+    #[serde(deserialize_with = "null_as_default")]
+    pub resource_slice_count: i64,
+}
+
+/// `Device`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Device {
+    /// Name, unique in the pool.
+    #[serde(deserialize_with = "null_as_default")]
+    pub name: String,
+    /// Attributes by name; one without a domain is in the domain of the driver.
+    #[serde(deserialize_with = "null_values_as_default")]
+    pub attributes: BTreeMap<String, DeviceAttribute>,
+    /// Capacities by name.
+    #[serde(deserialize_with = "null_values_as_default")]
+    pub capacity: BTreeMap<String, DeviceCapacity>,
+    /// Taints.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub taints: Vec<DeviceTaint>,
+    /// Everything else: counters, sharing, binding conditions, and what is newer than this code.
+    #[serde(flatten)]
+    pub beyond: Beyond,
+}
+
+/// `DeviceAttribute`: exactly one of its fields is set.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DeviceAttribute {
+    /// A whole number.
+    pub int: Option<i64>,
+    /// Yes or no.
+    pub bool: Option<bool>,
+    /// A text.
+    pub string: Option<String>,
+    /// A semantic version.
+    pub version: Option<String>,
+    /// Everything else, lists among it.
+    #[serde(flatten)]
+    pub beyond: Beyond,
+}
+
+/// `DeviceCapacity`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DeviceCapacity {
+    /// How much.
+    #[serde(deserialize_with = "null_as_default")]
+    pub value: Quantity,
+}
+
+/// `DeviceTaint`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DeviceTaint {
+    /// Key.
+    #[serde(deserialize_with = "null_as_default")]
+    pub key: String,
+    /// Value.
+    #[serde(deserialize_with = "null_as_default")]
+    pub value: String,
+    /// `None`, `NoSchedule`, `NoExecute`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub effect: String,
+}
+
+/// `DeviceToleration`, without the time for which it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DeviceToleration {
+    /// Taint key; empty matches all.
+    #[serde(deserialize_with = "null_as_default")]
+    pub key: String,
+    /// `Equal` (default) or `Exists`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub operator: String,
+    /// Value for `Equal`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub value: String,
+    /// Effect; empty matches all.
+    #[serde(deserialize_with = "null_as_default")]
+    pub effect: String,
+}
+
+/// A class of devices.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DeviceClass {
+    /// Metadata.
+    #[serde(deserialize_with = "null_as_default")]
+    pub metadata: ObjectMeta,
+    /// Specification.
+    #[serde(deserialize_with = "null_as_default")]
+    pub spec: DeviceClassSpec,
+}
+
+/// The read part of `DeviceClassSpec`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeviceClassSpec {
+    /// What a device must be, all of it.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub selectors: Vec<DeviceSelector>,
+    /// The extended resource that it stands for, so that devices may satisfy it beyond node allocatable.
+    pub extended_resource_name: Option<String>,
+}
+
+/// `DeviceSelector`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DeviceSelector {
+    /// An expression; none for a kind of selector that is newer than this code.
+    pub cel: Option<CelDeviceSelector>,
+}
+
+/// `CELDeviceSelector`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CelDeviceSelector {
+    /// The expression.
+    #[serde(deserialize_with = "null_as_default")]
+    pub expression: String,
+}
+
+/// A claim that is made for each pod.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ResourceClaimTemplate {
+    /// Metadata.
+    #[serde(deserialize_with = "null_as_default")]
+    pub metadata: ObjectMeta,
+    /// Specification.
+    #[serde(deserialize_with = "null_as_default")]
+    pub spec: ResourceClaimTemplateSpec,
+}
+
+/// The read part of `ResourceClaimTemplateSpec`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ResourceClaimTemplateSpec {
+    /// Specification of the claims.
+    #[serde(deserialize_with = "null_as_default")]
+    pub spec: ResourceClaimSpec,
+}
+
+/// The read part of `ResourceClaimSpec`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ResourceClaimSpec {
+    /// What is asked for.
+    #[serde(deserialize_with = "null_as_default")]
+    pub devices: DeviceClaim,
+}
+
+/// `DeviceClaim` without the configuration, which drivers read.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DeviceClaim {
+    /// Requests, all of which must be met.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub requests: Vec<DeviceRequest>,
+    /// Constraints between the devices.
+    #[serde(deserialize_with = "null_as_default")]
+    pub constraints: Vec<Value>,
+}
+
+/// `DeviceRequest`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DeviceRequest {
+    /// Name.
+    #[serde(deserialize_with = "null_as_default")]
+    pub name: String,
+    /// What exactly; none where there are alternatives.
+    pub exactly: Option<ExactDeviceRequest>,
+}
+
+/// `ExactDeviceRequest`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExactDeviceRequest {
+    /// The class.
+    #[serde(deserialize_with = "null_as_default")]
+    pub device_class_name: String,
+    /// What a device must be besides, all of it.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub selectors: Vec<DeviceSelector>,
+    /// `ExactCount` (default) or `All`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub allocation_mode: String,
+    /// How many; 0 stands for 1.
+    #[serde(deserialize_with = "null_as_default")]
+    pub count: i64,
+    /// Taints that do not matter.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub tolerations: Vec<DeviceToleration>,
+    /// Everything else: access for administration, capacity to consume, and what is newer than this code.
+    #[serde(flatten)]
+    pub beyond: Beyond,
+}
+
+/// A claim.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ResourceClaim {
+    /// Metadata.
+    #[serde(deserialize_with = "null_as_default")]
+    pub metadata: ObjectMeta,
+    /// Status.
+    #[serde(deserialize_with = "null_as_default")]
+    pub status: ResourceClaimStatus,
+}
+
+/// The read part of `ResourceClaimStatus`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResourceClaimStatus {
+    /// What has been allocated, if anything has.
+    pub allocation: Option<AllocationResult>,
+    /// Who uses it.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub reserved_for: Vec<Consumer>,
+}
+
+/// The read part of `AllocationResult`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AllocationResult {
+    /// Devices.
+    #[serde(deserialize_with = "null_as_default")]
+    pub devices: DeviceAllocationResult,
+}
+
+/// The read part of `DeviceAllocationResult`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DeviceAllocationResult {
+    /// Devices one by one.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub results: Vec<AllocatedDevice>,
+}
+
+/// The read part of `DeviceRequestAllocationResult`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AllocatedDevice {
+    /// Driver.
+    #[serde(deserialize_with = "null_as_default")]
+    pub driver: String,
+    /// Pool.
+    #[serde(deserialize_with = "null_as_default")]
+    pub pool: String,
+    /// Name in the pool.
+    #[serde(deserialize_with = "null_as_default")]
+    pub device: String,
+    /// Whether it is looked at only: then others may have it.
+    #[serde(deserialize_with = "null_as_default")]
+    pub admin_access: bool,
+}
+
+/// `ResourceClaimConsumerReference`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Consumer {
+    /// Resource in the plural: `pods`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub resource: String,
+    /// Name in the claim's namespace.
+    #[serde(deserialize_with = "null_as_default")]
+    pub name: String,
+}
+
+// === impl DeviceToleration ===
+
+impl DeviceToleration {
+    /// Whether it tolerates a taint (`ToleratesTaint` in `k8s.io/dynamic-resource-allocation` v0.36.3
+    /// `resourceclaim/devicetoleration.go`).
+    #[must_use]
+    pub fn tolerates(&self, taint: &DeviceTaint) -> bool {
+        let matches = |own: &str, other: &str| own.is_empty() || own == other;
+        matches(&self.effect, &taint.effect)
+            && matches(&self.key, &taint.key)
+            && match self.operator.as_str() {
+                "" | "Equal" => self.value == taint.value,
+                "Exists" => true,
+                _ => false,
+            }
+    }
+}
