@@ -4,9 +4,13 @@
 //! administrator's credentials and bounds; the query is bound to the namespace of the trigger's object. What nobody has
 //! replicas for is asked twice a second, everything else at the server's own interval.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use futures::{StreamExt, future, stream};
+use futures::{StreamExt, future, stream::FuturesUnordered};
 use plimsoll_core::{signal::DemandKey, trigger};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -41,20 +45,20 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), PrometheusError> {
     let known: Arc<[String]> = servers.iter().map(|server| address(server.url.url().as_str())).collect();
-    let rounds = |asker: Option<Asker>| Rounds {
-        address: asker.as_ref().map(|asker| address(asker.settings().url.url().as_str())),
-        asker,
+    let rounds = |asker: Option<&Asker>| Rounds {
+        address: asker.map(|asker| address(asker.settings().url.url().as_str())),
         known: Arc::clone(&known),
         results: results.clone(),
-        due: BTreeMap::new(),
+        next: BTreeMap::new(),
+        asked: BTreeSet::new(),
     };
-    let mut all = vec![rounds(None)];
+    let mut all = vec![(rounds(None), None)];
     for settings in servers {
         let name = settings.name.clone();
         let asker = Asker::new(settings).map_err(|reason| PrometheusError::Client { server: name, reason })?;
-        all.push(rounds(Some(asker)));
+        all.push((rounds(Some(&asker)), Some(asker)));
     }
-    let all = all.into_iter().map(|rounds| rounds.run(demands.clone()));
+    let all = all.into_iter().map(|(rounds, asker)| rounds.run(asker, demands.clone()));
     shutdown.run_until_cancelled(future::join_all(all)).await;
     shutdown.cancelled().await;
     Ok(())
@@ -63,12 +67,13 @@ pub async fn run(
 /// The queries of one server, or of addresses that are none.
 struct Rounds {
     address: Option<String>,
-    asker: Option<Asker>,
     /// Addresses of all servers.
     known: Arc<[String]>,
     results: Results,
     /// When each query is due.
-    due: BTreeMap<DemandKey, Instant>,
+    next: BTreeMap<DemandKey, Instant>,
+    /// The queries that an answer is waited for.
+    asked: BTreeSet<DemandKey>,
 }
 
 /// The name of a query's source.
@@ -83,17 +88,22 @@ fn address(text: &str) -> String {
 }
 
 impl Rounds {
-    async fn run(mut self, mut demands: watch::Receiver<Arc<Demands>>) {
+    /// A query that is slow delays no other: what is due is asked while it is waited for.
+    async fn run(mut self, asker: Option<Asker>, mut demands: watch::Receiver<Arc<Demands>>) {
+        let mut asking = FuturesUnordered::new();
         loop {
             let newest = Arc::clone(&demands.borrow_and_update());
-            self.turn(&newest).await;
+            for key in self.due(&newest, asker.as_ref()) {
+                asking.push(tell(key, asker.as_ref(), self.results.clone()));
+            }
             let pause = self.pause();
-            // Cancel safe: neither a change nor a time is lost.
+            // Cancel safe: neither a change nor a time nor an answer is lost.
             tokio::select! {
                 changed = demands.changed() => if changed.is_err() {
                     return;
                 },
-                () = tokio::time::sleep(pause) => {}
+                Some(key) = asking.next() => drop(self.asked.remove(&key)),
+                () = tokio::time::sleep(pause), if self.asked.len() < AT_A_TIME => {}
             }
         }
     }
@@ -105,44 +115,52 @@ impl Rounds {
         asked == self.address
     }
 
-    /// Asks what is due.
-    async fn turn(&mut self, demands: &Demands) {
+    /// Takes the queries that are due and not being asked, those that have waited longest first, as many as the server
+    /// may be asked besides.
+    fn due(&mut self, demands: &Demands, asker: Option<&Asker>) -> Vec<DemandKey> {
         let now = Instant::now();
-        self.due.retain(|key, _| demands.contains_key(key));
+        self.next.retain(|key, _| demands.contains_key(key));
         let mut due = Vec::new();
         for (key, urgent) in demands.iter().take(MAX_QUERIES) {
-            if !self.is_ours(key) {
+            if !self.is_ours(key) || self.asked.contains(key) {
                 continue;
             }
-            let interval = match &self.asker {
+            let interval = match asker {
                 Some(asker) if !urgent => asker.settings().interval,
                 Some(_) => URGENT,
                 None => UNKNOWN,
             };
-            let at = self.due.entry(key.clone()).or_insert(now);
+            let at = self.next.entry(key.clone()).or_insert(now);
             // What has become urgent is not waited for.
             *at = (*at).min(now + interval);
             if *at <= now {
-                *at = now + interval;
-                due.push(key.clone());
+                due.push((*at, interval, key.clone()));
             }
         }
-        let (results, asker) = (&self.results, self.asker.as_ref());
-        stream::iter(due)
-            .for_each_concurrent(AT_A_TIME, |key| async move {
-                let event = answer(&key, asker).await;
-                // Whoever takes results ends with the process.
-                drop(results.tell(event).await);
-            })
-            .await;
+        due.sort_by_key(|(at, ..)| *at);
+        due.truncate(AT_A_TIME.saturating_sub(self.asked.len()));
+        for (_, interval, key) in &due {
+            self.next.insert(key.clone(), now + *interval);
+            self.asked.insert(key.clone());
+        }
+        due.into_iter().map(|(.., key)| key).collect()
     }
 
     /// Until the next query is due.
     fn pause(&self) -> Duration {
         let now = Instant::now();
-        let next = self.due.values().map(|at| at.saturating_duration_since(now)).min();
+        let waiting = self.next.iter().filter(|(key, _)| !self.asked.contains(*key));
+        let next = waiting.map(|(_, at)| at.saturating_duration_since(now)).min();
         next.unwrap_or(Duration::from_secs(5)).max(Duration::from_millis(10))
     }
+}
+
+/// Asks one query and tells the outcome.
+async fn tell(key: DemandKey, asker: Option<&Asker>, results: Results) -> DemandKey {
+    let event = answer(&key, asker).await;
+    // Whoever takes results ends with the process.
+    drop(results.tell(event).await);
+    key
 }
 
 async fn answer(key: &DemandKey, asker: Option<&Asker>) -> SourceEvent {

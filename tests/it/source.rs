@@ -1,5 +1,6 @@
 //! Sources against servers on loopback that fail in every way: the failing one alone suffers, and says why.
 
+mod demand;
 mod prometheus;
 mod scrape;
 mod status;

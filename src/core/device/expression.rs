@@ -1,7 +1,7 @@
 //! CEL selectors of devices, as `k8s.io/dynamic-resource-allocation` v0.36.3 `cel/compile.go` evaluates them.
 //!
 //! The grammar is that of a well-kept crate. The meaning is our own and covers what selectors are made of, since an
-//! answer must be that of the scheduler or none: what is not listed in [`evaluate`](self::evaluate) is an error, and so
+//! answer must be that of the scheduler or none: what is not listed in [`evaluate`] is an error, and so
 //! is what would be an error there (a missing attribute, values of different types). An error on one side of `&&` and
 //! `||` does not matter where the other side decides, in either order, as CEL has it.
 

@@ -16,12 +16,15 @@ use plimsoll_e2e::{
     world::SOON,
 };
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::{gateway, names::Names, of_gateway, tail};
 
 /// KEDA opens a stream anew 2 s after it ended well.
 const BACK: Duration = Duration::from_secs(3);
+/// How long a new replica is there before a rollout ends the next, as with `minReadySeconds: 5`: a connection of KEDA's
+/// backs off for a second or two from a replica that was gone.
+const READY: Duration = Duration::from_secs(5);
 /// Activity and specs of each trigger.
 const STREAMS: u32 = 6;
 static ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
@@ -73,6 +76,7 @@ pub(crate) async fn a_rolling_restart_gives_every_stream_back_and_moves_nothing(
     let (_, once) = wait_streams(&[second], BACK).await.context("when the first ended")?;
     ended.await?;
     first.resume(plane).await?;
+    sleep(READY).await;
     let ended = second.end();
     let (_, twice) = wait_streams(&[first], BACK).await.context("when the second ended")?;
     ended.await?;
