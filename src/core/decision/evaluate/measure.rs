@@ -42,17 +42,8 @@ impl<'v> Surroundings<'v, '_> {
         let mut rules = Rules::of(hpa, mode.value, self.policy);
         let foreign = foreign(hpa, self.policy);
         rules.bypassed = !foreign.is_empty();
-        let pods = self.census.matching(&workload);
-        let live = self.lives.get(&workload).cloned().unwrap_or_default();
-        let measured = Measured {
-            view: self.view,
-            workload: &workload,
-            pods,
-            live: &live,
-            signals: self.signals,
-            policy: self.policy,
-            now: self.now,
-        };
+        let live = self.live(&workload);
+        let measured = self.measured(&workload, &live);
         let guard = rules.guard(&live, live.bound, Stance::Hold);
         let metric = |spec| self.metric(hpa, spec, target.is_some(), &measured, &guard);
         let measurements = hpa.spec.metrics.iter().map(metric).collect();
@@ -64,6 +55,16 @@ impl<'v> Surroundings<'v, '_> {
         let mut case = Case { hpa, key, workload, mode, surplus, headroom, rules, live, measured, notes, by_triggers };
         case.follow();
         case
+    }
+
+    /// Scale and pods of a workload; of one that is not known, nothing.
+    pub(super) fn live(&self, workload: &WorkloadKey) -> Live {
+        self.lives.get(workload).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn measured<'a>(&'a self, workload: &'a WorkloadKey, live: &'a Live) -> Measured<'a> {
+        let Self { view, signals, policy, now, .. } = *self;
+        Measured { view, workload, pods: self.census.matching(workload), live, signals, policy, now }
     }
 
     /// Labels of all pods that have samples: one walk along pods and samples, all of which are sorted. Mostly they are

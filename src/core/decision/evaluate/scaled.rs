@@ -6,9 +6,8 @@ use super::{Case, Measurement, measure::Surroundings, measure::record};
 use crate::{
     clamp::Stance,
     decision::{
-        BindingKey, Chosen, Live, Note, Rules,
+        BindingKey, Chosen, Note, Rules,
         binding::scale_permission,
-        demand::Measured,
         trigger::{Scaled, State, Trials, proposal},
     },
     object::hpa::MetricSpec,
@@ -37,18 +36,8 @@ impl<'v> Surroundings<'v, '_> {
         let mut rules = Rules::of(hpa, mode.value, self.policy);
         rules.workload = workload.clone();
         rules.bypassed = scaled.bypassed;
-        let pods = self.census.matching(&workload);
-        let (asked_for, reported) = target.map_or((0, 0), |target| (target.spec_replicas, target.status_replicas));
-        let live = Live::count(&workload, asked_for, reported, pods.iter().map(|(_, pod)| *pod));
-        let measured = Measured {
-            view: self.view,
-            workload: &workload,
-            pods,
-            live: &live,
-            signals: self.signals,
-            policy: self.policy,
-            now: self.now,
-        };
+        let live = self.live(&workload);
+        let measured = self.measured(&workload, &live);
         let guard = rules.guard(&live, live.bound, Stance::Hold);
         let trials = Trials { measured: &measured, guard: &guard };
         let mut by_triggers = ByTriggers::default();

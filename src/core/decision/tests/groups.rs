@@ -96,6 +96,20 @@ fn a_group_of_which_one_pod_waits_is_not_bound_and_needs_one_node() {
 }
 
 #[test]
+fn groups_are_counted_whole_for_a_scaled_object_too() {
+    let mut scene = with_pod(one_group(nodes(4), "llm", 2, 0), "llm", 1, 0, Some("n2"));
+    scene = with_pod(scene, "llm", 1, 1, None);
+    scene.view.hpas.clear();
+    let target = json!({ "apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "name": "llm" });
+    let trigger = json!({ "type": "external", "metadata": { "signal": "queueLength", "threshold": "1" } });
+    let spec = json!({ "scaleTargetRef": target, "maxReplicaCount": 50, "triggers": [trigger] });
+    let object = json!({ "metadata": { "name": "llm", "namespace": "ml" }, "spec": spec });
+    scene.view.scaled_objects.insert(key("llm"), serde_json::from_value(object).unwrap());
+    let decision = scene.decide().decisions.into_values().next().unwrap();
+    assert_eq!((decision.bound, decision.pending, decision.grant), (1, 1, 2));
+}
+
+#[test]
 fn pods_of_a_group_that_cannot_be_whole_take_room_all_the_same() {
     // The waiting group lacks two pods and one node is left: the scheduler will give it to one of them.
     let scene = with_pod(one_group(nodes(3), "llm", 2, 0), "llm", 1, 0, None);
