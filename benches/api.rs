@@ -7,6 +7,8 @@
 //! authorisation are left out: the front proxy keeps its connection, and verdicts are remembered.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
 
+#[path = "shared/arrivals.rs"]
+mod arrivals;
 #[path = "../src/core/benches/shared/fleet.rs"]
 mod fleet;
 
@@ -31,7 +33,7 @@ use plimsoll_core::{
 };
 use prometheus_client::registry::Registry;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+use tokio::{net::TcpListener, task::JoinSet};
 use tower::ServiceExt;
 
 const PATH: &str =
@@ -140,7 +142,7 @@ async fn load() -> Vec<Duration> {
     tasks.spawn(async move { drop(connection.await) });
 
     let mut replies = JoinSet::new();
-    let mut arrivals = arrivals();
+    let mut arrivals = arrivals::arrivals(RATE, SECONDS);
     while let Some(due) = arrivals.recv().await {
         let mut sender = sender.clone();
         replies.spawn(async move {
@@ -153,23 +155,6 @@ async fn load() -> Vec<Duration> {
         });
     }
     replies.join_all().await
-}
-
-/// The moments at which requests are due, each told when it has come. By a thread of its own: the runtime's timers are
-/// a millisecond coarse, which is what is to be measured.
-fn arrivals() -> tokio::sync::mpsc::UnboundedReceiver<Instant> {
-    let (sender, arrivals) = tokio::sync::mpsc::unbounded_channel();
-    let start = Instant::now() + Duration::from_millis(50);
-    std::thread::spawn(move || {
-        for index in 0..RATE * SECONDS {
-            let due = start + Duration::from_secs(1) * index / RATE;
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            if sender.send(due).is_err() {
-                return;
-            }
-        }
-    });
-    arrivals
 }
 
 /// Trusts anything: the certificate was made a moment ago.

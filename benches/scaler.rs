@@ -5,10 +5,12 @@
 //! server are one process, so that the resident memory is that of both; what the streams add is told apart.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
 
+#[path = "shared/arrivals.rs"]
+mod arrivals;
 #[path = "../src/core/benches/shared/fleet.rs"]
 mod fleet;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use plimsoll::{
@@ -27,7 +29,7 @@ use plimsoll_core::{
     trigger::Trigger,
 };
 use serde_json::json;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 const OBJECTS: usize = 5_000;
@@ -124,22 +126,6 @@ async fn connect(tasks: &mut JoinSet<()>) -> ExternalScalerClient<Channel> {
     ExternalScalerClient::new(endpoint.connect().await.unwrap())
 }
 
-/// The moments at which calls are due. By a thread of its own: the runtime's timers are a millisecond coarse.
-fn arrivals() -> tokio::sync::mpsc::UnboundedReceiver<Instant> {
-    let (sender, arrivals) = tokio::sync::mpsc::unbounded_channel();
-    let start = Instant::now() + Duration::from_millis(50);
-    std::thread::spawn(move || {
-        for index in 0..RATE * SECONDS {
-            let due = start + Duration::from_secs(1) * index / RATE;
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            if sender.send(due).is_err() {
-                return;
-            }
-        }
-    });
-    arrivals
-}
-
 async fn load() {
     let mut tasks = JoinSet::new();
     let client = connect(&mut tasks).await;
@@ -155,7 +141,7 @@ async fn load() {
     }
     let with_streams = resident();
     let mut replies = JoinSet::new();
-    let mut arrivals = arrivals();
+    let mut arrivals = arrivals::arrivals(RATE, SECONDS);
     let mut index = 0;
     while let Some(due) = arrivals.recv().await {
         index += 1;

@@ -74,19 +74,19 @@ pub fn targets(view: &View, census: &Census<'_>, settings: &SourceSettings) -> D
     for (key, pod, workload) in workload_pods(census) {
         let of = (std::ptr::from_ref(workload), pod.spec.address(), pod.metadata.annotations.address());
         let (endpoint, told) = read.entry(of).or_insert_with(|| (endpoint(pod, workload, &settings.pods), 0));
-        let target = match endpoint {
-            Ok(None) => continue,
-            Err(_) if *told == TOLD => continue,
+        let source = || SourceName::from(format!("pod/{key}"));
+        match endpoint {
+            Ok(None) => {}
+            Err(_) if *told == TOLD => {}
             Err(reason) => {
                 *told += 1;
-                Err(reason.clone())
+                keep(source(), Err(reason.clone()));
             }
             Ok(Some(endpoint)) => {
-                let (source, subject) = (SourceName::from(format!("pod/{key}")), profile::Target::Pod(key.clone()));
-                target(source, pod, subject, endpoint, loopback)
+                let (source, subject) = (source(), profile::Target::Pod(key.clone()));
+                keep(source.clone(), target(source, pod, subject, endpoint, loopback));
             }
-        };
-        keep(SourceName::from(format!("pod/{key}")), target);
+        }
     }
     bounded(found, refused, settings.scrape.limits.targets)
 }

@@ -62,9 +62,7 @@ impl Together {
         let words = least.map(|(state, _)| state.describe(rooms()));
         Self { lo, hi, factor, words }
     }
-}
 
-impl Together {
     /// The same under what one more pod alone can use.
     fn limited(self, template: &Template) -> Self {
         let hi = self.hi.min(template.claims.most());

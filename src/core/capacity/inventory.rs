@@ -427,3 +427,17 @@ pub(super) fn fitting_in(free: &[i64], requests: &[(usize, i64)]) -> u32 {
     let counts = requests.iter().map(|(column, amount)| free.get(*column).map_or(0, |free| free / amount));
     counts.min().map_or(0, |count| u32::try_from(count.max(0)).unwrap_or(u32::MAX))
 }
+
+/// Which requests are short once that many replicas are placed: bit n for the nth, the last bit for all beyond.
+pub(super) fn short(free: &[i64], requests: &[(usize, i64)], count: u32) -> u64 {
+    let lacks = |(column, amount): &(usize, i64)| {
+        let left = free.get(*column).copied().unwrap_or(0) - amount.saturating_mul(i64::from(count));
+        left < *amount
+    };
+    let short = requests.iter().enumerate().filter(|(_, request)| lacks(request));
+    short.fold(0, |bits, (index, _)| bits | bit(index))
+}
+
+pub(super) fn bit(index: usize) -> u64 {
+    1 << index.min(63)
+}

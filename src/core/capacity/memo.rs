@@ -11,7 +11,7 @@ use std::{
 use super::{
     Template,
     filters::{Filter, Verdict},
-    inventory::fitting_in,
+    inventory::{fitting_in, short},
 };
 use crate::object::Node;
 
@@ -237,11 +237,8 @@ impl Tally {
         let count = fitting_in(free, &self.requests);
         let able = count > 0 || fitting_in(allocatable, &self.requests) > 0;
         self.overflows |= count > u32::from(u16::MAX);
-        let lacks = |&&(column, amount): &&(usize, i64)| {
-            free.get(column).copied().unwrap_or(0) - amount.saturating_mul(i64::from(count)) < amount
-        };
-        let short = (0..).zip(&self.requests).filter(|(_, request)| lacks(request));
-        let short = short.fold(0, |bits, (index, _): (u32, _)| bits | 1_u16.checked_shl(index).unwrap_or(0));
+        // Templates with more requests than bits are not tallied.
+        let short = u16::try_from(short(free, &self.requests, count)).unwrap_or(u16::MAX);
         if let Some(known) = self.rows.get_mut(row) {
             *known = Fitting { count: u16::try_from(count).unwrap_or(u16::MAX), short, able };
         }

@@ -1,8 +1,11 @@
 //! What limits, in one word and in words for people.
 
-use super::sites::{Class, Site, Sites, Stop, bit, most_frequent};
+use super::sites::{Class, Site, Sites, Stop, most_frequent};
 use crate::capacity::{
-    Inventory, LimitingFactor, NodeGroupReport, filters::Verdict, inventory::Demand, requests::PODS,
+    Inventory, LimitingFactor, NodeGroupReport,
+    filters::Verdict,
+    inventory::{Demand, bit},
+    requests::PODS,
 };
 
 /// What the explanation needs to know of the nodes.

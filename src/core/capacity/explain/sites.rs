@@ -7,7 +7,7 @@ use crate::capacity::{
     Inventory, LimitingFactor, Template,
     between::State,
     filters::Verdict,
-    inventory::{Demand, fitting},
+    inventory::{Demand, fitting, short},
     memo::Fitting,
 };
 
@@ -131,22 +131,9 @@ pub(super) fn visit<'a>(
     } else if fitting(free, demand) > fits {
         Stop::Reserved
     } else {
-        Stop::Short(short(free, demand, fits))
+        Stop::Short(short(free, &demand.requests, fits))
     };
     (fits, stop)
-}
-
-pub(super) fn short(free: &[i64], demand: &Demand, fits: u32) -> u64 {
-    let lacks = |(column, amount): &(usize, i64)| {
-        let left = free.get(*column).copied().unwrap_or(0) - amount.saturating_mul(i64::from(fits));
-        left < *amount
-    };
-    let short = demand.requests.iter().enumerate().filter(|(_, request)| lacks(request));
-    short.fold(0, |bits, (index, _)| bits | bit(index))
-}
-
-pub(super) fn bit(index: usize) -> u64 {
-    1 << index.min(63)
 }
 
 // === impl Sites ===

@@ -8,79 +8,14 @@ use plimsoll_core::{
     },
 };
 
-use super::storage::Object;
+use super::storage::{Object, kind};
 use crate::kubernetes::health::Feed;
 
 const RESOURCE: &str = "/apis/resource.k8s.io/v1";
 
-impl Object for DeviceClass {
-    type Key = String;
-    const FEED: Feed = Feed::DeviceClasses;
-    const GROUP: &'static str = RESOURCE;
-
-    fn key(_: String, name: String) -> String {
-        name
-    }
-
-    fn metadata(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-
-    fn change(delta: Delta<Self, String>) -> Change {
-        Change::Device(DeviceChange::Class(delta))
-    }
-}
-
-impl Object for ResourceSlice {
-    type Key = String;
-    const FEED: Feed = Feed::ResourceSlices;
-    const GROUP: &'static str = RESOURCE;
-
-    fn key(_: String, name: String) -> String {
-        name
-    }
-
-    fn metadata(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-
-    fn change(delta: Delta<Self, String>) -> Change {
-        Change::Device(DeviceChange::Slice(delta))
-    }
-}
-
-impl Object for ResourceClaim {
-    type Key = ObjectKey;
-    const FEED: Feed = Feed::ResourceClaims;
-    const GROUP: &'static str = RESOURCE;
-
-    fn key(namespace: String, name: String) -> ObjectKey {
-        ObjectKey::new(namespace, name)
-    }
-
-    fn metadata(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-
-    fn change(delta: Delta<Self, ObjectKey>) -> Change {
-        Change::Device(DeviceChange::Claim(delta))
-    }
-}
-
-impl Object for ResourceClaimTemplate {
-    type Key = ObjectKey;
-    const FEED: Feed = Feed::ResourceClaimTemplates;
-    const GROUP: &'static str = RESOURCE;
-
-    fn key(namespace: String, name: String) -> ObjectKey {
-        ObjectKey::new(namespace, name)
-    }
-
-    fn metadata(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-
-    fn change(delta: Delta<Self, ObjectKey>) -> Change {
-        Change::Device(DeviceChange::ClaimTemplate(delta))
-    }
-}
+kind!(DeviceClass, String, DeviceClasses, RESOURCE, |delta| Change::Device(DeviceChange::Class(delta)));
+kind!(ResourceSlice, String, ResourceSlices, RESOURCE, |delta| Change::Device(DeviceChange::Slice(delta)));
+kind!(ResourceClaim, ObjectKey, ResourceClaims, RESOURCE, |delta| Change::Device(DeviceChange::Claim(delta)));
+kind!(ResourceClaimTemplate, ObjectKey, ResourceClaimTemplates, RESOURCE, |delta| {
+    Change::Device(DeviceChange::ClaimTemplate(delta))
+});

@@ -77,68 +77,65 @@ impl<T: Object> Kind for Stored<T> {
 
 // === kinds ===
 
-impl Object for PersistentVolumeClaim {
-    type Key = ObjectKey;
-    const FEED: Feed = Feed::PersistentVolumeClaims;
-    const GROUP: &'static str = CORE;
-    const ANNOTATIONS: &'static [&'static str] = &Self::ANNOTATIONS;
-
-    fn key(namespace: String, name: String) -> ObjectKey {
-        ObjectKey::new(namespace, name)
-    }
-
-    fn metadata(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-
-    fn change(delta: Delta<Self, ObjectKey>) -> Change {
-        Change::Storage(StorageChange::Claim(delta))
-    }
-}
-
-/// A kind without namespaces.
-macro_rules! cluster_scoped {
-    ($object:ty, $feed:ident, $group:expr, $kind:ident $(, $item:item)*) => {
+/// A kind: its key, its feed, the path of its group and version, and what it changes.
+macro_rules! kind {
+    (@key ObjectKey, $namespace:ident, $name:ident) => { ObjectKey::new($namespace, $name) };
+    (@key String, $namespace:ident, $name:ident) => {{
+        drop($namespace);
+        $name
+    }};
+    ($object:ty, $key:ident, $feed:ident, $group:expr, $change:expr $(, $item:item)*) => {
         impl Object for $object {
-            type Key = String;
+            type Key = $key;
             const FEED: Feed = Feed::$feed;
             const GROUP: &'static str = $group;
             $($item)*
 
-            fn key(_: String, name: String) -> String {
-                name
+            fn key(namespace: String, name: String) -> $key {
+                kind!(@key $key, namespace, name)
             }
 
             fn metadata(&mut self) -> &mut ObjectMeta {
                 &mut self.metadata
             }
 
-            fn change(delta: Delta<Self, String>) -> Change {
-                Change::Storage(StorageChange::$kind(delta))
+            fn change(delta: Delta<Self, $key>) -> Change {
+                $change(delta)
             }
         }
     };
 }
+pub(super) use kind;
 
+kind!(
+    PersistentVolumeClaim,
+    ObjectKey,
+    PersistentVolumeClaims,
+    CORE,
+    |delta| Change::Storage(StorageChange::Claim(delta)),
+    const ANNOTATIONS: &'static [&'static str] = &Self::ANNOTATIONS;
+);
 // Labels of volumes name zones, and claims may select by them.
-cluster_scoped!(
+kind!(
     PersistentVolume,
+    String,
     PersistentVolumes,
     CORE,
-    Volume,
+    |delta| Change::Storage(StorageChange::Volume(delta)),
     const ANNOTATIONS: &'static [&'static str] = &Self::ANNOTATIONS;,
     const KEEPS_LABELS: bool = true;
 );
-cluster_scoped!(
+kind!(
     StorageClass,
+    String,
     StorageClasses,
     STORAGE,
-    Class,
+    |delta| Change::Storage(StorageChange::Class(delta)),
     const ANNOTATIONS: &'static [&'static str] = &Self::ANNOTATIONS;
 );
-cluster_scoped!(CsiNode, CsiNodes, STORAGE, Node);
-cluster_scoped!(CsiDriver, CsiDrivers, STORAGE, Driver);
-cluster_scoped!(VolumeAttachment, VolumeAttachments, STORAGE, Attachment);
+kind!(CsiNode, String, CsiNodes, STORAGE, |delta| Change::Storage(StorageChange::Node(delta)));
+kind!(CsiDriver, String, CsiDrivers, STORAGE, |delta| Change::Storage(StorageChange::Driver(delta)));
+kind!(VolumeAttachment, String, VolumeAttachments, STORAGE, |delta| Change::Storage(StorageChange::Attachment(delta)));
 
 #[cfg(test)]
 mod tests {
