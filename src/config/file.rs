@@ -36,6 +36,7 @@ pub(super) struct Policy {
     pub(super) mode: Option<Mode>,
     pub(super) surplus: Option<Surplus>,
     pub(super) shed_grace: Option<GoDuration>,
+    pub(super) plugin_grace: Option<GoDuration>,
     pub(super) headroom: Option<Headroom>,
     pub(super) provision_timeout: Option<GoDuration>,
     pub(super) provision_pause: Option<GoDuration>,

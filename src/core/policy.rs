@@ -93,6 +93,8 @@ pub struct Policy {
     pub surplus: Surplus,
     /// How long a surplus is unschedulable before it is shed.
     pub shed_grace: SignedDuration,
+    /// How long a drop of a node's allocatable GPUs may be a restart of their device plugin, if the capacity stays.
+    pub plugin_grace: SignedDuration,
     /// How many replicas may wait for nodes that do not exist yet.
     pub headroom: Headroom,
     /// How long a replica waits for such a node before it is taken back.
@@ -129,6 +131,7 @@ impl Default for Policy {
             mode: Mode::default(),
             surplus: Surplus::default(),
             shed_grace: SignedDuration::from_secs(120),
+            plugin_grace: SignedDuration::from_secs(30),
             headroom: Headroom::default(),
             provision_timeout: SignedDuration::from_secs(900),
             provision_pause: SignedDuration::from_secs(600),

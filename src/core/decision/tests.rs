@@ -5,6 +5,7 @@ mod answers;
 mod groups;
 mod headroom;
 mod owners;
+mod plugins;
 mod properties;
 mod scene;
 mod sharing;

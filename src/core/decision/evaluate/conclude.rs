@@ -89,12 +89,14 @@ pub(super) fn decision(
     let allotment = division.allotments.get(&case.workload);
     let fits = allotment.map_or(Fits::unknown(), |allotment| allotment.alone.fits);
     let grant = allotment.map_or(case.live.bound, |allotment| allotment.grant);
+    let held = expected.held(&case, grant, policy, now);
+    let grant = grant.saturating_add(held.as_ref().map_or(0, |(count, _)| *count));
     let known = fits.class != Class::Unknown;
     let (stance, surplus) = case.stance(grant, census, fresh, known, policy, now);
     let guard = case.rules.guard(&case.live, grant, stance);
     let further = allotment.map_or(0, |allotment| further(&allotment.alone, case.live.pending));
     let purposeful = allotment.map_or(0, Allotment::purposeful);
-    let ceiling = case.live.bound.saturating_add(further).saturating_add(purposeful);
+    let ceiling = case.live.bound.saturating_add(further).saturating_add(purposeful).max(grant);
     let limiting_factor = limiting_factor(&case, allotment, grant);
     let alone = allotment.map(|allotment| &allotment.alone);
     let mut notes = case.notes.clone();
@@ -118,7 +120,7 @@ pub(super) fn decision(
         cap: guard.cap(),
         limiting_factor,
         change: change(&case, limiting_factor, alone, expected, grant, view),
-        steps: steps(&case, allotment, expected, fits, ceiling, &guard, surplus, view, now),
+        steps: steps(&case, allotment, expected, held, fits, ceiling, &guard, surplus, view, now),
         notes,
         demands: case.measured.into_iter().map(|measurement| measurement.record).collect(),
         digest: String::new(),
@@ -199,6 +201,7 @@ fn steps(
     case: &Case<'_>,
     allotment: Option<&Allotment>,
     expected: &Expected<'_>,
+    held: Option<(i32, String)>,
     fits: Fits,
     ceiling: i32,
     guard: &Guard,
@@ -244,6 +247,7 @@ fn steps(
         let reason = "the HPA has no behavior and would remember more than one sync may add, max(2 x current, 4)";
         steps.push(step("sync", Some(limit), reason.to_owned()));
     }
+    steps.extend(held.map(|(count, reason)| step("held", Some(count), reason)));
     steps.push(step("cap", Some(guard.cap()), surplus));
     steps.extend(headroom(case, allotment, expected, view));
     steps
@@ -265,6 +269,11 @@ fn headroom(case: &Case<'_>, allotment: Option<&Allotment>, expected: &Expected<
 }
 
 impl Expected<'_> {
+    /// Replicas that stay granted while devices may come back.
+    fn held(&self, case: &Case<'_>, grant: i32, policy: &Policy, now: Timestamp) -> Option<(i32, String)> {
+        self.lapses.held(&case.workload, self.replica?, (case.live.current, grant), policy, now)
+    }
+
     /// Why no more may be expected.
     fn describe(&self) -> String {
         match (self.paused, &self.outlook.reason) {
