@@ -225,6 +225,7 @@ fn policy(policy: Spanned<file::Policy>, sources: &SourceSettings) -> Checked<Po
         )?,
         capacity_bound: duration("policy.capacityBound", file.capacity_bound, default.capacity_bound)?,
         min_coverage: file.min_coverage.map_or(default.min_coverage, super::value::Ratio::get),
+        max_sharers: file.max_sharers.map_or(default.max_sharers, |most| Some(most.get())),
         gpu_resources: file.gpu_resources.unwrap_or_else(|| default.gpu_resources.clone()),
         metrics: file.metrics.map_or_else(|| Ok(default.metrics.clone()), |list| metrics(at, list, sources))?,
     };

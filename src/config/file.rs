@@ -3,7 +3,7 @@
 //! Values check themselves while they are read ([`super::value`]); what takes two keys to judge is checked
 //! afterwards ([`super::check`]). The documented example is `docs/reference/configuration.yaml`.
 
-use std::path::PathBuf;
+use std::{num::NonZero, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
@@ -49,6 +49,7 @@ pub(super) struct Policy {
     pub(super) last_known_good_bound: Option<GoDuration>,
     pub(super) capacity_bound: Option<GoDuration>,
     pub(super) min_coverage: Option<Ratio>,
+    pub(super) max_sharers: Option<NonZero<u32>>,
     pub(super) gpu_resources: Option<Vec<String>>,
     pub(super) metrics: Option<Vec<Spanned<Metric>>>,
 }

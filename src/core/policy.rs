@@ -117,6 +117,8 @@ pub struct Policy {
     pub capacity_bound: SignedDuration,
     /// Smallest share of a workload's ready pods that must have a sample for a sum to be served.
     pub min_coverage: f64,
+    /// Most slots of one shared GPU that are counted on; none for as many as its device plugin offers.
+    pub max_sharers: Option<u32>,
     /// Resource names that are GPUs; a trailing `*` matches any ending.
     pub gpu_resources: Vec<String>,
     /// Metric names that are served.
@@ -143,6 +145,7 @@ impl Default for Policy {
             last_known_good_bound: SignedDuration::from_secs(120),
             capacity_bound: SignedDuration::from_secs(60),
             min_coverage: 0.8,
+            max_sharers: None,
             gpu_resources: [
                 "nvidia.com/gpu",
                 "nvidia.com/mig-*",

@@ -100,6 +100,7 @@ pub(super) fn decision(
     let limiting_factor = limiting_factor(&case, allotment, grant);
     let alone = allotment.map(|allotment| &allotment.alone);
     let mut notes = case.notes.clone();
+    notes.extend(alone.iter().flat_map(|alone| &alone.cautions).map(|it| Note::new("SharedGpus", it.message.clone())));
     notes.extend(bounds(&case, ceiling, known));
     let mut decision = Decision {
         hpa: case.key.clone(),
@@ -162,7 +163,11 @@ fn change(
     let text = match factor {
         LimitingFactor::None => return None,
         LimitingFactor::MaxReplicas => format!("raise maxReplicas of HPA {}", case.key),
-        LimitingFactor::Gpu => format!("{unmet} more replicas need free GPUs on nodes that they may use"),
+        LimitingFactor::Gpu => {
+            let ill = alone.map_or(0, |alone| alone.unhealthy_gpus);
+            let ill = if ill > 0 { format!("; {ill} there are not allocatable") } else { String::new() };
+            format!("{unmet} more replicas need free GPUs on nodes that they may use{ill}")
+        }
         LimitingFactor::Fragmentation => {
             "free GPUs are scattered: one node with enough of them together would do".to_owned()
         }
@@ -229,6 +234,8 @@ fn steps(
             (None, None) => "not known: nodes and pods have not been listed yet".to_owned(),
         },
     };
+    let remarks = allotment.into_iter().flat_map(|allotment| allotment.alone.remarks());
+    let fits_reason = remarks.fold(fits_reason, |reason, remark| format!("{reason}; {remark}"));
     let winner = case.measured.iter().filter(|m| m.record.replicas.is_some()).max_by_key(|m| m.record.replicas);
     let demand_reason = winner.map_or_else(
         || "no metric is known, so nothing changes".to_owned(),
