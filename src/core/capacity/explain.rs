@@ -25,10 +25,8 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let together = Together::of(&states, &sites.sites, room).limited(template);
     let lo = together.lo;
     let plugins = &inventory.shape().plugins;
-    let is_bounded = !template.delegates
-        && !demand.overlaps
-        && !template.claims.is_partial()
-        && !plugins.withholds(&demand);
+    let is_bounded =
+        !template.delegates && !demand.overlaps && !template.claims.is_partial() && !plugins.withholds(&demand);
     let free_gpus = judge.free_gpus(&sites);
     let request = judge.requested_gpus();
     let stranded_gpus = if request == 0 { 0 } else { free_gpus - request.saturating_mul(i64::from(lo)) };

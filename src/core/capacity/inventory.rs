@@ -254,8 +254,7 @@ impl<'v> Inventory<'v> {
     pub fn would_take(&self, node: &str, template: &Template) -> bool {
         let demand = self.shape.demand(template);
         let capable = |row: usize| {
-            let kind =
-                demand.judged.verdicts.get(row).is_some_and(|it| it.may_bind() || *it == Verdict::Cordoned);
+            let kind = demand.judged.verdicts.get(row).is_some_and(|it| it.may_bind() || *it == Verdict::Cordoned);
             kind && fitting(self.shape.capacity(row), &demand) > 0
         };
         self.row_named(node).is_some_and(capable)

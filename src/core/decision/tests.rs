@@ -7,6 +7,7 @@ mod headroom;
 mod owners;
 mod plugins;
 mod properties;
+mod registration;
 mod scene;
 mod sharing;
 mod triggers;

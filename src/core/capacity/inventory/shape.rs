@@ -103,7 +103,8 @@ impl<'v> Shape<'v> {
         let mut allocatable = allocatable(&nodes, &columns);
         devices.fill(&nodes, columns.len(), &Taken::default(), &mut allocatable);
         let column_of = columns.iter().enumerate().map(|(column, name)| (*name, column)).collect();
-        let gpus: Vec<_> = (0..).zip(&columns).filter(|(_, name)| policy.is_gpu(name)).map(|(column, _)| column).collect();
+        let gpus: Vec<_> =
+            (0..).zip(&columns).filter(|(_, name)| policy.is_gpu(name)).map(|(column, _)| column).collect();
         let plugins = Gpus::of(&nodes, &columns, &gpus, policy, &mut allocatable);
         Self {
             view,

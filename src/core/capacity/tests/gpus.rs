@@ -105,5 +105,9 @@ fn which_resources_are_gpus_is_configuration() {
     assert_eq!((found.fits, found.free_gpus, found.stranded_gpus), (Fits::exact(1), 6, 2));
     assert_eq!((found.limiting_factor, found.unhealthy_gpus, inventory.total_free_gpus()), (LimitingFactor::Gpu, 2, 6));
     let found = Inventory::of(&view, &Policy::default()).fits(&template);
-    assert_eq!((found.free_gpus, found.limiting_factor), (6, LimitingFactor::OtherResource), "of AMD's, which are some");
+    assert_eq!(
+        (found.free_gpus, found.limiting_factor),
+        (6, LimitingFactor::OtherResource),
+        "of AMD's, which are some"
+    );
 }

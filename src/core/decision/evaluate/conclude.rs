@@ -166,10 +166,13 @@ fn change(
         LimitingFactor::Gpu => {
             let ill = alone.map_or(0, |alone| alone.unhealthy_gpus);
             let ill = if ill > 0 { format!("; {ill} there are not allocatable") } else { String::new() };
-            format!("{unmet} more replicas need free GPUs on nodes that they may use{ill}")
+            format!("{unmet} more replicas need free GPUs on nodes that they may use{ill}{}", expected.unregistered())
         }
         LimitingFactor::Fragmentation => {
-            "free GPUs are scattered: one node with enough of them together would do".to_owned()
+            format!(
+                "free GPUs are scattered: one node with enough of them together would do{}",
+                expected.unregistered()
+            )
         }
         LimitingFactor::Cpu | LimitingFactor::Memory | LimitingFactor::PodCount | LimitingFactor::OtherResource => {
             format!("{unmet} more replicas need room on nodes that have free GPUs, or smaller requests")
@@ -257,6 +260,11 @@ fn steps(
     steps.extend(held.map(|(count, reason)| step("held", Some(count), reason)));
     steps.push(step("cap", Some(guard.cap()), surplus));
     steps.extend(headroom(case, allotment, expected, view));
+    let awaited = allotment.map(|allotment| allotment.awaited).filter(|awaited| *awaited > 0);
+    steps.extend(awaited.map(|count| {
+        let reason = format!("granted as soon as there are GPUs{}", expected.unregistered());
+        step("arriving", Some(count), reason)
+    }));
     steps
 }
 
@@ -279,6 +287,15 @@ impl Expected<'_> {
     /// Replicas that stay granted while devices may come back.
     fn held(&self, case: &Case<'_>, grant: i32, policy: &Policy, now: Timestamp) -> Option<(i32, String)> {
         self.lapses.held(&case.workload, self.replica?, (case.live.current, grant), policy, now)
+    }
+
+    /// Nodes whose GPUs are yet to register, as the end of a sentence.
+    fn unregistered(&self) -> String {
+        match self.outlook.unregistered.as_slice() {
+            [] => String::new(),
+            [node] => format!("; those of node {node} have not registered yet"),
+            [node, rest @ ..] => format!("; those of node {node} and of {} more have not registered yet", rest.len()),
+        }
     }
 
     /// Why no more may be expected.
