@@ -44,6 +44,17 @@ pub struct Lapses {
     pub granted: BTreeMap<WorkloadKey, i32>,
 }
 
+/// What was seen of the same devices at the last look.
+#[derive(Clone, Copy)]
+enum Earlier<'a> {
+    /// There was none.
+    Unseen,
+    /// All of them were allocatable, or there was no such node.
+    Whole,
+    /// Not all of them were.
+    Short(&'a Lapse),
+}
+
 // === impl Lapses ===
 
 impl Lapses {
@@ -52,12 +63,16 @@ impl Lapses {
         let mut devices = BTreeMap::new();
         for node in view.nodes.values() {
             let name = &node.metadata.name;
-            let known = previous.map(|previous| previous.lapses.devices.get(name));
+            let known = previous.and_then(|previous| previous.lapses.devices.get(name));
+            let earlier = |resource| match (previous, known.and_then(|known| known.get(resource))) {
+                (None, _) => Earlier::Unseen,
+                (Some(_), None) => Earlier::Whole,
+                (Some(_), Some(old)) => Earlier::Short(old),
+            };
             let lapses: BTreeMap<_, _> = short(node, policy)
                 .map(|(resource, capacity, allocatable)| {
                     let new = Lapse { capacity, allocatable, before: capacity, since: Some(now) };
-                    let old = known.map(|known| known.and_then(|known| known.get(resource)));
-                    (resource.to_owned(), new.after(old, policy, now))
+                    (resource.to_owned(), new.after(earlier(resource), policy, now))
                 })
                 .collect();
             if !lapses.is_empty() {
@@ -122,17 +137,19 @@ impl Lapses {
 // === impl Lapse ===
 
 impl Lapse {
-    /// The lapse as it stands; `old` is what was there before: nothing to compare with, nothing short, or a lapse.
-    fn after(self, old: Option<Option<&Self>>, policy: &Policy, now: Timestamp) -> Self {
+    /// The lapse as it stands.
+    fn after(self, old: Earlier<'_>, policy: &Policy, now: Timestamp) -> Self {
         let settled = Self { before: self.allocatable, since: None, ..self };
         let lapse = match old {
-            None => settled,
-            Some(None) => self,
-            Some(Some(old)) if old.capacity != self.capacity => settled,
+            Earlier::Whole => self,
             // A further drop of the same restart has no time of its own.
-            Some(Some(old)) if old.since.is_some() => Self { before: old.before, since: old.since, ..self },
-            Some(Some(old)) if self.allocatable < old.allocatable => Self { before: old.allocatable, ..self },
-            Some(Some(_)) => settled,
+            Earlier::Short(old) if old.capacity == self.capacity && old.since.is_some() => {
+                Self { before: old.before, since: old.since, ..self }
+            }
+            Earlier::Short(old) if old.capacity == self.capacity && self.allocatable < old.allocatable => {
+                Self { before: old.allocatable, ..self }
+            }
+            Earlier::Unseen | Earlier::Short(_) => settled,
         };
         let waits = |since: &Timestamp| now.duration_since(*since) < policy.plugin_grace;
         if lapse.since.as_ref().is_some_and(waits) { lapse } else { settled }
@@ -159,7 +176,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn look(old: Option<Option<&Lapse>>, capacity: i64, allocatable: i64, second: i64) -> Lapse {
+    fn look(old: Earlier<'_>, capacity: i64, allocatable: i64, second: i64) -> Lapse {
         let policy = Policy { plugin_grace: SignedDuration::from_secs(30), ..Policy::default() };
         let new = Lapse { capacity, allocatable, before: capacity, since: Some(at(second)) };
         new.after(old, &policy, at(second))
@@ -167,34 +184,34 @@ mod tests {
 
     #[test]
     fn a_drop_is_waited_for_as_long_as_the_grace() {
-        let first = look(Some(None), 8, 0, 100);
+        let first = look(Earlier::Whole, 8, 0, 100);
         assert_eq!((first.before, first.since), (8, Some(at(100))));
-        let later = look(Some(Some(&first)), 8, 0, 129);
+        let later = look(Earlier::Short(&first), 8, 0, 129);
         assert_eq!(later.since, Some(at(100)));
-        let settled = look(Some(Some(&later)), 8, 0, 130);
+        let settled = look(Earlier::Short(&later), 8, 0, 130);
         assert_eq!((settled.before, settled.since), (0, None));
-        assert_eq!(look(Some(Some(&settled)), 8, 0, 131).since, None);
+        assert_eq!(look(Earlier::Short(&settled), 8, 0, 131).since, None);
     }
 
     #[test]
     fn further_drops_of_one_restart_do_not_prolong_it() {
-        let first = look(Some(None), 8, 4, 100);
-        let second = look(Some(Some(&first)), 8, 0, 120);
+        let first = look(Earlier::Whole, 8, 4, 100);
+        let second = look(Earlier::Short(&first), 8, 0, 120);
         assert_eq!((second.before, second.since), (8, Some(at(100))));
-        assert_eq!(look(Some(Some(&second)), 8, 2, 130).since, None);
+        assert_eq!(look(Earlier::Short(&second), 8, 2, 130).since, None);
     }
 
     #[test]
     fn a_restart_on_a_node_with_an_unhealthy_device_fell_from_what_was_healthy() {
-        let unhealthy = look(None, 8, 7, 0);
+        let unhealthy = look(Earlier::Unseen, 8, 7, 0);
         assert_eq!(unhealthy.since, None);
-        let restart = look(Some(Some(&unhealthy)), 8, 0, 100);
+        let restart = look(Earlier::Short(&unhealthy), 8, 0, 100);
         assert_eq!((restart.before, restart.since), (7, Some(at(100))));
     }
 
     #[test]
     fn less_capacity_is_no_restart() {
-        let first = look(Some(None), 8, 0, 100);
-        assert_eq!(look(Some(Some(&first)), 4, 0, 101).since, None);
+        let first = look(Earlier::Whole, 8, 0, 100);
+        assert_eq!(look(Earlier::Short(&first), 4, 0, 101).since, None);
     }
 }
