@@ -10,6 +10,7 @@
 
 use std::{
     io::{self, Read, Write},
+    num::NonZero,
     path::PathBuf,
     process::ExitCode,
 };
@@ -65,6 +66,9 @@ pub struct Args {
     /// Resource names that are GPUs; a trailing `*` matches any ending [default: the common vendors'].
     #[arg(long = "gpu-resource", value_name = "NAME")]
     gpu_resources: Vec<String>,
+    /// Most pods that are counted on to share one GPU that a device plugin shares [default: as many as it offers slots].
+    #[arg(long, value_name = "COUNT")]
+    max_sharers: Option<NonZero<u32>>,
     /// Answer as if a change had been made; can be given several times, the changes are made in order.
     ///
     /// Forms: add-nodes=COUNT:LIKE-NODE, remove-node=NAME, cordon=NAME, uncordon=NAME, delete-pod=NAMESPACE/NAME,
@@ -120,7 +124,7 @@ fn run_with(args: Args, stdin: impl Read, mut out: impl Write, mut talk: impl Wr
         objects.add(source, documents)?;
     }
     objects.close();
-    let policy = policy(args.gpu_resources);
+    let policy = policy(args.gpu_resources, args.max_sharers);
     let mut report = Report::of(&workload, &mut objects, &policy);
     if !args.what_if.is_empty() {
         let edits: Vec<_> = args.what_if.into_iter().map(|WhatIf(edit)| edit).collect();
@@ -137,8 +141,8 @@ fn run_with(args: Args, stdin: impl Read, mut out: impl Write, mut talk: impl Wr
     Ok(ExitCode::SUCCESS)
 }
 
-fn policy(gpu_resources: Vec<String>) -> Policy {
-    let default = Policy::default();
+fn policy(gpu_resources: Vec<String>, max_sharers: Option<NonZero<u32>>) -> Policy {
+    let default = Policy { max_sharers: max_sharers.map(NonZero::get), ..Policy::default() };
     if gpu_resources.is_empty() { default } else { Policy { gpu_resources, ..default } }
 }
 

@@ -207,6 +207,7 @@ fn policy(policy: Spanned<file::Policy>, sources: &SourceSettings) -> Checked<Po
         surplus: file.surplus.map_or(default.surplus, Into::into),
         // No grace at all is a choice that people may make.
         shed_grace: file.shed_grace.map_or(default.shed_grace, |found| signed(found.0)),
+        plugin_grace: file.plugin_grace.map_or(default.plugin_grace, |found| signed(found.0)),
         headroom: file.headroom.map_or(default.headroom, Into::into),
         provision_timeout: duration("policy.provisionTimeout", file.provision_timeout, default.provision_timeout)?,
         provision_pause: duration("policy.provisionPause", file.provision_pause, default.provision_pause)?,
@@ -224,6 +225,7 @@ fn policy(policy: Spanned<file::Policy>, sources: &SourceSettings) -> Checked<Po
         )?,
         capacity_bound: duration("policy.capacityBound", file.capacity_bound, default.capacity_bound)?,
         min_coverage: file.min_coverage.map_or(default.min_coverage, super::value::Ratio::get),
+        max_sharers: file.max_sharers.map_or(default.max_sharers, |most| Some(most.get())),
         gpu_resources: file.gpu_resources.unwrap_or_else(|| default.gpu_resources.clone()),
         metrics: file.metrics.map_or_else(|| Ok(default.metrics.clone()), |list| metrics(at, list, sources))?,
     };

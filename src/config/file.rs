@@ -3,7 +3,7 @@
 //! Values check themselves while they are read ([`super::value`]); what takes two keys to judge is checked
 //! afterwards ([`super::check`]). The documented example is `docs/reference/configuration.yaml`.
 
-use std::path::PathBuf;
+use std::{num::NonZero, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
@@ -36,6 +36,7 @@ pub(super) struct Policy {
     pub(super) mode: Option<Mode>,
     pub(super) surplus: Option<Surplus>,
     pub(super) shed_grace: Option<GoDuration>,
+    pub(super) plugin_grace: Option<GoDuration>,
     pub(super) headroom: Option<Headroom>,
     pub(super) provision_timeout: Option<GoDuration>,
     pub(super) provision_pause: Option<GoDuration>,
@@ -48,6 +49,7 @@ pub(super) struct Policy {
     pub(super) last_known_good_bound: Option<GoDuration>,
     pub(super) capacity_bound: Option<GoDuration>,
     pub(super) min_coverage: Option<Ratio>,
+    pub(super) max_sharers: Option<NonZero<u32>>,
     pub(super) gpu_resources: Option<Vec<String>>,
     pub(super) metrics: Option<Vec<Spanned<Metric>>>,
 }

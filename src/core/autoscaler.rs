@@ -6,11 +6,14 @@
 //!  nodes of the cluster (shape by example) ─────────┘
 //! ```
 //!
+//! Nodes that are here and whose GPUs are not yet are found by [`registration`], with a node autoscaler or without one.
+//!
 //! A group of nodes says how many it may have, never what they look like: that is learnt from its nodes. A node that
 //! does not exist yet is a copy of one that does, with nothing on it but its DaemonSets' pods.
 
 pub mod karpenter;
 mod outlook;
+mod registration;
 pub mod status;
 
 use jiff::Timestamp;
@@ -58,6 +61,9 @@ pub struct NodeGroup {
     pub target: u32,
     /// Nodes that it is bringing: wanted, and not ready yet.
     pub arriving: u32,
+    /// What its machines offer by the word of the autoscaler, which may know before a node's devices have registered;
+    /// empty where it does not tell.
+    pub shape: ResourceList,
     /// What further nodes may offer together, by resource; empty without such limits.
     pub left: ResourceList,
     /// Why it adds none now.

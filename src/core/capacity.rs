@@ -19,6 +19,7 @@ mod doubt;
 mod edit;
 mod explain;
 mod filters;
+mod gpus;
 mod inventory;
 mod ledger;
 mod lifting;
@@ -130,6 +131,22 @@ pub struct NodeGroupReport {
     pub reason: String,
 }
 
+/// GPUs that several pods use at a time, by time-slicing or MPS, where a template may run.
+///
+/// The scheduler counts slots, and slots are what fits; they are no compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sharing {
+    /// Slots that are free, and that policy allows to use.
+    pub free_slots: i64,
+    /// Whole devices that they would make, node by node.
+    pub free_devices: i64,
+    /// Devices that are shared.
+    pub devices: i64,
+    /// The most slots of one device: as many as its plugin offers, or as policy allows.
+    pub sharers: i64,
+}
+
 /// What fits, and why not more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -144,6 +161,12 @@ pub struct Answer {
     pub free_gpus: i64,
     /// Those of them that no further replica can use.
     pub stranded_gpus: i64,
+    /// GPUs of these kinds that are there and not allocatable: unhealthy, or their device plugin restarts.
+    pub unhealthy_gpus: i64,
+    /// Those that are shared; none where none is.
+    pub sharing: Option<Sharing>,
+    /// What pods of the template may meet on a node that the scheduler does not know of.
+    pub cautions: Vec<Reason>,
     /// How many further pods (whole replicas, where they are groups of pods) ResourceQuotas, LimitRanges and RuntimeClasses let be created, pending ones not counted;
     /// none where nothing limits them.
     pub quota: Option<QuotaRoom>,
@@ -151,6 +174,27 @@ pub struct Answer {
     pub constraint: Option<String>,
     /// Why the class is `unknown`; empty otherwise.
     pub unmodelled: Vec<Reason>,
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// What is to be said of the GPUs besides their number, in words.
+    pub fn remarks(&self) -> impl Iterator<Item = String> {
+        let unhealthy = (self.unhealthy_gpus > 0).then(|| {
+            format!(
+                "{} GPUs are there and not allocatable: unhealthy, or their device plugin restarts",
+                self.unhealthy_gpus
+            )
+        });
+        let shared = self.sharing.map(|Sharing { free_slots, free_devices, devices, sharers }| {
+            format!(
+                "{free_slots} free slots of shared GPUs make {free_devices} whole devices of {devices}, at up to {sharers} \
+                 slots each: slots are no compute"
+            )
+        });
+        unhealthy.into_iter().chain(shared)
+    }
 }
 
 // === impl Fits ===

@@ -19,6 +19,7 @@ mod demand;
 mod digest;
 mod evaluate;
 mod headroom;
+mod lapse;
 mod live;
 mod record;
 mod reservation;
@@ -37,6 +38,7 @@ pub use binding::{Binding, BindingKey, Enforced, Raw, Subject, Target, TargetKin
 pub use chosen::Chosen;
 pub use evaluate::{Known, decide, decide_with};
 pub use headroom::Attempt;
+pub use lapse::{Lapse, Lapses};
 pub use live::Live;
 pub use record::{Decision, Demand, Note, Step};
 pub use reservation::Reservation;
@@ -66,6 +68,8 @@ pub struct Snapshot {
     /// Attempts to have nodes added, by workload.
     #[serde(serialize_with = "by_name")]
     pub attempts: BTreeMap<WorkloadKey, Attempt>,
+    /// Devices that are there and not allocatable.
+    pub lapses: Lapses,
     /// GPUs that are free on nodes that are ready and not cordoned.
     pub free_gpus: i64,
     /// Age of the capacity view that the grants rest on; none before the first list.

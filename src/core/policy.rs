@@ -93,6 +93,8 @@ pub struct Policy {
     pub surplus: Surplus,
     /// How long a surplus is unschedulable before it is shed.
     pub shed_grace: SignedDuration,
+    /// How long a drop of a node's allocatable GPUs may be a restart of their device plugin, if the capacity stays.
+    pub plugin_grace: SignedDuration,
     /// How many replicas may wait for nodes that do not exist yet.
     pub headroom: Headroom,
     /// How long a replica waits for such a node before it is taken back.
@@ -115,6 +117,8 @@ pub struct Policy {
     pub capacity_bound: SignedDuration,
     /// Smallest share of a workload's ready pods that must have a sample for a sum to be served.
     pub min_coverage: f64,
+    /// Most slots of one shared GPU that are counted on; none for as many as its device plugin offers.
+    pub max_sharers: Option<u32>,
     /// Resource names that are GPUs; a trailing `*` matches any ending.
     pub gpu_resources: Vec<String>,
     /// Metric names that are served.
@@ -129,6 +133,7 @@ impl Default for Policy {
             mode: Mode::default(),
             surplus: Surplus::default(),
             shed_grace: SignedDuration::from_secs(120),
+            plugin_grace: SignedDuration::from_secs(30),
             headroom: Headroom::default(),
             provision_timeout: SignedDuration::from_secs(900),
             provision_pause: SignedDuration::from_secs(600),
@@ -140,6 +145,7 @@ impl Default for Policy {
             last_known_good_bound: SignedDuration::from_secs(120),
             capacity_bound: SignedDuration::from_secs(60),
             min_coverage: 0.8,
+            max_sharers: None,
             gpu_resources: [
                 "nvidia.com/gpu",
                 "nvidia.com/mig-*",

@@ -7,7 +7,7 @@ use plimsoll_core::{
     autoscaler::Outlook,
     capacity::{
         Answer, Class, Edit, Fits, Inventory, Lift, LimitingFactor, NodeGroupReport, QuotaRoom, Reason, Replica,
-        smallest,
+        Sharing, smallest,
     },
     cluster::View,
     object::Pod,
@@ -44,11 +44,17 @@ pub(super) struct Report {
     pending_others: u32,
     free_gpus: i64,
     stranded_gpus: i64,
+    /// GPUs that are there and not allocatable where the workload may run.
+    unhealthy_gpus: i64,
+    /// GPUs that several pods share; none where none is.
+    sharing: Option<Sharing>,
     groups: Vec<NodeGroupReport>,
     /// Further replicas that fit once the terminating pods are gone.
     releasing: u32,
-    /// Replicas for nodes that a node autoscaler is bringing.
+    /// Replicas for nodes that a node autoscaler is bringing, and for GPUs that are about to register.
     arriving: u32,
+    /// Nodes that are here and whose GPUs have not registered yet.
+    unregistered: Vec<String>,
     /// Replicas for nodes that it may add beyond them.
     headroom: u32,
     /// Why it may add none; none where it may, or where there is no node autoscaler.
@@ -64,6 +70,9 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<Before>,
     pub(super) warnings: Vec<String>,
+    /// What is to be said of the GPUs besides their number.
+    #[serde(skip)]
+    remarks: Vec<String>,
 }
 
 /// A change that makes room.
@@ -153,17 +162,21 @@ impl Report {
             pending_others: u32::try_from(pending_others).unwrap_or(u32::MAX),
             free_gpus: answer.free_gpus,
             stranded_gpus: answer.stranded_gpus,
+            unhealthy_gpus: answer.unhealthy_gpus,
+            sharing: answer.sharing,
+            remarks: answer.remarks().collect(),
             groups: answer.groups,
             releasing: released(workload, objects, policy).map_or(0, |lo| lo.saturating_sub(answer.fits.lo)),
-            arriving: on(&outlook.arriving),
+            arriving: on(&outlook.arriving).saturating_add(on(&outlook.registering)),
+            unregistered: outlook.unregistered,
             headroom: on(&outlook.further),
-            no_headroom: outlook.reason.clone(),
+            no_headroom: outlook.reason,
             quota: answer.quota,
             constraint: answer.constraint,
             unmodelled: answer.unmodelled,
             lift: None,
             before: None,
-            warnings: warnings(objects),
+            warnings: answer.cautions.into_iter().map(|it| it.message).chain(warnings(objects)).collect(),
             workload: Subject {
                 namespace: workload.key.namespace.clone(),
                 kind: workload.key.kind.clone(),
@@ -259,6 +272,9 @@ impl fmt::Display for Report {
             let rows: Vec<_> = self.groups.iter().map(group_row).collect();
             table(f, &["NODES", "FITS", "WHY NO MORE", "NAMES"], &rows)?;
         }
+        for remark in &self.remarks {
+            writeln!(f, "\n{remark}")?;
+        }
         if let Some(constraint) = &self.constraint {
             writeln!(f, "\nconstraint: {constraint}")?;
         }
@@ -268,11 +284,14 @@ impl fmt::Display for Report {
         }
         let later = [
             ("terminating pods will leave room for", self.releasing),
-            ("nodes that are being brought take", self.arriving),
+            ("nodes that are being brought, and GPUs that are about to register, take", self.arriving),
             ("nodes that may be added take", self.headroom),
         ];
         for (what, count) in later.into_iter().filter(|(_, count)| *count > 0) {
             writeln!(f, "\nlater: {what} {count} more")?;
+        }
+        if !self.unregistered.is_empty() {
+            writeln!(f, "\nGPUs that have not registered yet: those of {}", self.unregistered.join(", "))?;
         }
         if let Some(reason) = &self.no_headroom {
             writeln!(f, "\nno nodes to come: {reason}")?;

@@ -59,6 +59,9 @@ pub struct NodeClaim {
 struct NodeClaimStatus {
     #[serde(deserialize_with = "null_items_as_default")]
     conditions: Vec<Condition>,
+    /// Known as soon as the machine is chosen.
+    #[serde(deserialize_with = "null_as_default")]
+    allocatable: ResourceList,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -91,8 +94,11 @@ impl NodePool {
             |(name, limit): (&String, &Quantity)| (name.clone(), *limit - used.get(name).copied().unwrap_or_default());
         let target = count(&|claim| claim.metadata.deletion_timestamp.is_none());
         let max = limits.get("nodes").map(|nodes| u32::try_from(nodes.units()).unwrap_or(0));
+        let shapes = own().map(|claim| (&claim.status.allocatable, &claim.metadata.name));
+        let shape = shapes.max_by_key(|(offers, name)| (offers.len(), std::cmp::Reverse(*name)));
         NodeGroup {
             max,
+            shape: shape.map(|(offers, _)| offers.clone()).unwrap_or_default(),
             target,
             arriving: count(&|claim| claim.is_arriving()),
             left: limits.iter().filter(|(name, _)| *name != "nodes").map(left).collect(),

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{NodeAutoscaler, NodeGroup};
+use super::{NodeAutoscaler, NodeGroup, registration::Registration};
 use crate::{
     capacity::Edit,
     cluster::{Change, Delta, View},
-    object::Node,
+    object::{Node, Pod, pod::ResourceList},
     policy::Policy,
 };
 
@@ -22,6 +22,11 @@ pub struct Outlook {
     pub arriving: View,
     /// Nodes that may be added beyond them.
     pub further: View,
+    /// Nodes that are here, as they will be once their GPUs have registered. Those of a group that is bringing nodes are
+    /// among `arriving`.
+    pub registering: View,
+    /// Names of all nodes whose GPUs have not registered, be it known or not how many there are.
+    pub unregistered: Vec<String>,
     /// Whether a group may add nodes that nobody knows the shape of.
     pub unknown: bool,
     /// Why no node may be added, where none may.
@@ -31,33 +36,21 @@ pub struct Outlook {
 // === impl Outlook ===
 
 impl Outlook {
-    /// What may come as things are; nothing without a node autoscaler.
+    /// What may come as things are: without a node autoscaler, only GPUs of nodes that are here.
     #[must_use]
     pub fn of(view: &View, policy: &Policy, now: Timestamp) -> Self {
         let mut outlook = Self::default();
-        let Some(autoscaler) = &view.node_autoscaler else { return outlook };
-        if let Some(reason) = doubt(autoscaler, now) {
-            return Self { reason: Some(reason), ..outlook };
+        let registration = Registration::of(view, policy, now);
+        outlook.unregistered = registration.nodes.keys().map(|&name| name.to_owned()).collect();
+        let trusted = view.node_autoscaler.as_ref().filter(|autoscaler| doubt(autoscaler, now).is_none());
+        if let Some(autoscaler) = trusted {
+            outlook.look_at(autoscaler, view, &registration, policy);
+        } else {
+            outlook.reason = view.node_autoscaler.as_ref().and_then(|autoscaler| doubt(autoscaler, now));
         }
-        let mut reasons = Vec::new();
-        for group in &autoscaler.groups {
-            let group = &since(group, autoscaler.updated, view);
-            let like = example(view, group);
-            let further = room(group, like, policy);
-            reasons.extend(refusal(group, further));
-            let Some(like) = like else {
-                outlook.unknown |= further > 0;
-                continue;
-            };
-            add(&mut outlook.arriving, view, like, group.arriving);
-            add(&mut outlook.further, view, like, further);
-        }
-        let none = outlook.further.nodes.is_empty() && !outlook.unknown;
-        outlook.reason = none.then(|| match reasons.as_slice() {
-            [] => "the node autoscaler has no group of nodes".to_owned(),
-            reasons => reasons.join("; "),
-        });
-        for room in [&mut outlook.arriving, &mut outlook.further] {
+        let groups = trusted.map_or(&[][..], |autoscaler| &autoscaler.groups);
+        outlook.register(view, &registration, |node| groups.iter().any(|group| group.has(node)));
+        for room in [&mut outlook.arriving, &mut outlook.further, &mut outlook.registering] {
             room.namespaces.clone_from(&view.namespaces);
             room.priority_classes.clone_from(&view.priority_classes);
             room.limit_ranges.clone_from(&view.limit_ranges);
@@ -67,10 +60,50 @@ impl Outlook {
         outlook
     }
 
+    /// What the groups of an autoscaler are bringing and may add.
+    fn look_at(&mut self, autoscaler: &NodeAutoscaler, view: &View, registration: &Registration<'_>, policy: &Policy) {
+        let mut reasons = Vec::new();
+        for group in &autoscaler.groups {
+            let group = &since(group, autoscaler.updated, view, registration);
+            let like = example(view, group);
+            let further = room(group, like, policy);
+            reasons.extend(refusal(group, further));
+            let Some(like) = like else {
+                self.unknown |= further > 0;
+                continue;
+            };
+            let expected = registration.nodes.get(like.metadata.name.as_str());
+            let offers = [Some(&group.shape), expected].into_iter().flatten();
+            let like = &offers.fold(like.clone(), |node, offers| completed(node, offers, policy));
+            add(&mut self.arriving, view, like, group.arriving);
+            add(&mut self.further, view, like, further);
+        }
+        let none = self.further.nodes.is_empty() && !self.unknown;
+        self.reason = none.then(|| match reasons.as_slice() {
+            [] => "the node autoscaler has no group of nodes".to_owned(),
+            reasons => reasons.join("; "),
+        });
+    }
+
+    /// Nodes whose GPUs are yet to register, as they will be, with the pods that are on them.
+    fn register(&mut self, view: &View, registration: &Registration<'_>, is_brought: impl Fn(&Node) -> bool) {
+        for (name, offers) in registration.nodes.iter().filter(|(_, offers)| !offers.is_empty()) {
+            let Some(node) = view.nodes.get(*name).filter(|node| !is_brought(node)) else { continue };
+            self.registering.nodes.insert((*name).to_owned(), offering(node.clone(), offers));
+        }
+        if self.registering.nodes.is_empty() {
+            return;
+        }
+        let on = |pod: &&Pod| self.registering.nodes.contains_key(pod.node_name.as_str()) && !pod.is_terminal();
+        let pods = view.pods.values().filter(on);
+        self.registering.pods = pods.map(|pod| (pod.metadata.key(), pod.clone())).collect();
+    }
+
     /// Whether nothing may come.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.arriving.nodes.is_empty() && self.further.nodes.is_empty() && !self.unknown
+        let rooms = [&self.arriving, &self.further, &self.registering];
+        rooms.iter().all(|room| room.nodes.is_empty()) && !self.unknown
     }
 }
 
@@ -82,10 +115,13 @@ fn doubt(autoscaler: &NodeAutoscaler, now: Timestamp) -> Option<String> {
 
 /// The group as it is now: nodes that have become ready since it was written about are not expected any more.
 ///
-/// Times of conditions are whole seconds, so that a node of the very second counts as one of these.
-fn since(group: &NodeGroup, updated: Option<Timestamp>, view: &View) -> NodeGroup {
+/// Times of conditions are whole seconds, so that a node of the very second counts as one of these. Until its GPUs have
+/// registered a node is still being brought: autoscalers count it as not ready.
+fn since(group: &NodeGroup, updated: Option<Timestamp>, view: &View, registration: &Registration<'_>) -> NodeGroup {
     let Some(updated) = updated else { return group.clone() };
-    let came = |node: &&Node| node.ready_since().is_some_and(|since| since.as_second() >= updated.as_second());
+    let came = |node: &&Node| {
+        node.ready_since().is_some_and(|since| since.as_second() >= updated.as_second()) && !registration.has(node)
+    };
     let came = view.nodes.values().filter(|node| group.has(node)).filter(came).count();
     let came = u32::try_from(came).unwrap_or(u32::MAX);
     NodeGroup {
@@ -101,6 +137,23 @@ fn example<'v>(view: &'v View, group: &NodeGroup) -> Option<&'v Node> {
     let nodes = view.nodes.values().filter(|node| group.has(node));
     // A node whose devices have not registered yet offers fewer resources than its likes.
     nodes.max_by_key(|node| (node.is_ready(), node.status.allocatable.len(), std::cmp::Reverse(&node.metadata.name)))
+}
+
+/// A node as it will be once it offers what it has been said to.
+fn offering(mut node: Node, offers: &ResourceList) -> Node {
+    for (name, amount) in offers {
+        node.status.allocatable.insert(name.clone(), *amount);
+        node.status.capacity.insert(name.clone(), *amount);
+    }
+    node
+}
+
+/// The same for GPUs that it does not offer at all.
+fn completed(node: Node, offers: &ResourceList, policy: &Policy) -> Node {
+    let lacks = |name: &String| node.status.allocatable.get(name).is_none_or(|amount| amount.is_zero());
+    let missing = offers.iter().filter(|(name, _)| policy.is_gpu(name) && lacks(name));
+    let missing: ResourceList = missing.map(|(name, amount)| (name.clone(), *amount)).collect();
+    offering(node, &missing)
 }
 
 /// Nodes that the group may add.
@@ -133,8 +186,15 @@ fn refusal(group: &NodeGroup, further: u32) -> Option<String> {
 fn add(room: &mut View, view: &View, like: &Node, count: u32) {
     let edit = Edit::AddNodes { count: count.min(MAX_NODES), like: like.metadata.name.clone() };
     for change in edit.changes(view).unwrap_or_default() {
-        if matches!(change, Change::Node(Delta::Applied(_)) | Change::Pod(Delta::Applied(_))) {
-            room.apply(change);
-        }
+        let change = match change {
+            Change::Node(Delta::Applied(mut node)) => {
+                node.status.allocatable.clone_from(&like.status.allocatable);
+                node.status.capacity.clone_from(&like.status.capacity);
+                Change::Node(Delta::Applied(node))
+            }
+            change @ Change::Pod(Delta::Applied(_)) => change,
+            _ => continue,
+        };
+        room.apply(change);
     }
 }

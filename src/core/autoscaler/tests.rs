@@ -1,5 +1,7 @@
 //! What node autoscalers write, and what is made of it.
 
+mod registration;
+
 use serde_json::json;
 
 use super::{NodeAutoscaler, NodeGroup, Outlook, Refusal, RefusalKind, karpenter, status};

@@ -24,7 +24,9 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let room = sites.classes.iter().map(|class| class.fits).fold(0, u32::saturating_add);
     let together = Together::of(&states, &sites.sites, room).limited(template);
     let lo = together.lo;
-    let is_bounded = !template.delegates && !demand.overlaps && !template.claims.is_partial();
+    let plugins = &inventory.shape().plugins;
+    let is_bounded =
+        !template.delegates && !demand.overlaps && !template.claims.is_partial() && !plugins.withholds(&demand);
     let free_gpus = judge.free_gpus(&sites);
     let request = judge.requested_gpus();
     let stranded_gpus = if request == 0 { 0 } else { free_gpus - request.saturating_mul(i64::from(lo)) };
@@ -34,6 +36,9 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
         groups: judge.groups(&sites),
         free_gpus,
         stranded_gpus: stranded_gpus.max(0),
+        unhealthy_gpus: judge.unhealthy(&sites).map(|(_, count)| count).fold(0, i64::saturating_add),
+        sharing: judge.sharing(&sites),
+        cautions: plugins.caution(&demand, &inventory.shape().columns, &template.filter.several).into_iter().collect(),
         constraint: together.words,
         quota: None,
         unmodelled: Vec::new(),
@@ -79,11 +84,11 @@ impl Together {
 /// do not repel.
 fn most(inventory: &Inventory<'_>, template: &Template, demand: &Demand, lo: u32) -> u32 {
     let evicted = template.preempts.then(|| inventory.after_preemption(template)).flatten();
-    let unready = demand.judged.verdicts.contains(&Verdict::NotReady);
+    let unready = demand.judged.verdicts.iter().any(|verdict| *verdict != Verdict::Open && verdict.may_bind());
     if evicted.is_none() && !unready {
         return lo;
     }
-    let usable = |row: &usize| matches!(demand.judged.verdicts.get(*row), Some(Verdict::Open | Verdict::NotReady));
+    let usable = |row: &usize| demand.judged.verdicts.get(*row).is_some_and(Verdict::may_bind);
     let count = |row: usize| match &evicted {
         Some(evicted) => evicted.count_at_most(row, template, demand),
         None => inventory.count(row, template, demand),

@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use super::volumes::Place;
+use super::{gpus, requests, volumes::Place};
 
 use crate::object::{
     Node, PodSpec,
@@ -26,6 +26,10 @@ pub(super) struct Filter {
     affinity: Option<Vec<NodeSelectorTerm>>,
     /// Where its volumes can be used.
     places: Vec<Place>,
+    /// Devices of which a container asks for several.
+    pub(super) several: Vec<String>,
+    /// Whether it asks for GPUs of NVIDIA's.
+    nvidia: bool,
 }
 
 /// Whether a node is open to a template.
@@ -41,8 +45,17 @@ pub(super) enum Verdict {
     Unselected,
     /// A volume cannot be used there: which, in words.
     Elsewhere(String),
+    /// Nothing stops the scheduler, but its GPUs are not to be counted on: why, in words.
+    Unusable(String),
     /// Not ready, or tainted as such, and yet nothing stops the scheduler.
     NotReady,
+}
+
+impl Verdict {
+    /// Whether the scheduler would use the node, be it promised or not.
+    pub(super) fn may_bind(&self) -> bool {
+        matches!(self, Self::Open | Self::NotReady | Self::Unusable(_))
+    }
 }
 
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
@@ -62,6 +75,8 @@ impl Filter {
             node_selector: spec.node_selector.clone(),
             affinity: required.map(|selector| selector.node_selector_terms.clone()),
             places,
+            several: gpus::several(spec),
+            nvidia: requests::of_spec(spec).iter().any(|(name, _)| name.starts_with(gpus::NVIDIA)),
         }
     }
 
@@ -80,7 +95,10 @@ impl Filter {
         if let Some(place) = self.places.iter().find(|place| !place.holds(node)) {
             return Verdict::Elsewhere(place.describe());
         }
-        if node.is_ready() && repelling().next().is_none() { Verdict::Open } else { Verdict::NotReady }
+        if !node.is_ready() || repelling().next().is_some() {
+            return Verdict::NotReady;
+        }
+        gpus::unusable(node, &self.several, self.nvidia).map_or(Verdict::Open, Verdict::Unusable)
     }
 
     /// Whether the node selector and the required node affinity select a node.

@@ -62,6 +62,16 @@ pub(super) struct Demand {
     pub(super) judged: Arc<Judged>,
 }
 
+// === impl Demand ===
+
+impl Demand {
+    /// What a replica takes of a column.
+    pub(super) fn amount(&self, column: usize) -> i64 {
+        let amounts = self.requests.iter().filter(|(wanted, _)| *wanted == column);
+        amounts.map(|(_, amount)| *amount).fold(0, i64::saturating_add)
+    }
+}
+
 // === impl Inventory ===
 
 impl<'v> Inventory<'v> {
@@ -244,8 +254,7 @@ impl<'v> Inventory<'v> {
     pub fn would_take(&self, node: &str, template: &Template) -> bool {
         let demand = self.shape.demand(template);
         let capable = |row: usize| {
-            let kind =
-                matches!(demand.judged.verdicts.get(row), Some(Verdict::Open | Verdict::Cordoned | Verdict::NotReady));
+            let kind = demand.judged.verdicts.get(row).is_some_and(|it| it.may_bind() || *it == Verdict::Cordoned);
             kind && fitting(self.shape.capacity(row), &demand) > 0
         };
         self.row_named(node).is_some_and(capable)

@@ -210,7 +210,8 @@ impl Inventory<'_> {
     fn group(&self, replica: &Replica, workers: &Workers, pods: impl Fn(&Template) -> Answer) -> Answer {
         let is_alike = workers.alike && self.is_seated_alike(&replica.template, &workers.template);
         let mut leader = pods(&replica.template);
-        let worker = if is_alike { leader.clone() } else { pods(&workers.template) };
+        let mut worker = if is_alike { leader.clone() } else { pods(&workers.template) };
+        worker.cautions.extend(leader.cautions.iter().filter(|_| !is_alike).cloned());
         let mut unmodelled = std::mem::take(&mut leader.unmodelled);
         unmodelled.extend(worker.unmodelled.iter().cloned());
         if !is_alike {

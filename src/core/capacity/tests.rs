@@ -3,6 +3,7 @@
 mod admission;
 mod between;
 mod devices;
+mod gpus;
 mod kept;
 mod limits;
 mod properties;

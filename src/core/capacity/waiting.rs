@@ -129,5 +129,5 @@ fn may_be_bound(pod: &Pod) -> bool {
 }
 
 fn admits(demand: &Demand, row: usize) -> bool {
-    matches!(demand.judged.verdicts.get(row), Some(Verdict::Open | Verdict::NotReady))
+    demand.judged.verdicts.get(row).is_some_and(Verdict::may_bind)
 }

@@ -58,6 +58,8 @@ pub(super) struct Allotment {
     pub(super) arriving: i32,
     /// Of them, those that wait for nodes which are still to be asked for.
     pub(super) asking: i32,
+    /// Replicas beyond the grant that will have room once GPUs of nodes which are here have registered.
+    pub(super) awaited: i32,
     /// What would fit if the workload were alone.
     pub(super) alone: Answer,
     /// What stops the next replica after the division; only determined where the want is not met.
@@ -113,6 +115,7 @@ struct Share<'v, 'a> {
     created: i32,
     arriving: i32,
     asking: i32,
+    awaited: i32,
     gpus: i64,
 }
 
@@ -126,7 +129,18 @@ impl<'v, 'a> Share<'v, 'a> {
             alone.limiting_factor = LimitingFactor::Quota;
         }
         let ceiling = bound.saturating_add(further(&alone, created));
-        Self { key, applicant, alone, grant: bound, ceiling, created, arriving: 0, asking: 0, gpus: gpus.max(1) }
+        Self {
+            key,
+            applicant,
+            alone,
+            grant: bound,
+            ceiling,
+            created,
+            arriving: 0,
+            asking: 0,
+            awaited: 0,
+            gpus: gpus.max(1),
+        }
     }
 
     /// Bound pods and those that the workload's controller makes or has made.
@@ -136,7 +150,7 @@ impl<'v, 'a> Share<'v, 'a> {
 
     /// The next replica: its index from the first that is not bound, and whether it has been created.
     fn next(&self) -> (usize, bool) {
-        let index = self.grant.saturating_sub(self.applicant.live.bound);
+        let index = self.grant.saturating_add(self.awaited).saturating_sub(self.applicant.live.bound);
         (usize::try_from(index).unwrap_or(0), index < self.created)
     }
 
@@ -157,7 +171,8 @@ impl<'v, 'a> Share<'v, 'a> {
     /// GPUs beyond the floor: who has the least of them is next; the largest shape first, so that small pods do not
     /// break whole nodes; then by key.
     fn turn(&self, index: usize) -> Reverse<(i64, Reverse<i64>, usize)> {
-        let beyond = i64::from(self.grant.saturating_sub(self.applicant.floor).max(0));
+        let given = self.grant.saturating_add(self.awaited);
+        let beyond = i64::from(given.saturating_sub(self.applicant.floor).max(0));
         Reverse((beyond.saturating_mul(self.gpus), Reverse(self.gpus), index))
     }
 }
@@ -300,15 +315,14 @@ impl Table<'_> {
 
     /// Grants replicas for nodes that are being brought, then for nodes that may be: one at a time, on rooms of their
     /// own, so that no two workloads count on the same node. Where nobody knows what a node would look like, one
-    /// replica may find out.
+    /// replica may find out. Before that, replicas take the nodes whose GPUs are about to register: they are granted
+    /// when that has happened, and no node is asked for in their place.
     fn ask_for_nodes(&mut self, shares: &mut [Share<'_, '_>], outlook: &Outlook, policy: &Policy) {
+        let mut registering = Placer::new(Inventory::of(&outlook.registering, policy));
         let mut arriving = Placer::new(Inventory::of(&outlook.arriving, policy));
         let mut further = Placer::new(Inventory::of(&outlook.further, policy));
         let wants = |share: &Share<'_, '_>| {
-            let purposeful = share.arriving + share.asking;
-            share.grant < share.applicant.want
-                && purposeful < share.applicant.headroom
-                && share.alone.fits.class != Class::Unknown
+            share.grant.saturating_add(share.awaited) < share.applicant.want && share.alone.fits.class != Class::Unknown
         };
         let all = shares.iter().enumerate().filter(|(_, share)| wants(share));
         let mut turns: BinaryHeap<_> = all.map(|(index, share)| share.turn(index)).collect();
@@ -319,17 +333,22 @@ impl Table<'_> {
             if self.placements >= MAX_PLACEMENTS || !self.scratch.charge_replica(replica, at, exists) {
                 continue;
             }
-            let probes = outlook.unknown && share.arriving + share.asking == 0;
-            if arriving.place_replica(replica, at) {
+            let purposeful = share.arriving + share.asking;
+            let may_wait = purposeful < share.applicant.headroom;
+            let probes = outlook.unknown && purposeful == 0;
+            if registering.place_replica(replica, at) {
+                share.awaited += 1;
+            } else if may_wait && arriving.place_replica(replica, at) {
                 share.arriving += 1;
-            } else if further.place_replica(replica, at) || probes {
+                share.grant += 1;
+            } else if may_wait && (further.place_replica(replica, at) || probes) {
                 share.asking += 1;
+                share.grant += 1;
             } else {
                 self.scratch.discharge_replica(replica, at, exists);
                 continue;
             }
             self.placements = self.placements.saturating_add(replica.pods());
-            share.grant += 1;
             if wants(share) {
                 turns.push(share.turn(index));
             }
@@ -346,8 +365,8 @@ impl Table<'_> {
         };
         let asks = autoscaled && share.applicant.headroom > 0;
         let then = if asks && is_shortage(then) { LimitingFactor::NodeAutoscaler } else { then };
-        let Share { grant, arriving, asking, alone, .. } = share;
-        Allotment { grant, arriving, asking, alone, then }
+        let Share { grant, arriving, asking, awaited, alone, .. } = share;
+        Allotment { grant, arriving, asking, awaited, alone, then }
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use self::scaled::ByTriggers;
 use super::{
-    Attempt, BindingKey, Chosen, Live, Note, Raw, Reservation, Rules, Snapshot, Target,
+    Attempt, BindingKey, Chosen, Lapses, Live, Note, Raw, Reservation, Rules, Snapshot, Target,
     arbitration::{Allotment, Applicant, Division, divide},
     chosen, digest,
     record::Demand,
@@ -44,9 +44,12 @@ struct Case<'v> {
     by_triggers: ByTriggers,
 }
 
-/// What may be expected of a node autoscaler for one workload.
+/// What may be expected for one workload: of a node autoscaler, and of devices that have gone for the moment.
 struct Expected<'a> {
     outlook: &'a Outlook,
+    lapses: &'a Lapses,
+    /// One of its replicas, if its template is known.
+    replica: Option<&'a Replica>,
     /// Until when it is not asked again after it failed.
     paused: Option<Timestamp>,
 }
@@ -109,6 +112,7 @@ pub fn decide_with<'v>(
         decisions: BTreeMap::new(),
         reservations: reservations(&cases, &division, previous, policy, now),
         attempts: attempted(&cases, &division, &attempts, now),
+        lapses: Lapses::continued(previous, view, policy, now),
         free_gpus: division.free_gpus,
         capacity_heard_at: view.capacity_heard_at,
         external_api: view.external_api.clone(),
@@ -127,7 +131,8 @@ pub fn decide_with<'v>(
         snapshot.triggers.extend(case.by_triggers.states.iter().cloned());
         if case.mode.value != Mode::Off {
             let paused = attempts.get(&case.workload).and_then(|attempt| attempt.paused_until);
-            let expected = Expected { outlook: &outlook, paused };
+            let replica = applicants.get(&case.workload).and_then(|applicant| applicant.replica.as_ref());
+            let expected = Expected { outlook: &outlook, lapses: &snapshot.lapses, replica, paused };
             let decision = conclude::decision(case, &division, &expected, view, policy, census, fresh, now);
             snapshot.decisions.insert(decision.hpa.clone(), decision);
         }

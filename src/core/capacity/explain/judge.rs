@@ -2,7 +2,7 @@
 
 use super::sites::{Class, Site, Sites, Stop, most_frequent};
 use crate::capacity::{
-    Inventory, LimitingFactor, NodeGroupReport,
+    Inventory, LimitingFactor, NodeGroupReport, Sharing,
     filters::Verdict,
     inventory::{Demand, bit},
     requests::PODS,
@@ -58,6 +58,18 @@ impl<'a, 'v> Judge<'a, 'v> {
         sites.open().map(on).fold(0, i64::saturating_add)
     }
 
+    /// Rows that the template may use, with GPUs of the requested kinds which are there and not allocatable.
+    pub(super) fn unhealthy(&self, sites: &Sites<'_>) -> impl Iterator<Item = (usize, i64)> {
+        let unhealthy = self.inventory.shape().plugins.unhealthy(|column| self.demand.amount(column) > 0);
+        unhealthy.filter(|(row, _)| sites.is_open(*row))
+    }
+
+    /// What is shared of the requested GPUs.
+    pub(super) fn sharing(&self, sites: &Sites<'_>) -> Option<Sharing> {
+        let free = |row, column| self.inventory.row(row).get(column).copied().unwrap_or(0);
+        self.inventory.shape().plugins.sharing(|column| self.demand.amount(column) > 0, |row| sites.is_open(row), free)
+    }
+
     /// The one factor. Nodes that would take a replica if they were empty and that are open decide, those that come
     /// closest first; if there is none, what closes the nodes that would have room.
     pub(super) fn limiting_factor(&self, sites: &Sites<'_>) -> LimitingFactor {
@@ -108,6 +120,7 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Filtered(Verdict::Unselected) => LimitingFactor::Affinity,
             Stop::Reserved => LimitingFactor::Priority,
             Stop::Filtered(Verdict::Elsewhere(_)) | Stop::Volumes => LimitingFactor::Volume,
+            Stop::Filtered(Verdict::Unusable(_)) => LimitingFactor::Gpu,
             Stop::Filtered(_) => LimitingFactor::Taint,
             Stop::Ports => LimitingFactor::HostPort,
             Stop::Between(factor) => *factor,
@@ -140,14 +153,23 @@ impl<'a, 'v> Judge<'a, 'v> {
 
     pub(super) fn groups(&self, sites: &Sites<'_>) -> Vec<NodeGroupReport> {
         let name = |row: &usize| self.inventory.node_name(*row).map(str::to_owned);
-        let group = |class: &Class<'_>| NodeGroupReport {
+        let mut unhealthy = vec![0_i64; sites.classes.len()];
+        for (row, count) in self.unhealthy(sites) {
+            if let Some(sum) = sites.class_of(row).and_then(|class| unhealthy.get_mut(class)) {
+                *sum = sum.saturating_add(count);
+            }
+        }
+        let group = |(class, unhealthy): (&Class<'_>, i64)| NodeGroupReport {
             nodes: class.nodes,
             fits: class.fits,
             names: class.sample.iter().filter_map(name).collect(),
             limiting_factor: class.factor,
-            reason: self.describe(&class.stop),
+            reason: match unhealthy {
+                0 => self.describe(&class.stop),
+                some => format!("{} ({some} GPUs there are not allocatable)", self.describe(&class.stop)),
+            },
         };
-        let mut groups: Vec<_> = sites.classes.iter().map(group).collect();
+        let mut groups: Vec<_> = sites.classes.iter().zip(unhealthy).map(group).collect();
         groups.sort_by(|a, b| (b.fits, b.nodes).cmp(&(a.fits, a.nodes)).then_with(|| a.reason.cmp(&b.reason)));
         groups
     }
@@ -159,7 +181,7 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Filtered(Verdict::Tainted(taint)) => format!("taint {taint} is not tolerated"),
             Stop::Filtered(Verdict::Unselected) => "node selector or required node affinity does not match".to_owned(),
             Stop::Filtered(Verdict::NotReady) => "not ready, so not promised".to_owned(),
-            Stop::Filtered(Verdict::Elsewhere(why)) => why.clone(),
+            Stop::Filtered(Verdict::Elsewhere(why) | Verdict::Unusable(why)) => why.clone(),
             Stop::Volumes => "no further volume can be attached or used there".to_owned(),
             Stop::Ports => "a host port that each replica needs is taken".to_owned(),
             Stop::Between(LimitingFactor::TopologySpread) => "a topology spread constraint excludes it".to_owned(),

@@ -155,6 +155,16 @@ impl<'a> Sites<'a> {
         self.sites.push(Site { row, fits, class: index, columns });
     }
 
+    /// The class that a row is in: sites are in the order of the rows.
+    pub(super) fn class_of(&self, row: usize) -> Option<usize> {
+        self.sites.get(row).map(|site| site.class)
+    }
+
+    /// Whether neither a filter nor other pods close a row.
+    pub(super) fn is_open(&self, row: usize) -> bool {
+        self.class_of(row).and_then(|class| self.classes.get(class)).is_some_and(Class::is_open)
+    }
+
     /// Nodes that are not closed by a filter or by other pods.
     pub(super) fn open(&self) -> impl Iterator<Item = &Site> {
         self.sites.iter().filter(|site| self.classes.get(site.class).is_some_and(Class::is_open))

@@ -12,6 +12,7 @@ use crate::{
         Ledger, Template,
         between::{Domains, Index, Rows, Seat, Surroundings},
         devices::{Layout, Taken},
+        gpus::Gpus,
         memo::Judged,
         ports::{self, HostPort},
         requests::{self, PODS},
@@ -35,6 +36,8 @@ pub(in crate::capacity) struct Shape<'v> {
     pub(super) column_of: HashMap<&'v str, usize>,
     /// Columns that are GPUs by policy.
     pub(in crate::capacity) gpus: Vec<usize>,
+    /// What device plugins make of them.
+    pub(in crate::capacity) plugins: Gpus,
     /// Devices that claims allocate.
     pub(super) devices: Layout<'v>,
     /// Devices that bound pods hold by claims: priority of the pod, row and column of the set.
@@ -100,11 +103,14 @@ impl<'v> Shape<'v> {
         let mut allocatable = allocatable(&nodes, &columns);
         devices.fill(&nodes, columns.len(), &Taken::default(), &mut allocatable);
         let column_of = columns.iter().enumerate().map(|(column, name)| (*name, column)).collect();
-        let gpus = (0..).zip(&columns).filter(|(_, name)| policy.is_gpu(name)).map(|(column, _)| column).collect();
+        let gpus: Vec<_> =
+            (0..).zip(&columns).filter(|(_, name)| policy.is_gpu(name)).map(|(column, _)| column).collect();
+        let plugins = Gpus::of(&nodes, &columns, &gpus, policy, &mut allocatable);
         Self {
             view,
             policy,
             gpus,
+            plugins,
             devices,
             allocated: Vec::new(),
             allocatable,

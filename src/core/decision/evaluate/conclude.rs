@@ -89,15 +89,18 @@ pub(super) fn decision(
     let allotment = division.allotments.get(&case.workload);
     let fits = allotment.map_or(Fits::unknown(), |allotment| allotment.alone.fits);
     let grant = allotment.map_or(case.live.bound, |allotment| allotment.grant);
+    let held = expected.held(&case, grant, policy, now);
+    let grant = grant.saturating_add(held.as_ref().map_or(0, |(count, _)| *count));
     let known = fits.class != Class::Unknown;
     let (stance, surplus) = case.stance(grant, census, fresh, known, policy, now);
     let guard = case.rules.guard(&case.live, grant, stance);
     let further = allotment.map_or(0, |allotment| further(&allotment.alone, case.live.pending));
     let purposeful = allotment.map_or(0, Allotment::purposeful);
-    let ceiling = case.live.bound.saturating_add(further).saturating_add(purposeful);
+    let ceiling = case.live.bound.saturating_add(further).saturating_add(purposeful).max(grant);
     let limiting_factor = limiting_factor(&case, allotment, grant);
     let alone = allotment.map(|allotment| &allotment.alone);
     let mut notes = case.notes.clone();
+    notes.extend(alone.iter().flat_map(|alone| &alone.cautions).map(|it| Note::new("SharedGpus", it.message.clone())));
     notes.extend(bounds(&case, ceiling, known));
     let mut decision = Decision {
         hpa: case.key.clone(),
@@ -118,7 +121,7 @@ pub(super) fn decision(
         cap: guard.cap(),
         limiting_factor,
         change: change(&case, limiting_factor, alone, expected, grant, view),
-        steps: steps(&case, allotment, expected, fits, ceiling, &guard, surplus, view, now),
+        steps: steps(&case, allotment, expected, held, fits, ceiling, &guard, surplus, view, now),
         notes,
         demands: case.measured.into_iter().map(|measurement| measurement.record).collect(),
         digest: String::new(),
@@ -160,9 +163,16 @@ fn change(
     let text = match factor {
         LimitingFactor::None => return None,
         LimitingFactor::MaxReplicas => format!("raise maxReplicas of HPA {}", case.key),
-        LimitingFactor::Gpu => format!("{unmet} more replicas need free GPUs on nodes that they may use"),
+        LimitingFactor::Gpu => {
+            let ill = alone.map_or(0, |alone| alone.unhealthy_gpus);
+            let ill = if ill > 0 { format!("; {ill} there are not allocatable") } else { String::new() };
+            format!("{unmet} more replicas need free GPUs on nodes that they may use{ill}{}", expected.unregistered())
+        }
         LimitingFactor::Fragmentation => {
-            "free GPUs are scattered: one node with enough of them together would do".to_owned()
+            format!(
+                "free GPUs are scattered: one node with enough of them together would do{}",
+                expected.unregistered()
+            )
         }
         LimitingFactor::Cpu | LimitingFactor::Memory | LimitingFactor::PodCount | LimitingFactor::OtherResource => {
             format!("{unmet} more replicas need room on nodes that have free GPUs, or smaller requests")
@@ -199,6 +209,7 @@ fn steps(
     case: &Case<'_>,
     allotment: Option<&Allotment>,
     expected: &Expected<'_>,
+    held: Option<(i32, String)>,
     fits: Fits,
     ceiling: i32,
     guard: &Guard,
@@ -226,6 +237,8 @@ fn steps(
             (None, None) => "not known: nodes and pods have not been listed yet".to_owned(),
         },
     };
+    let remarks = allotment.into_iter().flat_map(|allotment| allotment.alone.remarks());
+    let fits_reason = remarks.fold(fits_reason, |reason, remark| format!("{reason}; {remark}"));
     let winner = case.measured.iter().filter(|m| m.record.replicas.is_some()).max_by_key(|m| m.record.replicas);
     let demand_reason = winner.map_or_else(
         || "no metric is known, so nothing changes".to_owned(),
@@ -244,8 +257,14 @@ fn steps(
         let reason = "the HPA has no behavior and would remember more than one sync may add, max(2 x current, 4)";
         steps.push(step("sync", Some(limit), reason.to_owned()));
     }
+    steps.extend(held.map(|(count, reason)| step("held", Some(count), reason)));
     steps.push(step("cap", Some(guard.cap()), surplus));
     steps.extend(headroom(case, allotment, expected, view));
+    let awaited = allotment.map(|allotment| allotment.awaited).filter(|awaited| *awaited > 0);
+    steps.extend(awaited.map(|count| {
+        let reason = format!("granted as soon as there are GPUs{}", expected.unregistered());
+        step("arriving", Some(count), reason)
+    }));
     steps
 }
 
@@ -265,6 +284,20 @@ fn headroom(case: &Case<'_>, allotment: Option<&Allotment>, expected: &Expected<
 }
 
 impl Expected<'_> {
+    /// Replicas that stay granted while devices may come back.
+    fn held(&self, case: &Case<'_>, grant: i32, policy: &Policy, now: Timestamp) -> Option<(i32, String)> {
+        self.lapses.held(&case.workload, self.replica?, (case.live.current, grant), policy, now)
+    }
+
+    /// Nodes whose GPUs are yet to register, as the end of a sentence.
+    fn unregistered(&self) -> String {
+        match self.outlook.unregistered.as_slice() {
+            [] => String::new(),
+            [node] => format!("; those of node {node} have not registered yet"),
+            [node, rest @ ..] => format!("; those of node {node} and of {} more have not registered yet", rest.len()),
+        }
+    }
+
     /// Why no more may be expected.
     fn describe(&self) -> String {
         match (self.paused, &self.outlook.reason) {
