@@ -14,6 +14,7 @@ mod evaluation;
 mod feeds;
 mod gauges;
 mod health;
+mod lifting;
 mod needs;
 mod reports;
 mod shared;
@@ -72,6 +73,10 @@ pub struct Options {
     pub scaler: scaler::Args,
     /// The Service by which kube-apiserver reaches us.
     pub service: ObjectKey,
+    /// ConfigMap in which Cluster Autoscaler reports its status.
+    pub autoscaler_status: ObjectKey,
+    /// How often a node autoscaler is looked at.
+    pub autoscaler_interval: Duration,
     /// Where the status API listens.
     pub status: status::Args,
     /// How long requests are still answered after readiness went false.
@@ -138,8 +143,13 @@ fn evaluation(tasks: &mut Tasks, parts: &Parts, options: &Options, registry: &mu
     tasks.critical("evaluation", Evaluation::new(inputs, outputs).run(shutdown.clone()));
 
     let keda = options.scaler.address().is_some();
-    let service = options.service.clone();
-    let settings = kubernetes::watch::Settings { keda, service, ..kubernetes::watch::Settings::default() };
+    let settings = kubernetes::watch::Settings {
+        keda,
+        service: options.service.clone(),
+        autoscaler_status: options.autoscaler_status.clone(),
+        autoscaler_interval: options.autoscaler_interval,
+        ..kubernetes::watch::Settings::default()
+    };
     let watches = Arc::clone(&parts.watches);
     let watch = kubernetes::watch::run(parts.client.clone(), settings, noticed, watches, shutdown.clone());
     tasks.critical("watches", watch);

@@ -39,8 +39,14 @@ pub struct Args {
     #[command(flatten)]
     scaler: scaler::Args,
     /// The Service by which kube-apiserver reaches this process: an APIService that names another one is somebody else's.
-    #[arg(long, value_name = "NAMESPACE/NAME", default_value = "plimsoll-system/plimsoll", value_parser = service)]
+    #[arg(long, value_name = "NAMESPACE/NAME", default_value = "plimsoll-system/plimsoll", value_parser = key)]
     service: ObjectKey,
+    /// ConfigMap in which Cluster Autoscaler reports its status; the Role that reads it must name the same.
+    #[arg(long, value_name = "NAMESPACE/NAME", default_value = "kube-system/cluster-autoscaler-status", value_parser = key)]
+    autoscaler_status: ObjectKey,
+    /// How often that ConfigMap and Karpenter's objects are read, 1s to 1m: Cluster Autoscaler writes about every 10s.
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = interval)]
+    autoscaler_interval: Duration,
     #[command(flatten)]
     status: status::Args,
 }
@@ -61,6 +67,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         authorization: args.authorization,
         scaler: args.scaler,
         service: args.service,
+        autoscaler_status: args.autoscaler_status,
+        autoscaler_interval: args.autoscaler_interval,
         status: args.status,
         shutdown_delay: Duration::from_secs(args.shutdown_delay_duration),
     };
@@ -73,11 +81,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn service(text: &str) -> Result<ObjectKey, String> {
+fn key(text: &str) -> Result<ObjectKey, String> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
             Ok(ObjectKey::new(namespace, name))
         }
         _ => Err("is not NAMESPACE/NAME".to_owned()),
     }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = config::duration::parse(text).map_err(|error| error.to_string())?;
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(60);
+    if allowed.contains(&interval) { Ok(interval) } else { Err("is not from 1s to 1m".to_owned()) }
 }

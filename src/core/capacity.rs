@@ -24,6 +24,7 @@ mod inventory;
 mod ledger;
 mod lifting;
 mod memo;
+mod model;
 mod placer;
 mod ports;
 mod quota;
@@ -39,7 +40,8 @@ pub use absurd::{negative_allocatable, negative_request};
 pub use edit::{Edit, EditError};
 pub use inventory::Inventory;
 pub use ledger::Ledger;
-pub use lifting::{Lift, Limited, smallest};
+pub use lifting::{Lift, Limited, Search, Step, smallest};
+pub use model::Model;
 pub use placer::Placer;
 pub use quota::QuotaRoom;
 pub use replica::Replica;
@@ -176,6 +178,32 @@ pub struct Answer {
     pub unmodelled: Vec<Reason>,
 }
 
+// === impl LimitingFactor ===
+
+impl LimitingFactor {
+    /// Whether a change of nodes, pods or quotas may lift it.
+    #[must_use]
+    pub const fn is_of_the_cluster(self) -> bool {
+        match self {
+            Self::Gpu
+            | Self::Fragmentation
+            | Self::Cpu
+            | Self::Memory
+            | Self::OtherResource
+            | Self::PodCount
+            | Self::Taint
+            | Self::Affinity
+            | Self::HostPort
+            | Self::Volume
+            | Self::TopologySpread
+            | Self::Quota
+            | Self::Priority
+            | Self::NodeAutoscaler => true,
+            Self::None | Self::Unmodelled | Self::MaxReplicas | Self::StaleSignal | Self::StaleCapacity => false,
+        }
+    }
+}
+
 // === impl Answer ===
 
 impl Answer {
@@ -194,6 +222,14 @@ impl Answer {
             )
         });
         unhealthy.into_iter().chain(shared)
+    }
+
+    /// Replicas that may be promised: what fits, as far as their pods exist (`created` of them wait for a node) or may
+    /// be created.
+    #[must_use]
+    pub fn further(&self, created: u32) -> u32 {
+        let creatable = self.quota.as_ref().map_or(u32::MAX, |room| created.saturating_add(room.pods));
+        if self.fits.class == Class::Unknown { 0 } else { self.fits.lo.min(creatable) }
     }
 }
 

@@ -18,7 +18,7 @@ mod reach;
 mod storage;
 
 pub use apply::Effect;
-pub use census::Census;
+pub use census::{Census, is_own};
 pub use devices::{DeviceChange, Devices};
 pub use doubt::Doubts;
 pub use groups::{Groups, Started};

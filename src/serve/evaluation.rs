@@ -6,7 +6,7 @@
 //!  ticks ───┘   (single writer)      └─> Events, gauges, the log
 //! ```
 //!
-//! It evaluates on a tick and, debounced, on changes that matter. Nothing here waits for a source or for a request.
+//! It evaluates on a tick and, debounced, on changes that matter; in between it tries what would lift limits. Nothing here waits for a source or for a request.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{announce, coexistence::Teller, gauges::Gauges, needs, shared::Shared, told::Told};
+use super::{announce, coexistence::Teller, gauges::Gauges, lifting::Lifter, needs, shared::Shared, told::Told};
 use crate::{
     clock,
     config::Configuration,
@@ -85,6 +85,7 @@ pub(super) struct Evaluation {
     ledger: Arc<Ledger>,
     told: Told,
     previous: Option<Arc<Snapshot>>,
+    lifter: Lifter,
     /// Until when no change makes it evaluate.
     rests: Instant,
 }
@@ -106,6 +107,7 @@ impl Evaluation {
             ledger: Arc::default(),
             told: Told::default(),
             previous: None,
+            lifter: Lifter::default(),
             rests: Instant::now(),
         }
     }
@@ -116,6 +118,7 @@ impl Evaluation {
         let mut due: Option<Instant> = None;
         loop {
             let when = due;
+            let lifts = self.lifter.due();
             // Every arm is cancel safe: receiving, ticking and sleeping lose nothing when another arm wins.
             let at = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -137,6 +140,10 @@ impl Evaluation {
                 () = sleep_until(when.unwrap_or_else(Instant::now)), if when.is_some() => {
                     self.evaluate();
                     due = None;
+                    None
+                }
+                () = sleep_until(lifts.unwrap_or_else(Instant::now)), if lifts.is_some() => {
+                    self.lift();
                     None
                 }
             };
@@ -218,8 +225,19 @@ impl Evaluation {
         self.outputs.shared.set_live(lives, &Reach::Everywhere);
         self.outputs.shared.set_snapshot(Arc::clone(&snapshot), signals);
         self.outputs.shared.beat.store(now.as_second(), Ordering::Relaxed);
+        if self.lifter.note(&snapshot) {
+            self.outputs.shared.set_lifts(self.lifter.found());
+        }
         self.previous = Some(snapshot);
         self.rests = Instant::now() + REST.max(began.elapsed());
+    }
+
+    /// Tries one change that might lift a limit.
+    fn lift(&mut self) {
+        let configuration = Arc::clone(&self.inputs.configuration.borrow());
+        if self.lifter.turn(&mut self.view, &mut self.ledger, &configuration.policy, clock::now()) {
+            self.outputs.shared.set_lifts(self.lifter.found());
+        }
     }
 
     /// Notes why capacity is not known, and says so when it changes.

@@ -65,12 +65,16 @@ impl Reports for Status {
             let of = |decision: &&Decision| decision.workload.namespace == namespace && decision.workload.name == name;
             snapshot.decisions.values().find(of)
         };
-        serde_json::to_value(hpa.or_else(by_workload)?).ok()
+        let decision = hpa.or_else(by_workload)?;
+        let mut told = serde_json::to_value(decision).ok()?;
+        told["lift"] = json!(self.shared.lifts().get(&decision.workload));
+        Some(told)
     }
 
     fn capacity(&self) -> Value {
         let snapshot = self.shared.snapshot();
         let Some(snapshot) = snapshot else { return json!({ "evaluated": false, "watches": self.watches.snapshot() }) };
+        let lifts = self.shared.lifts();
         let workloads: Value = snapshot
             .decisions
             .values()
@@ -78,6 +82,7 @@ impl Reports for Status {
                 json!({
                     "workload": decision.workload, "bound": decision.bound, "fits": decision.fits,
                     "ceiling": decision.ceiling, "limitingFactor": decision.limiting_factor, "change": decision.change,
+                    "lift": lifts.get(&decision.workload),
                 })
             })
             .collect();

@@ -21,6 +21,7 @@ use plimsoll_core::{
 };
 use tokio::sync::watch;
 
+use super::lifting::Found;
 use crate::{
     clock,
     scaler::{Activity, Triggers},
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     snapshot: ArcSwapOption<Snapshot>,
     signals: ArcSwap<Signals>,
     live: ArcSwap<BTreeMap<WorkloadKey, Live>>,
+    lifts: ArcSwap<Found>,
     /// Counts what may have changed an answer about a trigger.
     changes: watch::Sender<u64>,
     /// When the last evaluation ended, in seconds since the epoch; 0 before the first.
@@ -55,6 +57,16 @@ impl Shared {
         let live = rest.map(|(key, live)| (key.clone(), live.clone())).chain(lives);
         self.live.store(Arc::new(live.collect()));
         self.changed();
+    }
+
+    /// Publishes what would lift limits.
+    pub(super) fn set_lifts(&self, found: Arc<Found>) {
+        self.lifts.store(found);
+    }
+
+    /// What would lift limits, as far as it has been searched for.
+    pub(super) fn lifts(&self) -> Arc<Found> {
+        self.lifts.load_full()
     }
 
     fn changed(&self) {

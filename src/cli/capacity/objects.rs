@@ -12,7 +12,7 @@ use plimsoll_core::{
     capacity::{negative_allocatable, negative_request},
     cluster::{Change, Delta, DeviceChange, StorageChange, StorageKind, View},
     object::{
-        Interner, Node, ObjectKey, PersistentVolumeClaim, Pod,
+        Interner, Node, ObjectKey, PersistentVolumeClaim, Pod, ResourceQuota,
         device::{ResourceClaim, ResourceClaimTemplate},
         meta::StringMap,
     },
@@ -108,7 +108,8 @@ impl Objects {
                 self.view.namespaces.entry(name(source, kind, &object)?).or_default().labels = labels;
             }
             ("", "ResourceQuota") => {
-                let (key, quota) = namespaced(source, kind, object)?;
+                let (key, mut quota) = namespaced::<ResourceQuota>(source, kind, object)?;
+                quota.metadata.namespace = key.namespace.to_string();
                 self.view.resource_quotas.insert(key, quota);
             }
             ("", "LimitRange") => {

@@ -1,13 +1,13 @@
 //! The answer as it is printed.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use anyhow::Context as _;
 use plimsoll_core::{
     autoscaler::Outlook,
     capacity::{
-        Answer, Class, Edit, Fits, Inventory, Lift, LimitingFactor, NodeGroupReport, QuotaRoom, Reason, Replica,
-        Sharing, smallest,
+        Answer, Class, Edit, Fits, Inventory, Ledger, Lift, LimitingFactor, Model, NodeGroupReport, QuotaRoom, Reason,
+        Replica, Sharing, smallest,
     },
     cluster::View,
     object::Pod,
@@ -65,7 +65,7 @@ pub(super) struct Report {
     constraint: Option<String>,
     unmodelled: Vec<Reason>,
     /// The smallest change that makes room for more, tried in the model; none where nothing limits or none was found.
-    lift: Option<Lifting>,
+    lift: Option<Lift>,
     /// What was answered before the changes of `--what-if`.
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<Before>,
@@ -73,16 +73,6 @@ pub(super) struct Report {
     /// What is to be said of the GPUs besides their number.
     #[serde(skip)]
     remarks: Vec<String>,
-}
-
-/// A change that makes room.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Lifting {
-    /// In words.
-    change: String,
-    #[serde(flatten)]
-    lift: Lift,
 }
 
 /// The answer without the changes, and the changes.
@@ -109,7 +99,7 @@ impl Report {
     /// The answer for a workload in what the inputs hold.
     pub(super) fn of(workload: &Workload, objects: &mut Objects, policy: &Policy) -> Self {
         let mut report = Self::counted(workload, objects, policy);
-        report.lift = report.lift(workload, objects, policy);
+        report.lift = Self::lift(workload, objects, policy);
         report
     }
 
@@ -129,14 +119,11 @@ impl Report {
         Ok(Self { before: Some(before), ..Self::of(&workload, objects, policy) })
     }
 
-    fn lift(&self, workload: &Workload, objects: &mut Objects, policy: &Policy) -> Option<Lifting> {
-        if self.fits.class == Class::Unknown {
-            return None;
-        }
+    fn lift(workload: &Workload, objects: &mut Objects, policy: &Policy) -> Option<Lift> {
         let replicas = workload.replicas(&objects.view);
-        let limited = workload.limited(&replicas, self.fits.lo);
-        let lift = smallest(&mut objects.view, policy, limited, |pod| workload.owns(pod))?;
-        Some(Lifting { change: lift.edit.to_string(), lift })
+        let mut ledger = Arc::new(Ledger::of(&objects.view));
+        let model = Model { view: &mut objects.view, ledger: &mut ledger, policy };
+        smallest(model, workload.limited(&replicas), |pod| workload.owns(pod))
     }
 
     fn counted(workload: &Workload, objects: &Objects, policy: &Policy) -> Self {
@@ -149,8 +136,7 @@ impl Report {
         let outlook = Outlook::of(view, policy, clock::now());
         let on = |room: &View| Inventory::of(room, policy).fits_replica(&replica).fits.lo;
         let Replicas { bound, pending, .. } = replicas;
-        let creatable = answer.quota.as_ref().map_or(u32::MAX, |room| room.pods.saturating_add(pending));
-        let further = answer.fits.lo.min(creatable);
+        let further = answer.further(pending);
         Self {
             pods: replica.pods(),
             requests: requests(&replica),
@@ -296,8 +282,8 @@ impl fmt::Display for Report {
         if let Some(reason) = &self.no_headroom {
             writeln!(f, "\nno nodes to come: {reason}")?;
         }
-        if let Some(Lifting { change, lift }) = &self.lift {
-            writeln!(f, "\nto make room: {change} (then {} more)", lift.gain)?;
+        if let Some(Lift { change, gain, .. }) = &self.lift {
+            writeln!(f, "\nto make room: {change} (then {gain} more)")?;
         }
         for reason in &self.unmodelled {
             writeln!(f, "\nnot modelled: {} ({})", reason.message, reason.code)?;

@@ -339,11 +339,52 @@ fn the_smallest_change_that_makes_room_is_one_that_was_tried() {
     let mut cordoned = node("c", "2");
     cordoned["spec"]["unschedulable"] = json!(true);
     let a = node("a", "2");
-    assert_eq!(lift(&[a.clone(), taken.clone(), cordoned])["edit"], json!({"kind": "uncordon", "node": "c"}));
-    assert_eq!(lift(&[a.clone(), taken])["change"], "move pod default/other away");
+    let edits = |lift: Value| lift["edits"].clone();
+    let lifted = lift(&[a.clone(), taken.clone(), cordoned]);
+    assert_eq!(edits(lifted), json!([{"kind": "uncordon", "node": "c"}]));
+    let mut elsewhere = node("b", "2");
+    elsewhere["status"]["allocatable"]["cpu"] = json!("100m");
+    assert_eq!(lift(&[a.clone(), taken, elsewhere])["change"], "move pod default/other to node b");
     let own = pod("llm-1", "llm", Some("a"));
     let lifted = lift(&[a, own]);
     assert_eq!((&lifted["change"], &lifted["gain"]), (&json!("add one node like a"), &json!(1)));
+}
+
+/// A quota for GPUs in the namespace that objects without one are in.
+fn quota(hard: &str, used: &str) -> Value {
+    let amount = |amount: &str| json!({"requests.nvidia.com/gpu": amount});
+    let status = json!({"hard": amount(hard), "used": amount(used)});
+    json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": amount(hard)}, "status": status})
+}
+
+#[test]
+fn a_quota_is_changed_as_if_it_had_been_and_named_where_it_limits() {
+    let objects = list(&[node("a", "8"), quota("5", "1")]);
+    let found = answer(&objects, &wants_two());
+    assert_eq!((&found["ceiling"], &found["limitingFactor"]), (&json!(2), &json!("quota")));
+    assert_eq!(found["lift"]["edits"][0]["hard"], "7");
+    let line = "-f @0 --for @1 -o json --what-if quota=default/team:requests.nvidia.com/gpu=7";
+    let outcome = plimsoll(line, &[&objects.to_string(), &wants_two()], "");
+    let after: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!((&after["before"]["ceiling"], &after["ceiling"]), (&json!(2), &json!(3)));
+}
+
+#[test]
+fn a_quota_that_cannot_be_changed_says_why() {
+    let objects = list(&[node("a", "8"), quota("5", "1")]).to_string();
+    let say = |change: &str| {
+        let line = format!("-f @0 --for @1 --what-if {change}");
+        format!("{:#}", plimsoll(&line, &[&objects, DEPLOYMENT], "").result.unwrap_err())
+    };
+    assert!(say("quota=default/other:pods=3").contains("there is no ResourceQuota default/other"));
+    let unlimited = say("quota=default/team:pods=3");
+    assert!(unlimited.contains("default/team does not limit pods; it limits requests.nvidia.com/gpu"), "{unlimited}");
+    assert!(say("quota=default/team:requests.nvidia.com/gpu=-1").contains("below zero"));
+    let parsed = |text: &str| text.parse::<WhatIf>().map(|_| ()).map_err(|error| format!("{error:#}"));
+    for wrong in ["quota=team:pods=3", "quota=ml/team", "quota=ml/team:pods", "quota=ml/team:pods=lots"] {
+        assert!(parsed(wrong).unwrap_err().contains("quota=NAMESPACE/NAME:RESOURCE=AMOUNT"), "{wrong}");
+    }
+    assert!(parsed("move-pod=ml/a").unwrap_err().contains("move-pod=NAMESPACE/NAME:NODE"));
 }
 
 #[test]
@@ -400,7 +441,7 @@ fn a_leader_worker_set_is_counted_in_whole_groups() {
     let report = answer(&list(&nodes), &set.to_string());
     assert_eq!(report["fits"], json!({"class": "exact", "lo": 1, "hi": 1}));
     assert_eq!((&report["pods"], &report["requests"]["nvidia.com/gpu"]), (&json!(3), &json!("12")));
-    assert_eq!(report["lift"]["edit"]["kind"], "addNodes");
+    assert_eq!(report["lift"]["edits"][0]["kind"], "addNodes");
 
     let members = [member(0, Some("a")), member(1, Some("a")), member(2, None)];
     let report = answer(&list(&[&nodes[..], &members[..]].concat()), &set.to_string());

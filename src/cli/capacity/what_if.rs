@@ -7,7 +7,7 @@ use plimsoll_core::{capacity::Edit, object::ObjectKey, quantity::Quantity};
 
 /// How edits are written.
 const FORMS: &str = "add-nodes=COUNT:LIKE-NODE, remove-node=NAME, cordon=NAME, uncordon=NAME, \
-     delete-pod=NAMESPACE/NAME, request=RESOURCE=AMOUNT";
+     delete-pod=NAMESPACE/NAME, move-pod=NAMESPACE/NAME:NODE, quota=NAMESPACE/NAME:RESOURCE=AMOUNT, request=RESOURCE=AMOUNT";
 
 /// An edit as an argument.
 #[derive(Clone, Debug)]
@@ -25,6 +25,16 @@ impl FromStr for WhatIf {
             "cordon" => Edit::Cordon { node: name()? },
             "uncordon" => Edit::Uncordon { node: name()? },
             "delete-pod" => Edit::DeletePod { pod: key(operand).context("delete-pod=NAMESPACE/NAME")? },
+            "move-pod" => {
+                let (pod, to) = operand.split_once(':').context("move-pod=NAMESPACE/NAME:NODE")?;
+                Edit::MovePod { pod: key(pod).context("move-pod=NAMESPACE/NAME:NODE")?, to: some(to)? }
+            }
+            "quota" => {
+                let form = "quota=NAMESPACE/NAME:RESOURCE=AMOUNT, e.g. quota=ml/team:requests.nvidia.com/gpu=16";
+                let (quota, limit) = operand.split_once(':').context(form)?;
+                let (resource, hard) = amount(limit).context(form)?;
+                Edit::Quota { quota: key(quota).context(form)?, resource, hard }
+            }
             "request" => {
                 let (resource, amount) = amount(operand).context("request=RESOURCE=AMOUNT")?;
                 Edit::Request { resource, amount }

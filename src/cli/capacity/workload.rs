@@ -99,14 +99,14 @@ impl Workload {
         Replica::of(&self.template, self.group.as_ref(), &self.key.namespace, view, started)
     }
 
-    /// The question what would let more than `lo` replicas be placed.
-    pub(super) fn limited<'a>(&'a self, replicas: &'a Replicas, lo: u32) -> Limited<'a> {
+    /// The question what would let more replicas be promised.
+    pub(super) fn limited<'a>(&'a self, replicas: &'a Replicas) -> Limited<'a> {
         Limited {
             namespace: &self.key.namespace,
             template: &self.template,
             group: self.group.as_ref(),
             started: &replicas.started,
-            lo,
+            pending: replicas.pending,
         }
     }
 

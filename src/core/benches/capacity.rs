@@ -17,10 +17,10 @@ use std::{
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use jiff::Timestamp;
 use plimsoll_core::{
-    capacity::{Inventory, Ledger, Template},
-    cluster::{Census, Change, Delta, View},
+    capacity::{Inventory, Ledger, Limited, Model, Search, Step, Template},
+    cluster::{Census, Change, Delta, View, is_own},
     decision::{Known, Live, decide_with, scaled},
-    object::{Node, Pod},
+    object::{Node, Pod, WorkloadKey},
     policy::Policy,
     signal::Signals,
 };
@@ -44,7 +44,7 @@ struct Kept {
 impl Kept {
     fn new(view: View) -> Self {
         let ledger = Arc::new(Ledger::of(&view));
-        let template = |(key, it): (&plimsoll_core::object::WorkloadKey, &plimsoll_core::object::ScaleTarget)| {
+        let template = |(key, it): (&WorkloadKey, &plimsoll_core::object::ScaleTarget)| {
             Template::of(it.template.as_ref().unwrap(), &key.namespace, &view)
         };
         let templates = view.workloads.iter().map(template).collect();
@@ -94,6 +94,29 @@ fn events(kept: &mut Kept) {
     println!("large/event  p50 {:?}, p99 {:?}, p99.9 {:?}, of {EVENTS}", at(500), at(990), at(999));
 }
 
+/// What each step of the search for a change costs that makes room for a workload.
+fn lifting(kept: &mut Kept, workload: &WorkloadKey) {
+    let target = kept.view.workloads[workload].clone();
+    let template = target.template.as_ref().unwrap();
+    let limited = Limited { namespace: &workload.namespace, template, group: None, started: &[], pending: 0 };
+    let own = |pod: &Pod| is_own(workload, &target, pod);
+    let mut model = Model { view: &mut kept.view, ledger: &mut kept.ledger, policy: &kept.policy };
+    let began = Instant::now();
+    let mut search = Search::begin(&mut model, limited, &own);
+    let start = began.elapsed();
+    let mut steps = Vec::new();
+    loop {
+        let began = Instant::now();
+        let step = search.step(&mut model, limited, &own);
+        steps.push(began.elapsed());
+        if step != Step::Further {
+            let longest = steps.iter().max();
+            println!("large/lift   begin {start:?}, {} steps, longest {longest:?}: {step:?}", steps.len());
+            return;
+        }
+    }
+}
+
 fn timed(group: &mut BenchmarkGroup<'_, WallTime>, kept: &mut Kept, signals: &Signals, now: Timestamp) {
     group.bench_function("rebuild/ledger and all answers", |bencher| {
         bencher.iter(|| {
@@ -137,6 +160,7 @@ fn benches(criterion: &mut Criterion) {
     let mut kept = Kept::new(view);
     kept.answers();
     events(&mut kept);
+    lifting(&mut kept, &fleet::key("llm-020"));
     let mut group = criterion.benchmark_group("large");
     group.sample_size(10);
     timed(&mut group, &mut kept, &signals, now);

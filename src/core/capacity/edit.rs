@@ -8,23 +8,21 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    cluster::{Change, Delta, View},
-    object::{Node, ObjectKey, Pod, PodTemplate, Text, pod::Container},
+    cluster::{Change, Delta, DeviceChange, StorageChange, View},
+    object::{Node, ObjectKey, Pod, PodTemplate, ResourceQuota, pod::Container},
     quantity::Quantity,
 };
 
-/// Most nodes that one edit adds.
-const MAX_ADDED: u32 = 10_000;
-/// The label that every node carries with its own name.
-const HOSTNAME: &str = "kubernetes.io/hostname";
-/// Taints with this prefix speak of the state of one machine, not of its kind.
-const STATE_TAINT: &str = "node.kubernetes.io/";
+mod nodes;
+
+use nodes::MAX_ADDED;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum Edit {
-    /// Adds nodes like one that exists: ready, not cordoned, with nothing on them but copies of its DaemonSet pods.
+    /// Adds nodes like one that exists: ready, not cordoned, with nothing on them but copies of its DaemonSet pods, and
+    /// with the same drivers and devices.
     AddNodes {
         /// How many.
         count: u32,
@@ -51,6 +49,22 @@ pub enum Edit {
         /// Which.
         pod: ObjectKey,
     },
+    /// Assigns a pod to another node.
+    MovePod {
+        /// Which.
+        pod: ObjectKey,
+        /// Name of the node.
+        to: String,
+    },
+    /// Changes what a ResourceQuota allows.
+    Quota {
+        /// Which.
+        quota: ObjectKey,
+        /// One of the resource names that it limits.
+        resource: String,
+        /// The new limit.
+        hard: Quantity,
+    },
     /// Changes what the template asks for.
     Request {
         /// Resource name.
@@ -69,6 +83,19 @@ pub enum EditError {
     /// The cluster has no such pod.
     #[error("there is no pod {0}")]
     NoPod(ObjectKey),
+    /// The cluster has no such quota.
+    #[error("there is no ResourceQuota {0}")]
+    NoQuota(ObjectKey),
+    /// The quota says nothing of the resource.
+    #[error("ResourceQuota {quota} does not limit {resource}; it limits {limits}")]
+    NotLimited {
+        /// The quota.
+        quota: ObjectKey,
+        /// Resource name.
+        resource: String,
+        /// What it limits.
+        limits: String,
+    },
     /// Too many nodes at once.
     #[error("at most {MAX_ADDED} nodes can be added at once, not {0}")]
     TooMany(u32),
@@ -99,32 +126,19 @@ impl Edit {
         Ok(())
     }
 
-    /// Makes the edit, asks, and takes it back: the view is as it was when this returns.
-    pub fn tried<T>(&self, view: &mut View, ask: impl FnOnce(&View) -> T) -> Result<T, EditError> {
-        let changes = self.changes(view)?;
-        let mut back = Vec::with_capacity(changes.len());
-        for change in changes {
-            back.extend(inverse(&change, view));
-            view.apply(change);
-        }
-        let answer = ask(view);
-        for change in back.into_iter().rev() {
-            view.apply(change);
-        }
-        Ok(answer)
-    }
-
     /// What a watch would tell if the edit were made; nothing for an edit of the template.
     pub fn changes(&self, view: &View) -> Result<Vec<Change>, EditError> {
         match self {
-            Self::AddNodes { count, like } => added(view, *count, node(view, like)?),
-            Self::RemoveNode { node: name } => Ok(removed(view, node(view, name)?)),
-            Self::Cordon { node: name } => Ok(vec![cordoned(node(view, name)?, true)]),
-            Self::Uncordon { node: name } => Ok(vec![cordoned(node(view, name)?, false)]),
+            Self::AddNodes { count, like } => nodes::added(view, *count, node(view, like)?),
+            Self::RemoveNode { node: name } => Ok(nodes::removed(view, node(view, name)?)),
+            Self::Cordon { node: name } => Ok(vec![nodes::cordoned(node(view, name)?, true)]),
+            Self::Uncordon { node: name } => Ok(vec![nodes::cordoned(node(view, name)?, false)]),
             Self::DeletePod { pod } if view.pods.contains_key(pod) => {
                 Ok(vec![Change::Pod(Delta::Deleted(pod.clone()))])
             }
             Self::DeletePod { pod } => Err(EditError::NoPod(pod.clone())),
+            Self::MovePod { pod, to } => Ok(vec![moved(view, pod, node(view, to)?)?]),
+            Self::Quota { quota, resource, hard } => Ok(vec![limited(view, quota, resource, *hard)?]),
             Self::Request { .. } => Ok(Vec::new()),
         }
     }
@@ -138,95 +152,80 @@ impl fmt::Display for Edit {
             Self::RemoveNode { node } => write!(f, "remove node {node}"),
             Self::Cordon { node } => write!(f, "cordon node {node}"),
             Self::Uncordon { node } => write!(f, "uncordon node {node}"),
-            Self::DeletePod { pod } => write!(f, "move pod {pod} away"),
+            Self::DeletePod { pod } => write!(f, "delete pod {pod}"),
+            Self::MovePod { pod, to } => write!(f, "move pod {pod} to node {to}"),
+            Self::Quota { quota, resource, hard } => write!(f, "allow {resource} {hard} in ResourceQuota {quota}"),
             Self::Request { resource, amount } => write!(f, "request {resource} {amount}"),
         }
     }
 }
 
-/// What takes a change of one node or pod back; edits make no others.
-fn inverse(change: &Change, view: &View) -> Option<Change> {
-    let node = |name: &String| match view.nodes.get(name) {
-        Some(node) => Delta::Applied(node.clone()),
-        None => Delta::Deleted(name.clone()),
+/// What takes a change that an edit makes back; edits make no others.
+pub(super) fn inverse(change: &Change, view: &View) -> Option<Change> {
+    let storage = view.storage.nodes.as_ref();
+    let slices = view.devices.slices.as_ref();
+    Some(match change {
+        Change::Node(delta) => Change::Node(back(delta, |node| node.metadata.name.clone(), |key| view.nodes.get(key))?),
+        Change::Pod(delta) => Change::Pod(back(delta, |pod| pod.metadata.key(), |key| view.pods.get(key))?),
+        Change::ResourceQuota(delta) => {
+            let find = |key: &ObjectKey| view.resource_quotas.get(key);
+            Change::ResourceQuota(back(delta, |quota: &ResourceQuota| quota.metadata.key(), find)?)
+        }
+        Change::Storage(StorageChange::Node(delta)) => {
+            let find = |key: &String| storage?.get(key);
+            Change::Storage(StorageChange::Node(back(delta, |node| node.metadata.name.clone(), find)?))
+        }
+        Change::Device(DeviceChange::Slice(delta)) => {
+            let find = |key: &String| slices?.get(key);
+            Change::Device(DeviceChange::Slice(back(delta, |slice| slice.metadata.name.clone(), find)?))
+        }
+        _ => return None,
+    })
+}
+
+/// What makes one object again what it was.
+fn back<'v, T: Clone + 'v, K>(
+    delta: &Delta<T, K>,
+    key: impl Fn(&T) -> K,
+    find: impl Fn(&K) -> Option<&'v T>,
+) -> Option<Delta<T, K>>
+where
+    K: Clone,
+{
+    let key = match delta {
+        Delta::Applied(object) => key(object),
+        Delta::Deleted(key) => key.clone(),
+        Delta::Replaced(_) => return None,
     };
-    let pod = |key: &ObjectKey| match view.pods.get(key) {
-        Some(pod) => Delta::Applied(pod.clone()),
-        None => Delta::Deleted(key.clone()),
-    };
-    match change {
-        Change::Node(Delta::Applied(new)) => Some(Change::Node(node(&new.metadata.name))),
-        Change::Node(Delta::Deleted(name)) => Some(Change::Node(node(name))),
-        Change::Pod(Delta::Applied(new)) => Some(Change::Pod(pod(&new.metadata.key()))),
-        Change::Pod(Delta::Deleted(key)) => Some(Change::Pod(pod(key))),
-        _ => None,
-    }
+    Some(find(&key).map_or(Delta::Deleted(key), |object| Delta::Applied(object.clone())))
 }
 
 fn node<'v>(view: &'v View, name: &str) -> Result<&'v Node, EditError> {
     view.nodes.get(name).ok_or_else(|| EditError::NoNode(name.to_owned()))
 }
 
-fn on<'v>(view: &'v View, node: &'v Node) -> impl Iterator<Item = &'v Pod> {
-    view.pods.values().filter(|pod| pod.node_name == node.metadata.name)
+fn moved(view: &View, key: &ObjectKey, to: &Node) -> Result<Change, EditError> {
+    let mut pod: Pod = view.pods.get(key).ok_or_else(|| EditError::NoPod(key.clone()))?.clone();
+    pod.node_name = to.metadata.name.as_str().into();
+    Ok(Change::Pod(Delta::Applied(pod)))
 }
 
-fn added(view: &View, count: u32, like: &Node) -> Result<Vec<Change>, EditError> {
-    if count > MAX_ADDED {
-        return Err(EditError::TooMany(count));
+/// The controller has taken note of the new limit.
+fn limited(view: &View, key: &ObjectKey, resource: &str, hard: Quantity) -> Result<Change, EditError> {
+    if hard < Quantity::ZERO {
+        return Err(EditError::Negative { resource: resource.to_owned(), amount: hard });
     }
-    let daemons: Vec<_> = on(view, like).filter(|pod| is_daemon(pod) && pod.is_bound()).collect();
-    let mut changes = Vec::new();
-    let names = (1_u64..).map(|index| format!("{}-added-{index}", like.metadata.name));
-    let free = names.filter(|name| !view.nodes.contains_key(name));
-    for name in free.take(count as usize) {
-        for daemon in &daemons {
-            changes.push(Change::Pod(Delta::Applied(moved(daemon, &name))));
-        }
-        changes.push(Change::Node(Delta::Applied(named(like, &name))));
+    let mut quota = view.resource_quotas.get(key).ok_or_else(|| EditError::NoQuota(key.clone()))?.clone();
+    if !quota.spec.hard.contains_key(resource) {
+        let limits: Vec<_> = quota.spec.hard.keys().map(String::as_str).collect();
+        let limits = if limits.is_empty() { "nothing".to_owned() } else { limits.join(", ") };
+        return Err(EditError::NotLimited { quota: key.clone(), resource: resource.to_owned(), limits });
     }
-    Ok(changes)
-}
-
-fn named(like: &Node, name: &str) -> Node {
-    let mut node = like.clone();
-    name.clone_into(&mut node.metadata.name);
-    node.metadata.uid.clear();
-    node.metadata.deletion_timestamp = None;
-    if node.metadata.labels.contains_key(HOSTNAME) {
-        node.metadata.labels.insert(HOSTNAME.to_owned(), name.to_owned());
+    quota.spec.hard.insert(resource.to_owned(), hard);
+    if let Some(known) = quota.status.hard.get_mut(resource) {
+        *known = hard;
     }
-    node.spec.unschedulable = false;
-    node.spec.taints.retain(|taint| !taint.key.starts_with(STATE_TAINT));
-    for condition in node.status.conditions.iter_mut().filter(|condition| condition.kind == "Ready") {
-        "True".clone_into(&mut condition.status);
-    }
-    node
-}
-
-fn moved(daemon: &Pod, node: &str) -> Pod {
-    let mut pod = daemon.clone();
-    pod.metadata.name = format!("{}-{node}", daemon.metadata.name).into();
-    pod.metadata.uid = Text::default();
-    pod.node_name = node.into();
-    pod
-}
-
-fn is_daemon(pod: &Pod) -> bool {
-    pod.metadata.controller().is_some_and(|owner| owner.kind == "DaemonSet")
-}
-
-fn removed(view: &View, node: &Node) -> Vec<Change> {
-    let pods = on(view, node).map(|pod| Change::Pod(Delta::Deleted(pod.metadata.key())));
-    pods.chain([Change::Node(Delta::Deleted(node.metadata.name.clone()))]).collect()
-}
-
-/// The node controller taints what is cordoned, a moment later.
-fn cordoned(node: &Node, unschedulable: bool) -> Change {
-    let mut node = node.clone();
-    node.spec.unschedulable = unschedulable;
-    node.spec.taints.retain(|taint| taint.key != "node.kubernetes.io/unschedulable");
-    Change::Node(Delta::Applied(node))
+    Ok(Change::ResourceQuota(Delta::Applied(quota)))
 }
 
 /// Changes the first container that names the resource, else the first one.

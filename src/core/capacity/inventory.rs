@@ -192,6 +192,10 @@ impl<'v> Inventory<'v> {
         }
     }
 
+    pub(super) fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
     /// Charges quotas with one more pod of the template.
     pub fn charge(&mut self, template: &Template) {
         if let Ok(charge) = &template.creation {

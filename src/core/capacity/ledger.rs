@@ -120,6 +120,16 @@ impl Ledger {
         self.memo.see(sight, self.nodes.last, changed)
     }
 
+    /// Takes out what was found out, so that a trial neither uses nor spoils it.
+    pub(super) fn set_memo_aside(&mut self) -> Memo {
+        take(&mut self.memo)
+    }
+
+    /// Puts it back; nodes that have changed since are looked at again.
+    pub(super) fn restore_memo(&mut self, memo: Memo) {
+        self.memo = memo;
+    }
+
     pub(super) fn memo(&self) -> &Memo {
         &self.memo
     }

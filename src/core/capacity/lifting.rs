@@ -1,36 +1,40 @@
-//! The smallest change that lets one more replica be placed, checked by making it in the model.
+//! The smallest change that lets one more replica be promised, checked by making it in the model.
 //!
-//! Candidates are tried from the cheapest to the dearest for whoever runs the cluster: uncordon a node, move one pod
-//! away, add one node. The first that raises what may be promised is the answer; if none does, there is no answer, and
-//! no guess either.
+//! ```text
+//!  what quotas lack ──┐  (alone, where room is left)
+//!                     ├─ with one of: uncordon a node, move one pod to another node, add a node (or as many as a
+//!                     │               replica has pods)
+//!                     └─> tried on the model, from the cheapest to the dearest for whoever runs the cluster
+//! ```
+//!
+//! The first that raises what may be promised is the answer; if none does, there is no answer, and no guess either. A pod
+//! that is moved must have a place: one that is only taken away would come back and want its own again.
 
-use std::cmp::Reverse;
+use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use super::{Edit, Inventory, Replica, Template};
+use super::{Answer, Class, Edit, Inventory, Model, Replica, Template, quota::Shortage};
 use crate::{
     cluster::{Started, View},
-    object::{Group, Node, Pod, PodTemplate},
-    policy::Policy,
+    object::{Group, ObjectKey, Pod, PodTemplate},
 };
 
-/// Most trials of each sort of change: a trial counts the whole cluster anew.
-const MAX_TRIALS: usize = 12;
-/// Most nodes of which pods are tried.
-const MAX_NODES: usize = 6;
+mod candidates;
 
 /// A change that was tried and helps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lift {
-    /// The change.
-    pub edit: Edit,
+    /// In words.
+    pub change: String,
+    /// All that is to be done.
+    pub edits: Vec<Edit>,
     /// How many more replicas may be promised after it.
     pub gain: u32,
 }
 
-/// The question: whose replicas, and what may be promised as things are.
+/// The question: whose replicas.
 #[derive(Clone, Copy, Debug)]
 pub struct Limited<'a> {
     /// Namespace of the workload.
@@ -41,86 +45,126 @@ pub struct Limited<'a> {
     pub group: Option<&'a Group>,
     /// Its groups that are not whole.
     pub started: &'a [Started],
-    /// What may be promised now.
-    pub lo: u32,
+    /// Its replicas that wait for a node.
+    pub pending: u32,
 }
 
-/// Finds the smallest change; the view is as it was when this returns.
-pub fn smallest(view: &mut View, policy: &Policy, limited: Limited<'_>, is_own: impl Fn(&Pod) -> bool) -> Option<Lift> {
-    let candidates = candidates(view, policy, limited, &is_own);
-    candidates.into_iter().find_map(|edit| {
-        let after = edit.tried(view, |view| {
-            Inventory::of(view, policy).fits_replica_beside(&limited.replica(view), |pod| !is_own(pod)).fits.lo
-        });
-        let gain = after.ok()?.saturating_sub(limited.lo);
-        (gain > 0).then_some(Lift { edit, gain })
-    })
+/// A search under way. One step tries one change, so that whoever searches may do something else in between.
+#[derive(Debug)]
+pub struct Search {
+    tries: VecDeque<Try>,
+    quota: Vec<Shortage>,
+    /// What may be promised as things are.
+    before: u32,
 }
 
-fn candidates(view: &View, policy: &Policy, limited: Limited<'_>, is_own: &impl Fn(&Pod) -> bool) -> Vec<Edit> {
-    let mut edits: Vec<_> = cordoned(view).collect();
-    edits.extend(movable(view, policy, is_own));
-    edits.extend(shapes(view, policy, limited));
-    edits
+/// How far a search is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There are further changes to try.
+    Further,
+    /// This one helps.
+    Found(Lift),
+    /// None that was tried helps.
+    Exhausted,
 }
 
-fn cordoned(view: &View) -> impl Iterator<Item = Edit> {
-    let nodes = view.nodes.values().filter(|node| node.spec.unschedulable && node.is_ready());
-    nodes.take(MAX_TRIALS).map(|node| Edit::Uncordon { node: node.metadata.name.clone() })
+#[derive(Debug)]
+enum Try {
+    /// Beside what is done to quotas.
+    Make(Vec<Edit>),
+    /// Move a pod to wherever else it fits.
+    Move(ObjectKey),
 }
 
-/// Pods of others, on the nodes with most free GPUs first, the smallest first. A DaemonSet's would come back.
-fn movable(view: &View, policy: &Policy, is_own: &impl Fn(&Pod) -> bool) -> Vec<Edit> {
-    let inventory = Inventory::of(view, policy);
-    let gpus = |node: &Node| inventory.free_gpus_of(&node.metadata.name);
-    let mut nodes: Vec<_> = view.nodes.values().filter(|node| node.is_ready() && !node.spec.unschedulable).collect();
-    nodes.sort_by_key(|node| (Reverse(gpus(node)), &node.metadata.name));
-    nodes.truncate(MAX_NODES);
-    let mut pods: Vec<_> = view.pods.values().filter(|pod| is_movable(pod) && !is_own(pod)).collect();
-    let rank = |pod: &Pod| nodes.iter().position(|node| node.metadata.name == pod.node_name);
-    pods.retain(|pod| rank(pod).is_some());
-    let size = |pod: &Pod| Template::of_pod(pod, view).gpus(|name| policy.is_gpu(name));
-    pods.sort_by_cached_key(|pod| (size(pod), rank(pod), pod.metadata.key()));
-    // Of each node the largest alone may do what no small one does.
-    let (largest, rest): (Vec<_>, Vec<_>) = pods
-        .iter()
-        .enumerate()
-        .partition(|(index, pod)| !pods.iter().skip(index + 1).any(|other| other.node_name == pod.node_name));
-    let half = MAX_TRIALS / 2;
-    let chosen = rest.into_iter().take(half).chain(largest.into_iter().take(half));
-    chosen.map(|(_, pod)| Edit::DeletePod { pod: pod.metadata.key() }).collect()
-}
-
-fn is_movable(pod: &Pod) -> bool {
-    pod.is_bound() && pod.metadata.controller().is_none_or(|owner| owner.kind != "DaemonSet" && owner.kind != "Node")
-}
-
-/// One node of each shape that takes a pod when it is empty, those with fewest GPUs first; then as many of it as a
-/// replica has pods.
-fn shapes(view: &View, policy: &Policy, limited: Limited<'_>) -> Vec<Edit> {
-    let replica = limited.replica(view);
-    let inventory = Inventory::of(view, policy);
-    let takes = |node: &Node| replica.templates().any(|template| inventory.would_take(&node.metadata.name, template));
-    let mut nodes: Vec<_> = view.nodes.values().filter(|node| takes(node)).collect();
-    let gpus = |node: &Node| -> i64 {
-        let amounts = node.status.allocatable.iter().filter(|(name, _)| policy.is_gpu(name));
-        amounts.map(|(_, amount)| amount.units()).fold(0, i64::saturating_add)
-    };
-    nodes.sort_by_cached_key(|node| (gpus(node), node.metadata.name.clone()));
-    let mut seen: Vec<(&Node, i64)> = Vec::new();
-    for node in nodes {
-        let alike = |(known, _): &(&Node, i64)| {
-            known.status.allocatable == node.status.allocatable && known.spec.taints == node.spec.taints
-        };
-        if seen.len() < MAX_TRIALS && !seen.iter().any(alike) {
-            seen.push((node, gpus(node)));
+/// Searches to the end.
+pub fn smallest(mut model: Model<'_>, limited: Limited<'_>, is_own: impl Fn(&Pod) -> bool) -> Option<Lift> {
+    let mut search = Search::begin(&mut model, limited, &is_own);
+    loop {
+        match search.step(&mut model, limited, &is_own) {
+            Step::Further => {}
+            Step::Found(lift) => return Some(lift),
+            Step::Exhausted => return None,
         }
     }
-    let counts = if replica.is_group() { vec![1, replica.pods()] } else { vec![1] };
-    let add = |count| {
-        seen.iter().map(move |(node, _)| Edit::AddNodes { count, like: node.metadata.name.clone() }).collect::<Vec<_>>()
+}
+
+// === impl Search ===
+
+impl Search {
+    /// Looks at what limits, and collects what to try.
+    pub fn begin(model: &mut Model<'_>, limited: Limited<'_>, is_own: &dyn Fn(&Pod) -> bool) -> Self {
+        let begun = model.tried(&[], |view, inventory| {
+            let replica = limited.replica(view);
+            let (answer, before) = limited.answer(view, inventory, is_own);
+            let nothing = Self { tries: VecDeque::new(), quota: Vec::new(), before };
+            if answer.fits.class == Class::Unknown {
+                return nothing;
+            }
+            let Some(quota) = shortage(&answer, &replica, inventory, limited.pending) else { return nothing };
+            let tries = if answer.fits.lo > before {
+                vec![Try::Make(Vec::new())]
+            } else {
+                candidates::all(view, inventory, &replica, is_own)
+            };
+            Self { tries: tries.into(), quota, before }
+        });
+        begun.unwrap_or(Self { tries: VecDeque::new(), quota: Vec::new(), before: 0 })
+    }
+
+    /// Tries the next change.
+    pub fn step(&mut self, model: &mut Model<'_>, limited: Limited<'_>, is_own: &dyn Fn(&Pod) -> bool) -> Step {
+        let edits = match self.tries.pop_front() {
+            None => return Step::Exhausted,
+            Some(Try::Make(edits)) => Some(edits),
+            Some(Try::Move(pod)) => elsewhere(model, &pod).map(|edit| vec![edit]),
+        };
+        let found = edits.and_then(|edits| self.tried(edits, model, limited, is_own));
+        match found {
+            Some(lift) => Step::Found(lift),
+            None if self.tries.is_empty() => Step::Exhausted,
+            None => Step::Further,
+        }
+    }
+
+    fn tried(
+        &self,
+        room: Vec<Edit>,
+        model: &mut Model<'_>,
+        limited: Limited<'_>,
+        is_own: &dyn Fn(&Pod) -> bool,
+    ) -> Option<Lift> {
+        let words = self.quota.iter().map(Shortage::to_string).chain(room.iter().map(Edit::to_string));
+        let change = words.collect::<Vec<_>>().join(", and ");
+        let edits: Vec<_> = self.quota.iter().map(Shortage::edit).chain(room).collect();
+        let after = model.tried(&edits, |view, inventory| limited.answer(view, inventory, is_own).1);
+        let gain = after.ok()?.saturating_sub(self.before);
+        (gain > 0).then_some(Lift { change, edits, gain })
+    }
+}
+
+/// What quotas lack for one more replica, where they are among what limits; none where they limit in a way that raising
+/// them does not change.
+fn shortage(answer: &Answer, replica: &Replica, inventory: &Inventory<'_>, pending: u32) -> Option<Vec<Shortage>> {
+    let Some(room) = answer.quota.as_ref().filter(|room| pending.saturating_add(room.pods) <= answer.fits.lo) else {
+        return Some(Vec::new());
     };
-    counts.into_iter().flat_map(add).collect()
+    let short = inventory.quota_shortage(replica, room.pods.saturating_add(1))?;
+    (!short.is_empty()).then_some(short)
+}
+
+/// The move of a pod to another node that takes it.
+fn elsewhere(model: &mut Model<'_>, key: &ObjectKey) -> Option<Edit> {
+    let pod = model.view.pods.get(key)?;
+    let away = [Edit::DeletePod { pod: key.clone() }, Edit::Cordon { node: pod.node_name.to_string() }];
+    let pod = pod.clone();
+    let to = model.tried(&away, |view, inventory| {
+        let mut scratch = inventory.clone();
+        let row = scratch.place(&Template::of_pod(&pod, view))?;
+        inventory.node_name(row).map(str::to_owned)
+    });
+    let to = to.ok().flatten().filter(|to| **to != *pod.node_name)?;
+    Some(Edit::MovePod { pod: key.clone(), to })
 }
 
 // === impl Limited ===
@@ -128,5 +172,27 @@ fn shapes(view: &View, policy: &Policy, limited: Limited<'_>) -> Vec<Edit> {
 impl Limited<'_> {
     fn replica(&self, view: &View) -> Replica {
         Replica::of(self.template, self.group, self.namespace, view, self.started.to_vec())
+    }
+
+    /// What fits now, and what may be promised of it.
+    fn answer(&self, view: &View, inventory: &Inventory<'_>, is_own: &dyn Fn(&Pod) -> bool) -> (Answer, u32) {
+        let answer = inventory.fits_replica_beside(&self.replica(view), |pod| !is_own(pod));
+        let further = answer.further(self.pending);
+        (answer, further)
+    }
+}
+
+// === impl Shortage ===
+
+impl Shortage {
+    fn edit(&self) -> Edit {
+        Edit::Quota { quota: self.quota.clone(), resource: self.resource.clone(), hard: self.hard + self.short }
+    }
+}
+
+impl std::fmt::Display for Shortage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { quota, resource, short, hard } = self;
+        write!(f, "allow {short} more of {resource} in ResourceQuota {quota}, {} in all", *hard + *short)
     }
 }

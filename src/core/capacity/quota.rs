@@ -43,6 +43,17 @@ pub struct QuotaRoom {
     pub reason: String,
 }
 
+/// What a quota lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shortage {
+    pub(super) quota: ObjectKey,
+    pub(super) resource: String,
+    /// By how much it would have to be raised.
+    pub(super) short: Quantity,
+    /// What it allows.
+    pub(super) hard: Quantity,
+}
+
 /// What all quotas leave.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Quotas {
@@ -91,6 +102,22 @@ impl Quotas {
             Some(QuotaRoom { pods: u32::try_from(pods).unwrap_or(u32::MAX), reason })
         });
         rooms.min_by_key(|room| room.pods)
+    }
+
+    /// By how much quotas are exceeded once pods are charged, and what they allow: by quota and resource name.
+    pub(super) fn shortage<'c>(&self, charges: impl Iterator<Item = (&'c Charge, u32)>) -> Vec<Shortage> {
+        let mut needs: BTreeMap<(&ObjectKey, &str), Quantity> = BTreeMap::new();
+        for (charge, pods) in charges {
+            for (quota, name, amount) in &charge.amounts {
+                *needs.entry((quota, name)).or_default() += amount.saturating_mul(pods.into());
+            }
+        }
+        let short = needs.into_iter().filter_map(|((quota, name), need)| {
+            let (used, hard) = self.left(quota, name)?;
+            let short = used + need - hard;
+            (short > Quantity::ZERO).then(|| Shortage { quota: quota.clone(), resource: name.to_owned(), short, hard })
+        });
+        short.collect()
     }
 
     /// Charges one more pod.

@@ -18,7 +18,7 @@ use super::{
     filters::Verdict,
     inventory::{Demand, fitting},
     ports,
-    quota::QuotaRoom,
+    quota::{QuotaRoom, Shortage},
 };
 use crate::{
     cluster::{Started, View},
@@ -333,6 +333,23 @@ impl Inventory<'_> {
             reason.as_ref()?;
         }
         reason.map(|reason| QuotaRoom { pods: most.saturating_add(1), reason })
+    }
+
+    /// What quotas lack for that many further replicas to be created; none where admission refuses them for another
+    /// reason.
+    pub(super) fn quota_shortage(&self, replica: &Replica, count: u32) -> Option<Vec<Shortage>> {
+        let leader = (replica.template.creation.as_ref().ok()?, count);
+        let workers = replica.workers.as_ref().map(|workers| {
+            let unmade = replica.started.iter().map(|started| started.unmade).fold(0, u32::saturating_add);
+            let pods = workers.count.saturating_mul(count).saturating_add(unmade);
+            Some((workers.template.creation.as_ref().ok()?, pods))
+        });
+        let workers = match workers {
+            Some(None) => return None,
+            Some(workers) => workers,
+            None => None,
+        };
+        Some(self.quotas().shortage(std::iter::once(leader).chain(workers)))
     }
 }
 

@@ -5,6 +5,7 @@ mod between;
 mod devices;
 mod gpus;
 mod kept;
+mod lifting;
 mod limits;
 mod properties;
 mod replica;

@@ -28,6 +28,17 @@ struct Row<'v> {
     members: Vec<(&'v ObjectKey, &'v Pod)>,
 }
 
+/// Whether a pod is of a workload, as [`Census::own`] has it: by selector and owner, or as a member of its groups.
+#[must_use]
+pub fn is_own(workload: &WorkloadKey, target: &ScaleTarget, pod: &Pod) -> bool {
+    let labels = &pod.metadata.labels;
+    pod.metadata.namespace == workload.namespace
+        && match target.group {
+            Some(_) => labels.get(group::SET_NAME) == Some(&workload.name),
+            None => !target.selector.is_empty() && target.selector.matches(labels) && may_own(workload, pod),
+        }
+}
+
 /// Selectors of a namespace by one label that they require, so that a pod is compared with few of them.
 type Index<'v> = HashMap<(&'v str, &'v str, &'v str), Vec<Candidate<'v>>>;
 type Candidate<'v> = (&'v WorkloadKey, &'v Selector);

@@ -196,16 +196,9 @@ fn stopped(answer: &Answer) -> LimitingFactor {
     if refused { LimitingFactor::Quota } else { answer.limiting_factor }
 }
 
-/// Replicas beyond those that are bound: what fits, as far as pods exist or may be created.
+/// Replicas beyond those that are bound.
 pub(super) fn further(alone: &Answer, created: i32) -> i32 {
-    if alone.fits.class == Class::Unknown {
-        return 0;
-    }
-    let fits = i32::try_from(alone.fits.lo).unwrap_or(i32::MAX);
-    match &alone.quota {
-        Some(room) => fits.min(created.saturating_add(i32::try_from(room.pods).unwrap_or(i32::MAX))),
-        None => fits,
-    }
+    i32::try_from(alone.further(u32::try_from(created).unwrap_or(0))).unwrap_or(i32::MAX)
 }
 
 struct Table<'v> {

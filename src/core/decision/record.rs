@@ -54,7 +54,8 @@ pub struct Decision {
     pub cap: i32,
     /// The one constraint that binds.
     pub limiting_factor: LimitingFactor,
-    /// The smallest change that would lift it; none where nothing limits.
+    /// What is lacking, in words; none where nothing limits. Which one change would do is searched for by trial
+    /// ([`crate::capacity::Search`]), and is no part of the decision.
     pub change: Option<String>,
     /// How the outcome came about.
     pub steps: Vec<Step>,

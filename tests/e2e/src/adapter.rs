@@ -160,6 +160,7 @@ pub(crate) fn arguments(plane: &ControlPlane, [port, status_port]: [u16; 2], con
         file("config", config),
         format!("--status-port={status_port}"),
         "--log-format=json".into(),
+        "--autoscaler-interval=2s".into(),
         // No endpoints have to leave a Service here.
         "--shutdown-delay-duration=0".into(),
     ]

@@ -120,7 +120,7 @@ pub(super) fn decision(
         stance,
         cap: guard.cap(),
         limiting_factor,
-        change: change(&case, limiting_factor, alone, expected, grant, view),
+        change: change(&case, limiting_factor, alone, expected, (grant, ceiling), view),
         steps: steps(&case, allotment, expected, held, fits, ceiling, &guard, surplus, view, now),
         notes,
         demands: case.measured.into_iter().map(|measurement| measurement.record).collect(),
@@ -150,19 +150,22 @@ fn bounds(case: &Case<'_>, ceiling: i32, known: bool) -> Option<Note> {
     (known && min > ceiling).then(|| Note::new("MinReplicasAboveCeiling", message))
 }
 
-/// The smallest change that would lift the limit, where it is plain.
+/// What is lacking.
 fn change(
     case: &Case<'_>,
     factor: LimitingFactor,
     alone: Option<&Answer>,
     expected: &Expected<'_>,
-    grant: i32,
+    (grant, ceiling): (i32, i32),
     view: &View,
 ) -> Option<String> {
     let unmet = case.want().saturating_sub(grant).max(0);
     let text = match factor {
         LimitingFactor::None => return None,
-        LimitingFactor::MaxReplicas => format!("raise maxReplicas of HPA {}", case.key),
+        LimitingFactor::MaxReplicas if grant < ceiling => format!("raise maxReplicas of HPA {}", case.key),
+        LimitingFactor::MaxReplicas => {
+            format!("a higher maxReplicas of HPA {}, and then room: no more than its {grant} replicas fit", case.key)
+        }
         LimitingFactor::Gpu => {
             let ill = alone.map_or(0, |alone| alone.unhealthy_gpus);
             let ill = if ill > 0 { format!("; {ill} there are not allocatable") } else { String::new() };

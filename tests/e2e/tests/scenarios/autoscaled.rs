@@ -15,7 +15,7 @@ use plimsoll_e2e::{
 };
 use serde_json::json;
 
-/// The adapter reads the autoscaler's status every 15 s.
+/// Nodes come within seconds, and the autoscaler's status is read every 2 s.
 const SLOWLY: Duration = Duration::from_secs(90);
 const PERIODS: Duration = Duration::from_secs(20);
 /// GPUs of a node of the group.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use plimsoll_e2e::{
     World,
     standin::Load,
@@ -62,6 +62,20 @@ impl<'a> Overload<'a> {
         self.nobody_waited(what).await
     }
 
+    /// What would lift the limit, by its own trial in the model, once it has been searched for.
+    async fn lift(&self, change: &str) -> Result<Value> {
+        let what = format!("{change:?} to be found to lift the limit");
+        let found = wait::until(&what, SOON, async || {
+            let lift = self.cluster.adapter.decision(self.world.namespace()).await?["lift"].take();
+            let is_it = lift["change"].as_str().is_some_and(|found| found.contains(change));
+            Ok(if is_it { Ok(lift) } else { Err(lift) })
+        });
+        match found.await {
+            Ok(lift) => Ok(lift),
+            Err(error) => Err(error.context(self.world.explain().await)),
+        }
+    }
+
     async fn stays(&self, replicas: i32, what: &str) -> Result<()> {
         let stayed = wait::stays(what, PERIODS, || match self.world.trajectory.replicas() {
             now if now == replicas => Ok(()),
@@ -92,6 +106,10 @@ pub(crate) async fn free_gpus_in_pieces_are_no_room(cluster: &Cluster, report: &
     overload.fills(3, "fragmentation", "9 GPUs are free on 3 nodes, a replica takes 2").await?;
     overload.world.release("train-0").await?;
     overload.fills(6, "fragmentation", "5 more are free on one of them").await?;
+    let lift = overload.lift("add one node like").await?;
+    overload.world.add_node(8).await?;
+    let gain = lift["gain"].as_i64().context("a gain")?;
+    overload.fills(6 + i32::try_from(gain)?, "fragmentation", "the node that was said to lift the limit").await?;
     overload.end().await
 }
 
@@ -146,6 +164,10 @@ pub(crate) async fn a_quota_is_room_that_nobody_is_refused(cluster: &Cluster, re
     world.limit(&json!({"requests.nvidia.com/gpu": "4", "pods": "100"})).await?;
     let overload = Overload::begin(cluster, report, world, |it| it).await?;
     overload.fills(4, "quota", "8 GPUs, of which the namespace may have 4").await?;
+    let lift = overload.lift("allow 1 more of requests.nvidia.com/gpu").await?;
+    let hard = &lift["edits"][0]["hard"];
+    overload.world.limit(&json!({"requests.nvidia.com/gpu": hard, "pods": "100"})).await?;
+    overload.fills(5, "quota", "what was said to lift the limit").await?;
     overload.world.limit(&json!({"requests.nvidia.com/gpu": "6", "pods": "100"})).await?;
     overload.fills(6, "quota", "it may have 6").await?;
     let refused = overload.world.refused_creations().await?;
