@@ -122,7 +122,7 @@ pub(crate) async fn pods_that_never_answer_make_no_call_slow_and_move_nothing(
     wait_served(plane, PODS).await.with_context(tail)?;
     let began = world.trajectory.mark();
     world.standin.hang(true);
-    world.standin.set_load(Load::for_replicas(8));
+    world.standin.set_load(Load::for_replicas(15));
 
     // First the last good value stands in, then nothing does.
     let lines = conformance::calls(plane, port, PODS, &metadata, 5).await?;
