@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  cluster view ──targets()──> Vec<Target> ──watch──> scrape::run ──┐
-//!  namespaces in need of a signal ──watch──> prometheus::run ───────┴──mpsc──> SourceEvent ──> signal::Store
+//!  namespaces in need of a query ──watch──> prometheus::run ───────┴──mpsc──> SourceEvent ──> signal::Store
 //! ```
 //!
 //! Bodies and answers are foreign input: bounded in size, time, count and depth here, read by the core. A source
@@ -19,6 +19,7 @@ use plimsoll_core::{
 };
 use reqwest::Url;
 
+mod address;
 pub mod demand;
 mod failure;
 mod fetch;

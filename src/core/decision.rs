@@ -44,7 +44,9 @@ pub use record::{Decision, Demand, Note, Step};
 pub use reservation::Reservation;
 pub use rules::Rules;
 pub use scaled::{scaled, served_metrics};
-pub use trigger::{State as TriggerState, TriggerActivity, answer_trigger, demands, trigger_activity, trigger_signals};
+pub use trigger::{
+    State as TriggerState, TriggerActivity, answer_trigger, demands, profile_queries, trigger_activity, trigger_signals,
+};
 
 use crate::{
     coexistence::ExternalApi,

@@ -8,6 +8,7 @@
 
 mod collect;
 mod identity;
+mod query;
 mod reduce;
 
 use std::collections::BTreeMap;
@@ -243,10 +244,19 @@ const fn one() -> f64 {
 impl Profile {
     /// The built-in profiles, in the order of detection.
     pub fn builtin() -> Result<Vec<Self>, ProfileError> {
-        [include_str!("profile/dcgm.json"), include_str!("profile/vllm.json"), include_str!("profile/generic.json")]
-            .into_iter()
-            .map(Self::from_json)
-            .collect()
+        [
+            include_str!("profile/dcgm.json"),
+            // Triton serves some models by vLLM, which then tells more than Triton does.
+            include_str!("profile/vllm.json"),
+            include_str!("profile/sglang.json"),
+            include_str!("profile/tgi.json"),
+            include_str!("profile/tei.json"),
+            include_str!("profile/triton.json"),
+            include_str!("profile/generic.json"),
+        ]
+        .into_iter()
+        .map(Self::from_json)
+        .collect()
     }
 
     /// A profile from JSON, checked.

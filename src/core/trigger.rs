@@ -42,6 +42,9 @@ pub struct Trigger {
     pub priority: Option<i32>,
     /// Where the demand is read that no pod can tell of; none for the pods alone.
     pub query: Option<Query>,
+    /// Address of the Prometheus server that is asked the profile's own query for what waits, by pod; none where the
+    /// pods are asked themselves, or the trigger's own query is.
+    pub server: Option<String>,
 }
 
 /// What is measured.
@@ -201,6 +204,7 @@ impl Trigger {
             headroom: None,
             priority: None,
             query: None,
+            server: None,
         }
     }
 
@@ -231,7 +235,33 @@ impl Trigger {
     }
 }
 
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Vllm, Self::Triton, Self::Tgi, Self::Tei, Self::Sglang];
+
+    /// The name in metadata, which is that of the profile by which the servers' metrics are read.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vllm => "vllm",
+            Self::Triton => "triton",
+            Self::Tgi => "tgi",
+            Self::Tei => "tei",
+            Self::Sglang => "sglang",
+        }
+    }
+}
+
 impl Signal {
+    /// Whether what waits is part of the value.
+    #[must_use]
+    pub const fn counts_waiting(&self) -> bool {
+        match self {
+            Self::QueueLength { .. } | Self::Composite(Composite { queue: Some(_), .. }) => true,
+            Self::GpuUtilization { .. } | Self::Latency { .. } | Self::Composite(_) | Self::Capacity => false,
+        }
+    }
+
     /// The name in metadata.
     #[must_use]
     pub const fn name(&self) -> &'static str {

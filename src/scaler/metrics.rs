@@ -88,3 +88,20 @@ impl Drop for Open {
         self.streams.dec();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_beyond_the_bound_is_refused_until_another_ends() {
+        let (metrics, room) = (Metrics::default(), Arc::new(Semaphore::new(1)));
+        let open = metrics.open(&room).ok();
+        assert_eq!((open.is_some(), metrics.streams()), (true, 1));
+        let refused = metrics.open(&room).err().map(|status| status.code());
+        assert_eq!(refused, Some(Code::ResourceExhausted));
+        drop(open);
+        assert_eq!(metrics.streams(), 0);
+        assert!(metrics.open(&room).is_ok());
+    }
+}

@@ -204,9 +204,11 @@ impl Evaluation {
         self.note_problems(&self.inputs.health.capacity_problems());
         let workloads = decision::scaled(&self.view, &configuration.policy);
         let census = Census::of(&self.view, &workloads);
-        let found = source::targets(&self.view, &census, &configuration.sources);
+        let mut found = source::targets(&self.view, &census, &configuration.sources);
         replace(&self.outputs.targets, found.targets);
-        replace(&self.outputs.needs, needs::of(&self.view, &configuration.policy));
+        let needs = needs::of(&self.view, &configuration.policy);
+        found.refused.extend(source::prometheus::refused(&needs, &configuration.sources.prometheus));
+        replace(&self.outputs.needs, needs);
         let demands = decision::demands(&self.view);
         self.told.demands.retain(|key| demands.contains_key(key));
         replace(&self.outputs.demands, demands);

@@ -1,4 +1,5 @@
-//! Which namespaces need which signal: those with an HPA that refers to a metric made of it.
+//! What Prometheus servers are needed for: signals of namespaces with an HPA that refers to a metric made of them, and
+//! the queries of the profiles of KEDA's triggers.
 
 use plimsoll_core::{
     cluster::View,
@@ -10,15 +11,15 @@ use crate::source::prometheus::Needs;
 
 /// The needs of all HPAs, and of all triggers of KEDA's objects.
 pub(super) fn of(view: &View, policy: &Policy) -> Needs {
-    let mut needs: Needs = decision::trigger_signals(view);
+    let mut signals = decision::trigger_signals(view);
     for hpa in view.hpas.values() {
         for metric in decision::served_metrics(hpa, policy) {
             if let MetricKind::PerPod { signal } | MetricKind::PerWorkload { signal } = &metric.kind {
-                needs.entry(signal.clone()).or_default().insert(hpa.metadata.namespace.clone());
+                signals.entry(signal.clone()).or_default().insert(hpa.metadata.namespace.clone());
             }
         }
     }
-    needs
+    Needs { signals, profiles: decision::profile_queries(view) }
 }
 
 #[cfg(test)]
@@ -41,7 +42,7 @@ mod tests {
         let mut view = View::default();
         view.hpas.insert(hpa.metadata.key(), hpa);
         let needs = of(&view, &Policy::default());
-        assert_eq!(needs.len(), 1);
-        assert!(needs[signal::QUEUE_LENGTH].contains("inference"));
+        assert_eq!((needs.signals.len(), needs.profiles.len()), (1, 0));
+        assert!(needs.signals[signal::QUEUE_LENGTH].contains("inference"));
     }
 }

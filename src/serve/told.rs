@@ -24,7 +24,7 @@ pub(super) struct Told {
 
 impl Told {
     /// Records what a source tells; says whether an evaluation should follow at once, since somebody may wait for a
-    /// first replica.
+    /// first replica, or for a first answer.
     pub(super) fn record(&mut self, event: SourceEvent) -> bool {
         let mut urgent = false;
         let kept = match event {
@@ -35,10 +35,10 @@ impl Told {
                 self.store.record_pod_values(&source, &signal, values, at)
             }
             SourceEvent::Demanded { key, result, at, .. } => {
-                match result {
-                    Ok(value) => urgent = self.demands.record(key, value, at),
+                urgent = match result {
+                    Ok(value) => self.demands.record(key, value, at),
                     Err(reason) => self.demands.fail(key, &reason),
-                }
+                };
                 true
             }
             SourceEvent::Failed { source, reason, at } => {

@@ -16,12 +16,12 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Results, SourceEvent, SourceName,
+    Results, SourceEvent, SourceName, address,
     prometheus::{PrometheusError, ask::Asker},
 };
 use crate::{
     clock,
-    config::{promql::Query, sources::PrometheusServer, value::HttpUrl},
+    config::{promql::Query, sources::PrometheusServer},
 };
 
 /// Time from one question to the next where there are no replicas.
@@ -44,9 +44,9 @@ pub async fn run(
     results: Results,
     shutdown: CancellationToken,
 ) -> Result<(), PrometheusError> {
-    let known: Arc<[String]> = servers.iter().map(|server| address(server.url.url().as_str())).collect();
+    let known: Arc<[String]> = servers.iter().map(address::of).collect();
     let rounds = |asker: Option<&Asker>| Rounds {
-        address: asker.map(|asker| address(asker.settings().url.url().as_str())),
+        address: asker.map(|asker| address::of(asker.settings())),
         known: Arc::clone(&known),
         results: results.clone(),
         next: BTreeMap::new(),
@@ -82,11 +82,6 @@ fn source((namespace, query): &DemandKey) -> SourceName {
     SourceName::from(name.chars().take(300).collect::<String>())
 }
 
-/// How addresses are compared.
-fn address(text: &str) -> String {
-    text.trim_end_matches('/').to_ascii_lowercase()
-}
-
 impl Rounds {
     /// A query that is slow delays no other: what is due is asked while it is waited for.
     async fn run(mut self, asker: Option<Asker>, mut demands: watch::Receiver<Arc<Demands>>) {
@@ -110,8 +105,7 @@ impl Rounds {
 
     /// Whether the query is for this server.
     fn is_ours(&self, key: &DemandKey) -> bool {
-        let asked = HttpUrl::new(&key.1.server).ok().map(|url| address(url.url().as_str()));
-        let asked = asked.filter(|asked| self.known.contains(asked));
+        let asked = address::written(&key.1.server).filter(|asked| self.known.contains(asked));
         asked == self.address
     }
 
@@ -167,10 +161,7 @@ async fn answer(key: &DemandKey, asker: Option<&Asker>) -> SourceEvent {
     let (namespace, query) = key;
     let result = match asker {
         Some(asker) => ask(asker, namespace, query).await,
-        None => Err(format!(
-            "serverAddress {} is none of the servers of the configuration: its administrator adds it under prometheus[]",
-            query.server
-        )),
+        None => Err(address::unknown(&query.server)),
     };
     let (source, key, at) = (source(key), key.clone(), clock::now());
     SourceEvent::Demanded { source, key, result, at }

@@ -1,7 +1,8 @@
-//! Asks Prometheus servers the administrator's queries, one namespace at a time.
+//! Asks Prometheus servers the administrator's queries, and those of the profiles that triggers of KEDA name, one
+//! namespace at a time.
 //!
 //! ```text
-//!  needs (signal -> namespaces) ──> round: queries x namespaces, 4 at a time ──> Queried | Failed | Gone
+//!  needs (query -> namespaces) ──> round: queries x namespaces, 4 at a time ──> Queried | Failed | Gone
 //!                                     │ the server does not answer
 //!                                     └──> open: the rest is not asked; one query every 5 s until it answers again
 //! ```
@@ -10,6 +11,7 @@
 
 mod answer;
 pub(super) mod ask;
+mod profiles;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +20,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
+use plimsoll_core::trigger::Profile;
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
@@ -26,7 +29,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::ask::{Asker, Failure};
-use super::{Results, SourceEvent, SourceName, results::Closed};
+pub use self::profiles::refused;
+use super::{Results, SourceEvent, SourceName, address, results::Closed};
 use crate::{clock, config::sources::PrometheusServer};
 
 /// Queries that one server is asked at a time.
@@ -37,12 +41,21 @@ const STRUGGLES: u32 = 4;
 /// Longest pause between two attempts at a server that does not answer.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Which namespaces need which signal: those with an HPA that uses it.
-pub type Needs = BTreeMap<String, BTreeSet<String>>;
+/// Which namespaces need what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Namespaces by signal, for the administrator's queries: those with an HPA or a trigger that uses it.
+    pub signals: BTreeMap<String, BTreeSet<String>>,
+    /// Namespaces by the address of a server and a profile whose own query it is to be asked.
+    pub profiles: BTreeMap<(String, Profile), BTreeSet<String>>,
+}
 
 /// Why asking cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum PrometheusError {
+    /// The query of a built-in profile is none: a fault of ours.
+    #[error("the built-in profiles cannot be asked: {0}")]
+    Profiles(String),
     /// There is no client for a server.
     #[error("Prometheus {server:?} cannot be asked: {reason}")]
     Client {
@@ -72,11 +85,15 @@ pub async fn run(
         }
     }
     let mut tasks = JoinSet::new();
-    for settings in servers {
+    let built_in = profiles::queries().map_err(PrometheusError::Profiles)?;
+    for mut settings in servers {
         let name = settings.name.clone();
+        let profiles = settings.queries.len();
+        settings.queries.extend(built_in.iter().map(|(_, query)| query.clone()));
         let asker = Asker::new(settings).map_err(|reason| PrometheusError::Client { server: name, reason })?;
         let server = Server {
             asker: Arc::new(asker),
+            profiles: (profiles..).zip(&built_in).map(|(index, (profile, _))| (*profile, index)).collect(),
             results: results.clone(),
             asked: BTreeMap::new(),
             silent: None,
@@ -107,6 +124,8 @@ struct Question {
 /// One server.
 struct Server {
     asker: Arc<Asker>,
+    /// Indices of the profiles' queries, which are behind the administrator's.
+    profiles: BTreeMap<Profile, usize>,
     results: Results,
     /// What was asked in the last round, with the names of the sources.
     asked: BTreeMap<Question, SourceName>,
@@ -162,11 +181,20 @@ impl Server {
 
     fn questions(&self, needs: &Needs) -> BTreeMap<Question, SourceName> {
         let settings = self.asker.settings();
+        let (prefix, own) = (prefix(&settings.name), settings.queries.len() - self.profiles.len());
         let mut questions = BTreeMap::new();
-        for (index, query) in settings.queries.iter().enumerate() {
-            for namespace in needs.get(&query.signal).into_iter().flatten() {
-                let source = format!("{}{}/{namespace}", prefix(&settings.name), query.signal);
-                questions.insert(Question { query: index, namespace: namespace.clone() }, SourceName::from(source));
+        let mut put = |query: usize, namespace: &String, source: String| {
+            questions.insert(Question { query, namespace: namespace.clone() }, SourceName::from(source));
+        };
+        for (index, query) in settings.queries.iter().take(own).enumerate() {
+            for namespace in needs.signals.get(&query.signal).into_iter().flatten() {
+                put(index, namespace, format!("{prefix}{}/{namespace}", query.signal));
+            }
+        }
+        for (profile, namespaces) in needs.of(&address::of(settings)) {
+            let Some(index) = self.profiles.get(&profile) else { continue };
+            for namespace in namespaces {
+                put(*index, namespace, format!("{prefix}{}", profiles::source(profile, namespace)));
             }
         }
         questions

@@ -18,7 +18,7 @@ use crate::{answer::Refusal, quantity::Milli};
 pub use answer::{TriggerActivity, answer_trigger, trigger_activity};
 pub(super) use measure::{Trials, proposal};
 pub(super) use scaled::{Scaled, all, workloads};
-pub use scaled::{demands, trigger_signals};
+pub use scaled::{demands, profile_queries, trigger_signals};
 
 /// What is known of a trigger beside its value.
 #[derive(Clone, Debug, PartialEq)]

@@ -136,6 +136,11 @@ impl Back<'_> {
             let message = "an HPA metric has no query of its own, the pods are asked: remove it and serverAddress";
             self.findings.error(key("query"), message);
         }
+        if parsed.server.is_some() {
+            let message = "an HPA metric has no server of its own: remove it, and have the queue of the pods scraped or \
+                           asked for under prometheus[].queries";
+            self.findings.error(key("serverAddress"), message);
+        }
         if !parsed.clamp {
             let message = "metrics of HPAs are kept within what fits: remove it, or annotate the HPA with \
                            plimsoll.dev/mode: Observe";

@@ -190,6 +190,9 @@ fn what_no_hpa_can_say_names_its_field() {
         json!({"signal": "queueLength", "threshold": "1", "serverAddress": "http://p:9090", "query": "sum(up)"});
     let found = paths(&back(&with(json!({}), ours(&asked))).unwrap_err());
     assert_eq!(found, ["Error spec.triggers[0].metadata.query"]);
+    let asked = json!({"signal": "queueLength", "profile": "vllm", "serverAddress": "http://p:9090"});
+    let found = paths(&back(&with(json!({}), ours(&asked))).unwrap_err());
+    assert_eq!(found, ["Error spec.triggers[0].metadata.serverAddress"]);
 }
 
 #[test]

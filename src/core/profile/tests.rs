@@ -40,7 +40,7 @@ fn seen(pod: &str, value: f64) -> (String, f64) {
 #[test]
 fn the_built_in_profiles_are_read_in_the_order_of_detection() {
     let names: Vec<_> = Profile::builtin().unwrap().into_iter().map(|profile| profile.name).collect();
-    assert_eq!(names, ["dcgm", "vllm", "generic"]);
+    assert_eq!(names, ["dcgm", "vllm", "sglang", "tgi", "tei", "triton", "generic"]);
 }
 
 #[test]
@@ -69,6 +69,16 @@ fn a_profile_is_detected_by_metric_prefix_and_by_what_the_target_may_say() {
     assert_eq!(detect("# HELP x\nvllm:num_requests_waiting 1\n", &own).as_deref(), Some("vllm"));
     assert_eq!(detect("http_request_duration_seconds_bucket{le=\"1\"} 1\nvllm:x 1\n", &own).as_deref(), Some("vllm"));
     assert_eq!(detect("go_goroutines 1\ninference_queue_length 1\n", &own).as_deref(), Some("generic"));
+    assert_eq!(detect("nv_inference_count 1\nvllm:num_requests_waiting 1\n", &own).as_deref(), Some("vllm"));
+    for (line, name) in [
+        ("sglang:num_queue_reqs 1", "sglang"),
+        ("tgi_queue_size 1", "tgi"),
+        ("te_request_count 1", "tei"),
+        ("nv_trt_llm_request_metrics 1", "triton"),
+        ("nv_inference_pending_request_count 1", "triton"),
+    ] {
+        assert_eq!(detect(&format!("http_request_duration_seconds_count 1\n{line}\n"), &own).as_deref(), Some(name));
+    }
     assert_eq!(detect("go_goroutines 1\n", &own), None);
     assert_eq!(detect("DCGM_FI_DEV_GPU_UTIL{} 1\n", &own), None);
     assert_eq!(detect("DCGM_FI_DEV_GPU_UTIL{} 1\n", &exporter()).as_deref(), Some("dcgm"));
@@ -291,6 +301,83 @@ fn a_histogram_with_too_many_series_keeps_those_within_the_bound() {
     assert_eq!(observed.refused, BTreeMap::from([(Refused::TooManySeries, 44)]));
 }
 
+/// What a page says of a pod's queue.
+fn queue(profile_name: &str, body: &str) -> Vec<f64> {
+    let queue = gauges(&observe(profile_name, &pod("a"), body), "queueLength");
+    queue.into_iter().map(|(_, value)| value).collect()
+}
+
+#[test]
+fn the_queue_of_sglang_is_counted_once_however_many_ranks_and_priorities_report_it() {
+    let line = |labels: &str, value: u8| format!("sglang:num_queue_reqs{{model_name=\"m\"{labels}}} {value}\n");
+    assert_eq!(queue("sglang", &line("", 3)), [3.0], "before there were ranks");
+    let ranks = [
+        line(",tp_rank=\"0\",pp_rank=\"0\"", 5),
+        line(",tp_rank=\"1\",pp_rank=\"0\"", 5),
+        line(",tp_rank=\"0\",pp_rank=\"1\"", 5),
+    ];
+    assert_eq!(queue("sglang", &ranks.concat()), [5.0]);
+    assert_eq!(queue("sglang", &line(",tp_rank=\"0\"", 4)), [4.0]);
+    let priorities =
+        [line(",tp_rank=\"0\",priority=\"\"", 7), line(",tp_rank=\"0\",priority=\"1\"", 5), line(",priority=\"2\"", 2)];
+    assert_eq!(queue("sglang", &priorities.concat()), [7.0], "the total is the series without a priority");
+    let usage = observe("sglang", &pod("a"), "sglang:token_usage{tp_rank=\"0\"} 0.37\n");
+    assert_eq!(gauges(&usage, "kvCacheUsage"), [seen("ml/a", 37.0)]);
+}
+
+#[test]
+fn the_queue_of_triton_is_that_of_tensorrt_llm_where_it_has_one() {
+    let plain = "nv_inference_pending_request_count{model=\"a\",version=\"1\"} 3\n\
+                 nv_inference_pending_request_count{model=\"b\",version=\"2\"} 11\n";
+    assert_eq!(queue("triton", plain), [14.0]);
+    let llm = format!(
+        "{plain}nv_trt_llm_request_metrics{{model=\"m\",request_type=\"waiting\",version=\"1\"}} 6\n\
+         nv_trt_llm_request_metrics{{model=\"m\",request_type=\"scheduled\",version=\"1\"}} 64\n\
+         nv_trt_llm_kv_cache_block_metrics{{kv_cache_block_type=\"fraction\",model=\"m\"}} 0.5\n\
+         nv_trt_llm_kv_cache_block_metrics{{kv_cache_block_type=\"max\",model=\"m\"}} 6239\n"
+    );
+    assert_eq!(queue("triton", &llm), [6.0]);
+    assert_eq!(gauges(&observe("triton", &pod("a"), &llm), "kvCacheUsage"), [seen("ml/a", 50.0)]);
+}
+
+#[test]
+fn the_servers_of_hugging_face_tell_queue_and_latency_under_their_own_names() {
+    for (name, prefix) in [("tgi", "tgi"), ("tei", "te")] {
+        let body = format!(
+            "{prefix}_queue_size 4\n{prefix}_request_duration_bucket{{le=\"0.5\"}} 9\n\
+             {prefix}_request_duration_bucket{{le=\"+Inf\"}} 10\n"
+        );
+        let observed = observe(name, &pod("a"), &body);
+        let signals: Vec<_> = observed.observations.iter().map(|seen| seen.signal.as_str()).collect();
+        assert_eq!(signals, ["queueLength", "latencyP99"], "{name}");
+        assert!(
+            matches!(observed.observations[0].reading, Reading::Gauge(value) if value.to_bits() == 4.0_f64.to_bits())
+        );
+    }
+}
+
+#[test]
+fn a_profile_is_a_query_too_where_the_servers_say_whose_data_it_is() {
+    let query = |name: &str, signal: &str| profile(name).query(signal);
+    assert_eq!(query("tgi", "queueLength").as_deref(), Some("sum by (pod) (tgi_queue_size)"));
+    assert_eq!(
+        query("vllm", "queueLength").as_deref(),
+        Some(
+            "sum by (pod) (vllm:num_requests_waiting_by_reason{reason=\"capacity\"}) or sum by (pod) (vllm:num_requests_waiting)"
+        )
+    );
+    assert!(query("sglang", "queueLength").unwrap().ends_with(
+        " or sum by (pod) (sglang:num_queue_reqs{tp_rank=\"0\",pp_rank=\"\",priority=\"\"}) \
+         or sum by (pod) (sglang:num_queue_reqs{tp_rank=\"\",priority=\"\"})"
+    ));
+    assert_eq!(
+        query("triton", "kvCacheUsage").as_deref(),
+        Some("max by (pod) (nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"fraction\"}) * 100")
+    );
+    assert_eq!(query("vllm", "latencyP99"), None, "no query per pod gives a quantile over all of them");
+    assert_eq!(query("dcgm", "gpuUtilization"), None, "whose GPU it is stands in labels");
+}
+
 fn label_value() -> impl Strategy<Value = String> {
     "[a-z]{0,6}"
 }
@@ -303,7 +390,11 @@ proptest! {
     ) {
         let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         let labels = labels.join(",");
-        let body = format!("vllm:num_requests_waiting{{{labels}}} {value}\ninference_queue_length{{{labels}}} {value}\nDCGM_FI_DEV_GPU_UTIL{{{labels}}} {value}\n");
+        let metrics = [
+            "vllm:num_requests_waiting", "sglang:num_queue_reqs", "tgi_queue_size", "te_queue_size",
+            "nv_inference_pending_request_count", "inference_queue_length", "DCGM_FI_DEV_GPU_UTIL",
+        ];
+        let body = metrics.map(|metric| format!("{metric}{{{labels}}} {value}\n")).concat();
         for profile in Profile::builtin().unwrap() {
             if let Ok(observed) = profile.observe(body.as_bytes(), &pod("a"), &Limits::default()) {
                 prop_assert_eq!(gauges(&observed, "queueLength"), vec![seen("ml/a", f64::from(value))]);

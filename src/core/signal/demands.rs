@@ -44,9 +44,12 @@ impl Demands {
         before != Some(value)
     }
 
-    /// Notes that there was no answer. The last good one stays and grows old.
-    pub fn fail(&mut self, key: DemandKey, reason: &str) {
-        self.told.entry(key).or_default().error = Some(reason.chars().take(REASON_MAX).collect());
+    /// Notes that there was no answer. The last good one stays and grows old. Says whether nothing was known before.
+    pub fn fail(&mut self, key: DemandKey, reason: &str) -> bool {
+        let told = self.told.entry(key).or_default();
+        let first = told.last.is_none() && told.error.is_none();
+        told.error = Some(reason.chars().take(REASON_MAX).collect());
+        first
     }
 
     /// Forgets what nobody asks any more.
@@ -103,13 +106,21 @@ mod tests {
         assert!(demands.samples(&policy, at(0)).is_empty());
         assert!(demands.record(key(), 7.0, at(0)));
         assert!(!demands.record(key(), 7.0, at(1)), "the same again");
-        demands.fail(key(), "503");
+        assert!(!demands.fail(key(), "503"), "the last good answer stays");
         let quality = |now| demands.samples(&policy, at(now))[&key()].as_ref().map(|sample| sample.quality).ok();
         assert_eq!(quality(5), Some(Quality::Live));
         assert_eq!(quality(60), Some(Quality::LastKnownGood));
         assert_eq!(demands.samples(&policy, at(200))[&key()], Err("503".to_owned()));
         demands.retain(|_| false);
         assert!(demands.samples(&policy, at(5)).is_empty());
+    }
+
+    #[test]
+    fn the_first_word_of_a_query_is_news_even_if_it_is_a_failure() {
+        let mut demands = Demands::default();
+        assert!(demands.fail(key(), "refused"));
+        assert!(!demands.fail(key(), "refused"));
+        assert!(demands.record(key(), 7.0, at(0)));
     }
 
     #[test]

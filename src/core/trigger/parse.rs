@@ -74,7 +74,7 @@ pub(super) fn parse(metadata: &StringMap) -> Result<Trigger, Vec<Problem>> {
     let (on_missing, stale_after) = missing(&mut reader);
     let activation = reader.number("activationThreshold").unwrap_or(Milli(0));
     let warmup = warmup(&mut reader);
-    let query = query(&mut reader);
+    let (query, server) = query(&mut reader, profile, signal.as_ref());
     let clamp = clamp(&mut reader, signal.as_ref());
     let headroom = headroom(&mut reader);
     let priority = reader.text("priority").and_then(|text| {
@@ -96,20 +96,14 @@ pub(super) fn parse(metadata: &StringMap) -> Result<Trigger, Vec<Problem>> {
             headroom,
             priority,
             query,
+            server,
         }),
         _ => Err(reader.problems()),
     }
 }
 
 fn profile(reader: &mut Reader<'_>) -> Option<Profile> {
-    let profiles = [
-        ("vllm", Profile::Vllm),
-        ("triton", Profile::Triton),
-        ("tgi", Profile::Tgi),
-        ("tei", Profile::Tei),
-        ("sglang", Profile::Sglang),
-    ];
-    reader.choice("profile", &profiles)
+    reader.choice("profile", &Profile::ALL.map(|profile| (profile.name(), profile)))
 }
 
 /// What kind of signal is meant.
@@ -245,20 +239,32 @@ fn warmup(reader: &mut Reader<'_>) -> Option<SignedDuration> {
     }
 }
 
-fn query(reader: &mut Reader<'_>) -> Option<Query> {
-    let (server, text) = (reader.text("serverAddress"), reader.text("query"));
-    match (server, text) {
-        (Some(server), Some(text)) => Some(Query { server: server.to_owned(), text: text.to_owned() }),
-        (Some(_), None) => {
-            reader.problem("query", "is missing: serverAddress is where it would be asked");
-            None
-        }
+/// The trigger's own query, or the server that is asked its profile's.
+fn query(
+    reader: &mut Reader<'_>,
+    profile: Option<Profile>,
+    signal: Option<&Signal>,
+) -> (Option<Query>, Option<String>) {
+    match (reader.text("serverAddress"), reader.text("query")) {
+        (Some(server), Some(text)) => (Some(Query { server: server.to_owned(), text: text.to_owned() }), None),
+        (Some(server), None) if has_query(reader, profile, signal) => (None, Some(server.to_owned())),
+        (Some(_) | None, None) => (None, None),
         (None, Some(_)) => {
             reader.problem("serverAddress", "is missing: the Prometheus server of the query");
-            None
+            (None, None)
         }
-        (None, None) => None,
     }
+}
+
+/// Whether a profile stands in for the query; says what is missing if not.
+fn has_query(reader: &mut Reader<'_>, profile: Option<Profile>, signal: Option<&Signal>) -> bool {
+    let message = match profile {
+        Some(_) if signal.is_none_or(Signal::counts_waiting) => return true,
+        Some(profile) => format!("is missing: the one of profile {} is for what waits only", profile.name()),
+        None => "is missing: give it, or a profile, whose own query serverAddress is then asked".to_owned(),
+    };
+    reader.problem("query", message);
+    false
 }
 
 fn clamp(reader: &mut Reader<'_>, signal: Option<&Signal>) -> bool {

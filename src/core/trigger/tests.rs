@@ -56,6 +56,27 @@ fn a_profile_gives_thresholds() {
 }
 
 #[test]
+fn a_profile_stands_in_for_the_query_of_a_server_that_is_named() {
+    let server = ("serverAddress", "http://p:9090");
+    let trigger = good(&[("signal", "queueLength"), ("profile", "sglang"), server]);
+    assert_eq!((trigger.server.as_deref(), trigger.query), (Some("http://p:9090"), None));
+    let composite = good(&[("signal", "composite"), ("profile", "vllm"), server]);
+    assert_eq!(composite.server.as_deref(), Some("http://p:9090"));
+    let own = good(&[("signal", "queueLength"), ("profile", "vllm"), server, ("query", "sum(x)")]);
+    assert_eq!((own.server, own.query.map(|query| query.text)), (None, Some("sum(x)".to_owned())));
+}
+
+#[test]
+fn every_profile_of_a_trigger_reads_pages_and_has_a_query_for_what_waits() {
+    let builtin = crate::profile::Profile::builtin().unwrap();
+    for profile in Profile::ALL {
+        let found = builtin.iter().find(|found| found.name == profile.name()).unwrap();
+        assert!(found.query(crate::signal::QUEUE_LENGTH).is_some(), "{}", found.name);
+        assert_eq!(serde_json::to_value(profile).unwrap(), profile.name());
+    }
+}
+
+#[test]
 fn an_error_names_the_key_and_a_cure() {
     let queue = ("signal", "queueLength");
     let ten = ("threshold", "10");
@@ -75,7 +96,11 @@ fn an_error_names_the_key_and_a_cure() {
         (vec![queue, ten, ("caCert", "x")], "caCert: is read by KEDA from a TriggerAuthentication"),
         (vec![queue, ("thresholdFromEnv", "T"), ten], "thresholdFromEnv: the environment of containers is not read"),
         (vec![queue, ten, ("query", "up")], "serverAddress: is missing"),
-        (vec![queue, ten, ("serverAddress", "http://p")], "query: is missing"),
+        (vec![queue, ten, ("serverAddress", "http://p")], "query: is missing: give it, or a profile"),
+        (
+            vec![("signal", "gpuUtilization"), ("profile", "vllm"), ("serverAddress", "http://p")],
+            "query: is missing: the one of profile vllm is for what waits only",
+        ),
         (vec![queue, ten, ("metricName", "Queue")], "metricName: must be 1 to 50"),
         (vec![queue, ten, ("warmup", "1d")], "warmup: \"1d\" is not a duration"),
         (vec![queue, ten, ("headroom", "-1")], "headroom: \"-1\" is not a whole number"),
@@ -147,8 +172,8 @@ fn triggers() -> impl Strategy<Value = Trigger> {
         (seconds(3600), prop::option::of(seconds(21_600)), any::<bool>(), headroom),
         (prop::option::of(any::<i32>().prop_map(|p| p.min(1_000_000_000))), prop::option::of(query)),
     )
-        .prop_map(
-            |((signal, name, profile, activation, on_missing), (stale_after, warmup, clamp, headroom), rest)| Trigger {
+        .prop_map(|((signal, name, profile, activation, on_missing), (stale_after, warmup, clamp, headroom), rest)| {
+            Trigger {
                 metric_name: name.unwrap_or_else(|| signal.metric_name().to_owned()),
                 clamp: clamp || signal == Signal::Capacity,
                 signal,
@@ -160,8 +185,14 @@ fn triggers() -> impl Strategy<Value = Trigger> {
                 headroom,
                 priority: rest.0,
                 query: rest.1,
-            },
-        )
+                server: None,
+            }
+        })
+        .prop_map(|trigger| {
+            // Without a query of its own, a profile's may be asked.
+            let asks = trigger.query.is_none() && trigger.profile.is_some() && trigger.signal.counts_waiting();
+            Trigger { server: asks.then(|| "http://p:9090".to_owned()), ..trigger }
+        })
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{
-    Aggregation, Combine, Composite, Headroom, OnMissing, Profile, Signal, Trigger,
+    Aggregation, Combine, Composite, Headroom, OnMissing, Signal, Trigger,
     parse::{STALE_AFTER, WARMUP},
 };
 use crate::{hpa::GoDuration, object::meta::StringMap, quantity::Milli};
@@ -17,7 +17,7 @@ pub(super) fn metadata(trigger: &Trigger) -> StringMap {
         put("metricName", trigger.metric_name.clone());
     }
     if let Some(profile) = trigger.profile {
-        put("profile", name_of_profile(profile).to_owned());
+        put("profile", profile.name().to_owned());
     }
     if trigger.activation.0 > 0 {
         put("activationThreshold", number(trigger.activation));
@@ -49,6 +49,9 @@ pub(super) fn metadata(trigger: &Trigger) -> StringMap {
     if let Some(query) = &trigger.query {
         put("serverAddress", query.server.clone());
         put("query", query.text.clone());
+    }
+    if let Some(server) = &trigger.server {
+        put("serverAddress", server.clone());
     }
     metadata
 }
@@ -92,16 +95,6 @@ fn number(value: Milli) -> String {
 
 fn duration(value: SignedDuration) -> String {
     GoDuration { nanos: i64::try_from(value.as_nanos()).unwrap_or(i64::MAX) }.to_string()
-}
-
-const fn name_of_profile(profile: Profile) -> &'static str {
-    match profile {
-        Profile::Vllm => "vllm",
-        Profile::Triton => "triton",
-        Profile::Tgi => "tgi",
-        Profile::Tei => "tei",
-        Profile::Sglang => "sglang",
-    }
 }
 
 const fn name_of_aggregation(aggregation: Aggregation) -> &'static str {

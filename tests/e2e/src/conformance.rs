@@ -52,7 +52,22 @@ pub async fn calls_as(
     metadata: &Value,
     repeat: u32,
 ) -> Result<Vec<Line>> {
-    let mut command = client(plane, shown, scaler_port, namespace, metadata)?;
+    run(client(plane, shown, scaler_port, (namespace, WORKLOAD), metadata)?, repeat).await
+}
+
+/// Makes every call once as KEDA's operator, about an object of that namespace and name, whether there is one or not.
+pub async fn calls_about(
+    plane: &ControlPlane,
+    scaler_port: u16,
+    object: (&str, &str),
+    metadata: &Value,
+) -> Result<Vec<Line>> {
+    let shown = plane.path("conformance-about.pem");
+    show(&shown, &plane.pki.cluster.client("keda-operator", None)?)?;
+    run(client(plane, &shown, scaler_port, object, metadata)?, 1).await
+}
+
+async fn run(mut command: Command, repeat: u32) -> Result<Vec<Line>> {
     let output = command.arg(format!("--repeat={repeat}")).output().await.context("running KEDA's client")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "KEDA's client ended with {}: {said}", output.status);
@@ -71,7 +86,13 @@ pub fn show(file: &Path, pair: &Pair) -> Result<()> {
     std::fs::rename(next, file).with_context(|| format!("writing {}", file.display()))
 }
 
-fn client(plane: &ControlPlane, shown: &Path, scaler_port: u16, namespace: &str, metadata: &Value) -> Result<Command> {
+fn client(
+    plane: &ControlPlane,
+    shown: &Path,
+    scaler_port: u16,
+    (namespace, name): (&str, &str),
+    metadata: &Value,
+) -> Result<Command> {
     let mut command = Command::new(tools::keda("conformance")?);
     command
         .arg(format!("--address=127.0.0.1:{scaler_port}"))
@@ -81,7 +102,7 @@ fn client(plane: &ControlPlane, shown: &Path, scaler_port: u16, namespace: &str,
         .arg(shown)
         .arg("--key")
         .arg(shown)
-        .args(["--namespace", namespace, "--name", WORKLOAD, "--metadata", &metadata.to_string()])
+        .args(["--namespace", namespace, "--name", name, "--metadata", &metadata.to_string()])
         .kill_on_drop(true);
     Ok(command)
 }
@@ -117,7 +138,7 @@ impl Load {
         namespace: &str,
         metadata: &Value,
     ) -> Result<Self> {
-        let mut command = client(plane, shown, scaler_port, namespace, metadata)?;
+        let mut command = client(plane, shown, scaler_port, (namespace, WORKLOAD), metadata)?;
         let child = command.arg("--load").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         Ok(Self(child.context("running KEDA's client")?))
     }

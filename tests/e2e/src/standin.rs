@@ -55,6 +55,8 @@ pub enum Dialect {
 struct Shared {
     load: Mutex<Load>,
     fleet: Mutex<Fleet>,
+    /// Whether requests are taken and not answered.
+    silent: watch::Sender<bool>,
     inference_scrapes: AtomicU64,
     exporter_scrapes: AtomicU64,
 }
@@ -94,6 +96,7 @@ impl StandIn {
         let shared = Arc::new(Shared {
             load: Mutex::new(Load::NONE),
             fleet: Mutex::new(Fleet::default()),
+            silent: watch::channel(false).0,
             inference_scrapes: AtomicU64::new(0),
             exporter_scrapes: AtomicU64::new(0),
         });
@@ -116,7 +119,12 @@ impl StandIn {
         *lock(&self.shared.load)
     }
 
-    /// Closes every port: scrapes are refused, as by pods that hang or a network that is cut.
+    /// Takes requests and does not answer them, as a server that hangs; what waits is answered when it does not any more.
+    pub fn hang(&self, hangs: bool) {
+        self.shared.silent.send_replace(hangs);
+    }
+
+    /// Closes every port: scrapes are refused, as by pods that have ended.
     pub fn kill(&self) {
         self.alive.send_replace(false);
     }

@@ -19,7 +19,7 @@ use plimsoll::{
         prometheus::{self, Needs},
     },
 };
-use plimsoll_core::object::ObjectKey;
+use plimsoll_core::{object::ObjectKey, trigger::Profile};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -94,7 +94,8 @@ fn server(name: &str, url: &str, query: &str, token: Option<&Path>) -> Prometheu
 
 fn needs(namespaces: &[&str]) -> Arc<Needs> {
     let namespaces: BTreeSet<_> = namespaces.iter().map(|name| (*name).to_owned()).collect();
-    Arc::new(BTreeMap::from([("queueLength".to_owned(), namespaces)]))
+    let signals = BTreeMap::from([("queueLength".to_owned(), namespaces)]);
+    Arc::new(Needs { signals, ..Needs::default() })
 }
 
 struct Running {
@@ -150,6 +151,24 @@ async fn values_of_pods_come_with_the_times_of_their_samples() {
         assert!(fields["query"].contains(r#"x{namespace="a"}"#), "{fields:?}");
         assert_eq!(fields["timeout"], "1s");
     }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_is_asked_the_query_of_the_profile_that_a_trigger_names() {
+    let fake = Fake::start(good).await;
+    let mut running = start(vec![server("main", &fake.url, "x", None)], &[]);
+    let namespaces = BTreeSet::from(["a".to_owned()]);
+    let written = fake.url.trim_end_matches('/').to_ascii_uppercase().replace("HTTP", "http");
+    let ask = |url: &str| ((url.to_owned(), Profile::Tgi), namespaces.clone());
+    let profiles = [ask(&written), ask("http://elsewhere:9090")].into();
+    running.needs.send_replace(Arc::new(Needs { profiles, ..Needs::default() }));
+    let source = "prometheus/main/tgi/queueLength/a";
+    let told = until(&mut running.results, |told| told.contains_key(source)).await;
+    assert_eq!(values(&told[source][0]), [(ObjectKey::new("a", "p"), 7.0, 1_699_999_990)]);
+    assert_eq!(told.len(), 1, "nobody needs the administrator's query, and nobody else is asked");
+    let asked = &fake.asked()[0].0["query"];
+    assert_eq!(asked, "sum by (pod) (tgi_queue_size{namespace=\"a\"})");
     running.stop().await;
 }
 

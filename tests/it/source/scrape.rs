@@ -118,8 +118,16 @@ async fn hostile(upstreams: &mut Upstreams) -> Vec<(&'static str, SocketAddr, &'
             "no line is a sample: the first fault is that line 1 has a label value longer",
         ),
         ("many", upstreams.body(many).await, "the body has more than 50000 samples"),
-        ("empty", upstreams.body("").await, "none of the metrics is of a known profile (vllm, generic)"),
-        ("foreign", upstreams.body(foreign).await, "none of the metrics is of a known profile (vllm, generic)"),
+        (
+            "empty",
+            upstreams.body("").await,
+            "none of the metrics is of a known profile (vllm, sglang, tgi, tei, triton, generic)",
+        ),
+        (
+            "foreign",
+            upstreams.body(foreign).await,
+            "none of the metrics is of a known profile (vllm, sglang, tgi, tei, triton, generic)",
+        ),
     ]
 }
 

@@ -9,11 +9,11 @@ use super::scene::{Scene, deployment, key};
 use crate::{
     answer::{Reason, Refusal},
     cluster::{Change, Delta},
-    decision::{Live, Snapshot, TriggerActivity, answer_trigger, demands, scaled, trigger_activity},
+    decision::{Live, Snapshot, TriggerActivity, answer_trigger, demands, profile_queries, scaled, trigger_activity},
     object::{WorkloadKey, keda::ScaledObject, meta::StringMap},
     quantity::Milli,
     signal::{DemandKey, Quality, Sample},
-    trigger::{Query, Trigger},
+    trigger::{Profile, Query, Trigger},
 };
 
 const SERVER: &str = "http://prometheus:9090";
@@ -242,6 +242,18 @@ fn queries_are_urgent_where_nothing_runs() {
     assert_eq!(demands(&asleep.view), [(demand(), true)].into());
     let awake = accident(&[gateway()]);
     assert_eq!(demands(&awake.view), [(demand(), false)].into());
+}
+
+#[test]
+fn a_profile_is_asked_of_the_server_that_a_trigger_names_and_wakes_nobody() {
+    let trigger = metadata(&[("signal", "queueLength"), ("profile", "tgi"), ("serverAddress", SERVER)]);
+    let scene = nothing(1, None, trigger.clone());
+    let wanted = [((SERVER.to_owned(), Profile::Tgi), ["ml".to_owned()].into())];
+    assert_eq!(profile_queries(&scene.view), wanted.into());
+    assert!(demands(&scene.view).is_empty());
+    // The servers are not there to tell of a queue.
+    assert_eq!(activity(&scene, &scene.decide(), &trigger).unwrap_err().reason, Reason::NoData);
+    assert!(profile_queries(&nothing(1, None, gateway()).view).is_empty());
 }
 
 #[test]

@@ -217,7 +217,7 @@ impl Trials<'_> {
                 Ok(Milli(value.0 / i64::from(self.measured.live.ready.max(1))))
             }
             // One replica's worth stands for demand above the activation value, and 0 for none.
-            (Raw::Whole { value, .. }, signal) if self.is_empty() && !counts_waiting(signal) => {
+            (Raw::Whole { value, .. }, signal) if self.is_empty() && !signal.counts_waiting() => {
                 Ok(if value.0 > 0 { Milli(trigger.activation.0.saturating_add(1)) } else { Milli(0) })
             }
             (Raw::Whole { value, .. } | Raw::Each { value, .. }, _) => Ok(*value),
@@ -231,14 +231,6 @@ impl Trials<'_> {
         let own = self.measured.pods.iter().map(|(_, pod)| *pod);
         let loading = own.filter(|pod| !pod.is_terminal() && !pod.is_terminating() && !pod.is_ready());
         loading.filter_map(|pod| pod.metadata.creation_timestamp?.checked_add(warmup).ok()).max()
-    }
-}
-
-/// Whether what waits is part of the value.
-const fn counts_waiting(signal: &Signal) -> bool {
-    match signal {
-        Signal::QueueLength { .. } | Signal::Composite(Composite { queue: Some(_), .. }) => true,
-        Signal::GpuUtilization { .. } | Signal::Latency { .. } | Signal::Composite(_) | Signal::Capacity => false,
     }
 }
 

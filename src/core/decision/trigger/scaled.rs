@@ -16,7 +16,7 @@ use crate::{
     },
     selector::Selector,
     signal,
-    trigger::{Query, Signal, Trigger},
+    trigger::{Profile, Query, Signal, Trigger},
 };
 
 /// Most triggers of an object that are looked at.
@@ -99,6 +99,18 @@ pub fn demands(view: &View) -> BTreeMap<(String, Query), bool> {
         *demands.entry((workload.namespace, query)).or_insert(false) |= at_zero;
     }
     demands
+}
+
+/// By server address and profile the namespaces in which triggers want the profile's own query asked.
+#[must_use]
+pub fn profile_queries(view: &View) -> BTreeMap<(String, Profile), BTreeSet<String>> {
+    let mut queries: BTreeMap<(String, Profile), BTreeSet<String>> = BTreeMap::new();
+    for (workload, trigger) in parsed(view) {
+        if let (Some(server), Some(profile)) = (trigger.server, trigger.profile) {
+            queries.entry((server, profile)).or_default().insert(workload.namespace);
+        }
+    }
+    queries
 }
 
 /// The signals that a trigger is made of.

@@ -63,6 +63,8 @@ async fn serve(listener: TcpListener, target: Target, shared: Arc<Shared>, stopp
 }
 
 async fn metrics(State((shared, target)): State<(Arc<Shared>, Arc<Target>)>) -> Response {
+    // The sender is in what is shared, so that it cannot be gone.
+    drop(shared.silent.subscribe().wait_for(|silent| !silent).await);
     match shared.page(&target) {
         Ok(page) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

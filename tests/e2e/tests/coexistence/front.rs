@@ -126,6 +126,10 @@ pub(crate) async fn an_api_that_is_taken_away_is_told_and_not_fought_for(
         let change = json!({"spec": {"service": service}}).to_string();
         cluster.plane.kubectl(&["patch", "apiservice", EXTERNAL, "--type=merge", "-p", &change]).await
     };
+    let world = World::create(&cluster.plane, "front-lost").await?;
+    world.add_node(1).await?;
+    world.deploy(&Inference::new("front-lost", 1), 1).await?;
+    world.autoscale(&Autoscaler::queue_and_utilisation(1, 2).with_nodes_available()).await?;
     let kedas = json!({"namespace": "keda", "name": "keda-metrics-apiserver", "port": 443});
     lead_to(&kedas).await?;
     let noticed = wait_coexistence(&cluster.adapter, "besideKeda").await?;
@@ -137,6 +141,12 @@ pub(crate) async fn an_api_that_is_taken_away_is_told_and_not_fought_for(
     ensure!(metrics.lines().any(|line| line == owner), "the gauge does not say so");
     let lost = cluster.adapter.log()?.lines().any(|line| line.contains("were ours and are not any more"));
     ensure!(lost, "the log does not say so");
+    let said = wait::until("an Event on the HPA", SOON, async || {
+        let path = ["get", "events", "-n", world.namespace(), "--field-selector=reason=ExternalElsewhere"];
+        let said = cluster.plane.kubectl(&[&path[..], &["-o", "jsonpath={.items[*].message}"]].concat()).await?;
+        Ok(if said.contains("owns the APIService") { Ok(said) } else { Err(said) })
+    });
+    report.line(said.await?);
     let user = format!("--as=system:serviceaccount:{NAMESPACE}:{NAME}");
     for verb in ["patch", "update", "delete"] {
         let may = cluster.plane.kubectl(&["auth", "can-i", verb, "apiservices", &user, "--quiet"]).await;
@@ -146,7 +156,7 @@ pub(crate) async fn an_api_that_is_taken_away_is_told_and_not_fought_for(
     ensure!(after == kedas, "somebody has changed it: {after}");
     lead_to(&before).await?;
     wait_coexistence(&cluster.adapter, "inFrontOfKeda").await?;
-    Ok(())
+    world.remove().await
 }
 
 /// What the HPA controller last said of KEDA's HPA.

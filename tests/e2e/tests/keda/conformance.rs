@@ -13,7 +13,7 @@ use plimsoll_e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::tail;
+use crate::{gateway, of_gateway, tail};
 
 const NAME: &str = "conformance";
 
@@ -88,5 +88,84 @@ pub(crate) async fn the_five_calls_answer_the_client_that_keda_generated(
     ensure!(value["metricValue"] == 8 && value["metricValueFloat"] == 8.0, "capacity: {value}");
     world.wait_replicas(8, SOON).await.with_context(tail)?;
     ScaledObject::remove(&cluster.plane, NAME).await?;
+    world.remove().await
+}
+
+/// A name of which nothing exists.
+const NOBODY: &str = "nobody";
+/// Of the triggers at the bounds.
+const BOUNDS: &str = "conformance-bounds";
+/// Longest single argument of a program is 128 KiB; three such are more than a message may have.
+const LONG: usize = 120 * 1024;
+
+fn codes(lines: &[Line]) -> Vec<&str> {
+    lines.iter().map(|line| line.code.as_str()).collect()
+}
+
+pub(crate) async fn what_cannot_be_answered_is_said_in_time_and_in_kedas_own_terms(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let (plane, port) = (&cluster.plane, cluster.adapter.scaler_port);
+    let half = json!({"signal": "queueLength", "threshold": "0.5"});
+    let lines = conformance::calls_about(plane, port, (NOBODY, NOBODY), &half).await?;
+    ensure!(codes(&lines) == ["OK", "Unavailable", "Unavailable", "OK", "OK"], "of nobody: {lines:?}");
+    let name = "plimsoll-queue-length";
+    let specs = json!([{"metricName": name, "targetSize": 1, "targetSizeFloat": 0.5}]);
+    ensure!(lines[0].answer == specs && lines[4].answer == specs, "half a request: {lines:?}");
+    ensure!(lines[3].answer.is_null(), "it was pushed for nobody: {lines:?}");
+    ensure!(lines[1].message.contains("no ScaledObject or ScaledJob nobody/nobody"), "{}", lines[1].message);
+    let slowest = lines.iter().map(|line| line.slowest_ms).fold(0.0, f64::max);
+    ensure!(slowest < 1_000.0, "{lines:?}");
+    report.line(format!("of an object that is not there: Unavailable after {slowest:.0} ms at most"));
+
+    let (long, query) = ("x".repeat(LONG), json!({"signal": "queueLength", "query": "x".repeat(LONG)}));
+    let lines = conformance::calls_about(plane, port, (&long, &long), &query).await?;
+    ensure!(codes(&lines) == ["OutOfRange"; 5], "a message of 360 KiB: {:?}", codes(&lines));
+    let lines = conformance::calls_about(plane, port, (NOBODY, NOBODY), &query).await?;
+    let told = lines.iter().all(|line| line.message.contains("query: longer than 4096 bytes"));
+    ensure!(codes(&lines) == ["InvalidArgument"; 5] && told, "a key of 120 KiB: {lines:?}");
+    let many: Value =
+        (0..100).map(|index| (format!("key-{index}"), json!("x"))).collect::<serde_json::Map<_, _>>().into();
+    let lines = conformance::calls_about(plane, port, (NOBODY, NOBODY), &many).await?;
+    ensure!(codes(&lines) == ["InvalidArgument"; 5] && lines[0].message.contains("100 keys"), "100 keys: {lines:?}");
+    Ok(())
+}
+
+pub(crate) async fn a_trigger_is_active_above_its_activation_value_and_not_at_it(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let (plane, port) = (&cluster.plane, cluster.adapter.scaler_port);
+    let world = World::create(plane, BOUNDS).await?;
+    world.add_node(8).await?;
+    gateway()?.set(BOUNDS, 5);
+    world.deploy(&Inference::new(BOUNDS, 0), 0).await?;
+    let mut metadata = of_gateway(BOUNDS)?;
+    metadata["threshold"] = json!("2.5");
+    metadata["activationThreshold"] = json!("5");
+    let object = ScaledObject { kind: "external", min: 0, polling: 60, cooldown: 60, metadata: metadata.clone() };
+    object.apply(plane, port, BOUNDS).await?;
+    let lines = conformance::calls(plane, port, BOUNDS, &metadata, 1).await?;
+    ensure!(lines.iter().all(|line| line.code == "OK"), "the first answers: {lines:?}");
+    let first = lines.iter().map(|line| line.slowest_ms).fold(0.0, f64::max);
+    report.line(format!("the first answers about a new object: after {first:.0} ms at most"));
+    for (waiting, active) in [(5, false), (6, true), (5, false)] {
+        gateway()?.set(BOUNDS, waiting);
+        let lines = wait::until("the value that was set", SOON, async || {
+            let lines = conformance::calls(plane, port, BOUNDS, &metadata, 1).await?;
+            let value = &lines[1].answer[0]["metricValue"];
+            Ok(if *value == waiting { Ok(lines) } else { Err(lines) })
+        })
+        .await
+        .with_context(tail)?;
+        let all = answers(&lines)?;
+        let spec = &all[0][0];
+        ensure!(spec["targetSize"] == 2 && spec["targetSizeFloat"] == 2.5, "{spec}");
+        ensure!(all[1].as_array().is_some_and(|values| values.len() == 1), "not one value: {}", all[1]);
+        ensure!(*all[2] == active, "{waiting} waiting, active above 5: {}", all[2]);
+        ensure!(*all[3] == if active { json!(true) } else { Value::Null }, "{waiting} waiting, pushed: {}", all[3]);
+    }
+    ScaledObject::remove(plane, BOUNDS).await?;
     world.remove().await
 }

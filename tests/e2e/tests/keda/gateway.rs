@@ -10,7 +10,14 @@ use axum::{Json, Router, extract::State, routing::post};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 
-type Queues = Arc<Mutex<BTreeMap<String, u32>>>;
+type Queues = Arc<Mutex<BTreeMap<String, Queue>>>;
+
+/// What waits for a model, and how often somebody has asked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Queue {
+    waiting: u32,
+    asked: u32,
+}
 
 /// A gateway.
 pub(crate) struct Gateway {
@@ -34,7 +41,14 @@ impl Gateway {
 
     /// So many requests wait for a model.
     pub(crate) fn set(&self, model: &str, waiting: u32) {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), waiting);
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.entry(model.to_owned()).or_default().waiting = waiting;
+    }
+
+    /// How often the queue of a model was asked for since it was first set.
+    pub(crate) fn asked(&self, model: &str) -> u32 {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.get(model).map_or(0, |queue| queue.asked)
     }
 }
 
@@ -43,8 +57,13 @@ async fn answer(State(queues): State<Queues>, form: String) -> Json<Value> {
     let query =
         form.ok().and_then(|url| url.query_pairs().find(|(key, _)| key == "query").map(|(_, text)| text.to_string()));
     let query = query.unwrap_or_default();
-    let queues = queues.lock().unwrap_or_else(PoisonError::into_inner);
-    let waiting = queues.iter().find(|(model, _)| query.contains(&format!("\"{model}\""))).map_or(0, |(_, n)| *n);
+    let mut queues = queues.lock().unwrap_or_else(PoisonError::into_inner);
+    let queue = queues.iter_mut().find(|(model, _)| query.contains(&format!("\"{model}\"")));
+    let waiting = queue.map_or(0, |(_, queue)| {
+        queue.asked += 1;
+        queue.waiting
+    });
+    drop(queues);
     #[expect(clippy::disallowed_methods, reason = "a server of Prometheus says when it evaluates")]
     let now = jiff::Timestamp::now().as_second();
     let result = json!([{"metric": {}, "value": [now, waiting.to_string()]}]);

@@ -151,3 +151,21 @@ pub(crate) async fn a_restart_of_kedas_operator_moves_nothing(cluster: &Cluster,
     three.follow(marks, report).await?;
     three.remove(plane).await
 }
+
+pub(crate) async fn a_restart_of_kedas_metrics_server_moves_nothing_wrongly(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let plane = &cluster.plane;
+    let names = ["unserved-busy", "unserved-awake", "unserved-asleep"];
+    let three = Three::start(plane, cluster.adapter.scaler_port, names).await?;
+    let marks = three.marks();
+    keda()?.stop_metrics_server();
+    three.ask_for_more()?;
+    // From none to one is the operator's own step, which no HPA has a part in.
+    three.asleep.wait_replicas(1, SOON).await.with_context(tail)?;
+    three.stays([5, 2, 1], GONE).await.context("while KEDA's metrics server was gone")?;
+    keda()?.start_metrics_server(plane)?;
+    three.follow(marks, report).await?;
+    three.remove(plane).await
+}

@@ -1,4 +1,4 @@
-//! A metrics source that takes connections and never answers.
+//! Sources that take connections and never answer: a Prometheus, and the pods themselves.
 
 use std::sync::{
     Arc,
@@ -102,4 +102,48 @@ pub(crate) async fn a_source_that_never_answers_makes_no_call_slow(cluster: &Clu
         world.remove().await?;
     }
     Ok(())
+}
+
+/// Of pods that hang.
+const PODS: &str = "keda-hung-pods";
+
+pub(crate) async fn pods_that_never_answer_make_no_call_slow_and_move_nothing(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let (plane, port) = (&cluster.plane, cluster.adapter.scaler_port);
+    let world = World::create(plane, PODS).await?;
+    world.add_node(8).await?;
+    world.standin.set_load(Load::for_replicas(3));
+    world.deploy(&Inference::new(PODS, 3), 3).await?;
+    let metadata = json!({"signal": "queueLength", "threshold": "10"});
+    let object = ScaledObject { kind: "external", min: 1, polling: 1, cooldown: 2, metadata: metadata.clone() };
+    object.apply(plane, port, PODS).await?;
+    wait_served(plane, PODS).await.with_context(tail)?;
+    let began = world.trajectory.mark();
+    world.standin.hang(true);
+    world.standin.set_load(Load::for_replicas(15));
+
+    // First the last good value stands in, then nothing does.
+    let lines = conformance::calls(plane, port, PODS, &metadata, 5).await?;
+    report.line(format!("of pods that have just begun to hang: {}", slowest(&lines)?));
+    ensure!(lines.iter().all(|line| line.code == "OK"), "{lines:?}");
+    let lines = wait::until("the last good value to be too old", SOON, async || {
+        let lines = conformance::calls(plane, port, PODS, &metadata, 5).await?;
+        let holds = lines[1].code == "OK" && slowest(&lines).is_ok();
+        Ok(if holds { Err(lines) } else { Ok(lines) })
+    })
+    .await
+    .with_context(tail)?;
+    ensure!(lines[1].code == "Unavailable" && lines[1].message.contains("timed out"), "{lines:?}");
+    let lines = conformance::calls(plane, port, PODS, &metadata, 20).await?;
+    report.line(format!("of pods that hang, the slowest of 20: {}", slowest(&lines)?));
+    let path = world.trajectory.path(began);
+    ensure!(path == "3", "the replicas moved: {path}");
+
+    world.standin.hang(false);
+    world.wait_replicas(8, SOON).await.with_context(tail)?;
+    report.line(format!("{}, once they answered again", world.trajectory.path(began)));
+    ScaledObject::remove(plane, PODS).await?;
+    world.remove().await
 }
