@@ -16,6 +16,7 @@
 pub mod adapter;
 pub mod cluster_cases;
 pub mod conformance;
+pub mod groups;
 pub mod hpa_cases;
 pub mod keda;
 pub mod kubeconfig;

@@ -245,6 +245,8 @@ pub struct Autoscaler {
     metrics: Vec<Value>,
     behavior: Option<Value>,
     mode: Option<&'static str>,
+    /// API version and kind of what is scaled.
+    target: (&'static str, &'static str),
 }
 
 impl Autoscaler {
@@ -254,7 +256,7 @@ impl Autoscaler {
         let queue = json!({"type": "Pods", "pods": {
             "metric": {"name": "inference_queue_length"}, "target": {"type": "AverageValue", "averageValue": "10"},
         }});
-        Self { min, max, metrics: vec![queue], behavior: None, mode: None }
+        Self { min, max, metrics: vec![queue], behavior: None, mode: None, target: ("apps/v1", "Deployment") }
     }
 
     /// The queue, and `External dcgm_gpu_utilization AverageValue 80`.
@@ -284,6 +286,13 @@ impl Autoscaler {
         self
     }
 
+    /// Scales another kind than a Deployment.
+    #[must_use]
+    pub fn of(mut self, api_version: &'static str, kind: &'static str) -> Self {
+        self.target = (api_version, kind);
+        self
+    }
+
     /// The annotation `plimsoll.dev/mode`.
     #[must_use]
     pub fn mode(mut self, mode: &'static str) -> Self {
@@ -293,11 +302,12 @@ impl Autoscaler {
 
     /// The HPA.
     pub fn hpa(&self) -> Result<HorizontalPodAutoscaler> {
+        let (api_version, kind) = self.target;
         let annotations: Value = self.mode.map_or_else(|| json!({}), |mode| json!({"plimsoll.dev/mode": mode}));
         Ok(serde_json::from_value(json!({
             "metadata": {"name": WORKLOAD, "annotations": annotations},
             "spec": {
-                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": WORKLOAD},
+                "scaleTargetRef": {"apiVersion": api_version, "kind": kind, "name": WORKLOAD},
                 "minReplicas": self.min, "maxReplicas": self.max,
                 "metrics": self.metrics, "behavior": self.behavior,
             },

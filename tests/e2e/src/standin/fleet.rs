@@ -18,6 +18,8 @@ use kube::{
 };
 use tokio::{sync::watch, time::Instant};
 
+use crate::groups::WORKER_INDEX;
+
 use super::{DIALECT, Dialect, GPUS, Load, Shared, WORLD, histogram::Durations, lock};
 
 /// How long load needs to move to a replica that has become Ready. Longer than a scrape interval of 1 s and its
@@ -241,6 +243,10 @@ fn is_exporter(pod: &Pod) -> bool {
 /// Where the pod answers: its address and the first port of its first container.
 fn target(pod: &Pod) -> Option<Target> {
     let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
+    // The leader of a group answers for all of it.
+    if pod.labels().get(WORKER_INDEX).is_some_and(|index| index != "0") {
+        return None;
+    }
     let address: Ipv4Addr = status.pod_ip.as_ref()?.parse().ok()?;
     let port = u16::try_from(spec.containers.first()?.ports.as_ref()?.first()?.container_port).ok()?;
     let vllm = pod.annotations().get(DIALECT).is_some_and(|dialect| dialect == "vllm");

@@ -3,6 +3,7 @@
 mod access;
 mod accident;
 mod autoscaled;
+mod groups;
 mod room;
 mod routes;
 mod shipped;
@@ -30,9 +31,13 @@ fn main() -> ExitCode {
         scenario!(room::free_gpus_in_pieces_are_no_room),
         scenario!(room::slices_of_a_gpu_are_counted_by_their_profile),
         scenario!(room::shares_of_a_gpu_are_room_and_a_plugin_may_restart),
+        scenario!(room::no_replica_is_taken_back_while_a_plugin_restarts),
+        scenario!(room::gpus_that_have_yet_to_register_are_told_and_not_promised),
         scenario!(room::zones_that_must_stay_even_hold_each_other_back),
         scenario!(room::a_quota_is_room_that_nobody_is_refused),
         scenario!(room::replicas_that_keep_apart_have_a_node_each),
+        scenario!(groups::groups_grow_as_wholes),
+        scenario!(groups::leaders_and_workers_that_differ_grow_as_wholes),
         scenario!(sources::killed_sources_move_nothing_and_are_named),
         scenario!(routes::every_route_answers_through_the_aggregator),
         scenario!(shipped::the_shipped_command_line_and_configuration_are_good),

@@ -10,13 +10,15 @@ use plimsoll_e2e::{
     suite::{Cluster, Report},
     trajectory::Mark,
     wait,
-    workload::{Autoscaler, Inference, Machine},
+    workload::{Autoscaler, Inference, Machine, WORKLOAD},
     world::SOON,
 };
 use serde_json::{Value, json};
 
 /// Some HPA periods of 2 s.
 const PERIODS: Duration = Duration::from_secs(6);
+/// Longer than the HPA looks back before it shrinks (10 s), shorter than the grace for plugins (30 s).
+const STABILIZATION: Duration = Duration::from_secs(16);
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// A workload of one replica under the load of twenty.
@@ -140,6 +142,53 @@ pub(crate) async fn shares_of_a_gpu_are_room_and_a_plugin_may_restart(
     overload.world.announce_healthy(&node, shared, 6).await?;
     overload.stays(6, "the plugin is back").await?;
     overload.nobody_waited("the plugin restarts").await?;
+    overload.end().await
+}
+
+pub(crate) async fn no_replica_is_taken_back_while_a_plugin_restarts(cluster: &Cluster, report: &Report) -> Result<()> {
+    let (name, gpu) = ("restart", "nvidia.com/gpu");
+    let world = World::create(&cluster.plane, name).await?;
+    let node = world.add_node(4).await?;
+    let overload = Overload::begin(cluster, report, world, |it| it).await?;
+    // Else a surplus would be held for a grace of its own.
+    cluster.plane.kubectl(&["annotate", "hpa", WORKLOAD, "-n", name, "plimsoll.dev/shed=now"]).await?;
+    overload.fills(4, "gpu", "4 GPUs").await?;
+    let pods =
+        cluster.plane.kubectl(&["get", "pods", "-n", name, "-l", &format!("app={WORKLOAD}"), "-o", "name"]).await?;
+    let pod = pods.lines().next().and_then(|line| line.strip_prefix("pod/")).context("no pod")?;
+    overload.world.announce_healthy(&node, gpu, 0).await?;
+    overload.world.release(pod).await?;
+    overload.world.wait_pods("its successor to wait for the plugin", |pods| pods.unplaced == 1).await?;
+    let decision = cluster.adapter.decision(name).await?;
+    let steps = decision["steps"].as_array().context("a decision has steps")?;
+    let held = steps.iter().find(|step| step["name"] == "held");
+    overload.world.ensure(held.is_some_and(|it| it["value"] == 1), &format!("not held: {decision}")).await?;
+    let stayed = wait::stays("4 replicas", STABILIZATION, || match overload.world.trajectory.replicas() {
+        4 => Ok(()),
+        other => Err(other),
+    });
+    stayed.await?;
+    overload.world.announce_healthy(&node, gpu, 4).await?;
+    overload.world.wait_pods("all to run again", |pods| pods.ready == 4 && pods.pending == 0).await?;
+    report.line("a pod that ended while the plugin restarted has its successor, and 4 replicas were 4 all the time");
+    overload.end().await
+}
+
+pub(crate) async fn gpus_that_have_yet_to_register_are_told_and_not_promised(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let world = World::create(&cluster.plane, "register").await?;
+    world.add_node(2).await?;
+    let node = world.add_machine(&Machine::default().label("nvidia.com/gpu.count", "3")).await?;
+    let overload = Overload::begin(cluster, report, world, |it| it).await?;
+    overload.fills(2, "gpu", "2 GPUs, and a node whose 3 are still to register").await?;
+    let decision = cluster.adapter.decision("register").await?;
+    let steps = decision["steps"].as_array().context("a decision has steps")?;
+    let arriving = steps.iter().find(|step| step["name"] == "arriving");
+    overload.world.ensure(arriving.is_some_and(|it| it["value"] == 3), &format!("not told: {decision}")).await?;
+    overload.world.announce(&node, "nvidia.com/gpu", 3).await?;
+    overload.fills(5, "gpu", "they have registered").await?;
     overload.end().await
 }
 
