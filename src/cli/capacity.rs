@@ -16,7 +16,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use plimsoll_core::policy::Policy;
+use plimsoll_core::{cluster::Basis, policy::Policy};
 
 use self::{live::Named, objects::Objects, report::Report, what_if::WhatIf, workload::Workload};
 use super::documents::{self, Source};
@@ -118,12 +118,14 @@ fn run_with(args: Args, stdin: impl Read, mut out: impl Write, mut talk: impl Wr
         sources.insert(0, Source::Cluster);
         documents.insert(0, lists);
     }
-    let workload = Workload::find(&target, documents.pop().unwrap_or_default())?;
+    let mut workload = Workload::find(&target, documents.pop().unwrap_or_default())?;
     let mut objects = Objects::default();
     for (source, documents) in sources.iter().zip(documents) {
         objects.add(source, documents)?;
     }
     objects.close();
+    // A file may say what somebody has in mind.
+    workload.learn(&objects.view, if target == Source::Cluster { Basis::InForce } else { Basis::Proposed });
     let policy = policy(args.gpu_resources, args.max_sharers);
     let mut report = Report::of(&workload, &mut objects, &policy);
     if !args.what_if.is_empty() {

@@ -14,6 +14,7 @@ mod devices;
 mod doubt;
 mod groups;
 mod keda;
+mod learnt;
 mod reach;
 mod storage;
 
@@ -22,6 +23,7 @@ pub use census::{Census, is_own};
 pub use devices::{DeviceChange, Devices};
 pub use doubt::Doubts;
 pub use groups::{Groups, Started};
+pub use learnt::{Basis, Learnt};
 pub use reach::Reach;
 pub use storage::{Storage, StorageChange, StorageKind};
 

@@ -5,6 +5,7 @@
 //! is no part of it.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
@@ -13,9 +14,9 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use plimsoll_core::{
     capacity::{Fits, Ledger, Lift, Limited, LimitingFactor, Model, Search, Step},
-    cluster::{Census, Started, View, is_own},
+    cluster::{Census, Learnt, Started, View, is_own},
     decision::{Decision, Snapshot},
-    object::{Pod, WorkloadKey},
+    object::{Group, Pod, PodTemplate, WorkloadKey},
     policy::Policy,
 };
 use serde::Serialize;
@@ -70,6 +71,8 @@ struct Job {
     workload: WorkloadKey,
     of: Situation,
     search: Search,
+    /// What its pods are made from; of groups, the leader and the rest.
+    made_from: (PodTemplate, Option<Group>),
     started: Vec<Started>,
     pending: u32,
 }
@@ -163,42 +166,40 @@ impl Situation {
 
 impl Job {
     fn begin(workload: WorkloadKey, of: Situation, mut model: Model<'_>) -> Option<Self> {
-        let (started, pending) = {
+        let (made_from, started, pending) = {
             let census = Census::of(model.view, [&workload]);
             let groups = census.groups(&workload).map(|groups| groups.started);
             let pending = census.own(&workload).filter(|(_, pod)| pod.is_pending()).count();
             let started = groups.unwrap_or_default();
             let pending = if started.is_empty() { pending } else { started.len() };
-            (started, u32::try_from(pending).unwrap_or(u32::MAX))
+            let Learnt { template, group } = census.learnt(&workload)?;
+            let made_from = (template.into_owned(), group.map(Cow::into_owned));
+            (made_from, started, u32::try_from(pending).unwrap_or(u32::MAX))
         };
-        let search = asked(&workload, &started, pending, &mut model, Search::begin)?;
-        Some(Self { workload, of, search, started, pending })
+        let search = asked(&workload, &made_from, &started, pending, &mut model, Search::begin)?;
+        Some(Self { workload, of, search, made_from, started, pending })
     }
 
     fn step(&mut self, mut model: Model<'_>) -> Step {
-        let Self { workload, search, started, pending, .. } = self;
-        let step =
-            asked(workload, started, *pending, &mut model, |model, limited, own| search.step(model, limited, own));
+        let Self { workload, search, made_from, started, pending, .. } = self;
+        let step = asked(workload, made_from, started, *pending, &mut model, |model, limited, own| {
+            search.step(model, limited, own)
+        });
         step.unwrap_or(Step::Exhausted)
     }
 }
 
-/// Asks a question about a workload as it is now; none where its template is not known any more.
+/// Asks a question about a workload; none where it is not known any more.
 fn asked<T>(
     workload: &WorkloadKey,
+    (template, group): &(PodTemplate, Option<Group>),
     started: &[Started],
     pending: u32,
     model: &mut Model<'_>,
     ask: impl FnOnce(&mut Model<'_>, Limited<'_>, &dyn Fn(&Pod) -> bool) -> T,
 ) -> Option<T> {
     let target = model.view.workloads.get(workload)?.clone();
-    let limited = Limited {
-        namespace: &workload.namespace,
-        template: target.template.as_ref()?,
-        group: target.group.as_deref(),
-        started,
-        pending,
-    };
+    let limited = Limited { namespace: &workload.namespace, template, group: group.as_ref(), started, pending };
     Some(ask(model, limited, &|pod| is_own(workload, &target, pod)))
 }
 

@@ -64,6 +64,19 @@ fn pod(name: &str, app: &str, node: Option<&str>) -> Value {
     })
 }
 
+#[test]
+fn what_was_added_to_the_newest_pod_is_counted_unless_the_template_is_another_one() {
+    let mut injected = pod("a", "llm", Some("n"));
+    injected["spec"]["containers"][0]["resources"] = json!({"limits": {"nvidia.com/gpu": "1", "cpu": "500m"}});
+    let proxy = json!({"name": "proxy", "resources": {"requests": {"cpu": "20"}}});
+    injected["spec"]["containers"].as_array_mut().unwrap().push(proxy);
+    let objects = list(&[node("n", "8"), injected]);
+    // 64 CPUs, of which 20.5 are taken by each.
+    assert_eq!(answer(&objects, DEPLOYMENT)["fits"]["lo"], 2);
+    let edited = DEPLOYMENT.replace("500m", "1");
+    assert_eq!(answer(&objects, &edited)["fits"]["lo"], 7, "of an edited file, pods tell nothing");
+}
+
 const DEPLOYMENT: &str = "
 apiVersion: apps/v1
 kind: Deployment

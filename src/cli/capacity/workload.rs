@@ -1,9 +1,11 @@
 //! The workload that is asked about: its pod template, its namespace and the selector of its pods.
 
+use std::{borrow::Cow, cmp::Reverse};
+
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
     capacity::{Edit, EditError, Limited, Replica, negative_request},
-    cluster::{Groups, Started, View},
+    cluster::{Basis, Groups, Learnt, Started, View},
     object::{
         ClaimTemplate, Group, Pod, PodTemplate, WorkloadKey,
         claim::ClaimOwner,
@@ -91,6 +93,21 @@ impl Workload {
                 started: Vec::new(),
             },
         }
+    }
+
+    /// Takes over what the newest of its pods shows of what becomes of its template.
+    pub(super) fn learn(&mut self, view: &View, basis: Basis) {
+        let newest = |is_of_kind: &dyn Fn(&Pod) -> bool| {
+            let own = view.pods.values().filter(|pod| self.owns(pod) && !pod.is_terminal() && !pod.is_terminating());
+            own.filter(|pod| is_of_kind(pod))
+                .max_by_key(|pod| (pod.metadata.creation_timestamp, Reverse(&pod.metadata.name)))
+        };
+        let pods = match self.group {
+            Some(_) => (newest(&group::is_leader), newest(&|pod| !group::is_leader(pod))),
+            None => (newest(&|_| true), None),
+        };
+        let Learnt { template, group } = Learnt::of(&self.template, self.group.as_ref(), pods, basis);
+        (self.template, self.group) = (template.into_owned(), group.map(Cow::into_owned));
     }
 
     /// One replica as placement sees it.

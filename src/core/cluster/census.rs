@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Groups, View};
+use super::{Basis, Groups, Learnt, View};
 use crate::{
     object::{
         ObjectKey, Pod, ScaleTarget, WorkloadKey, group,
@@ -112,6 +112,35 @@ impl<'v> Census<'v> {
         let members = row.filter(|row| row.target.group.is_some()).map(|row| &row.members);
         let own = self.matching(workload).iter().filter(move |(_, pod)| members.is_none() && may_own(workload, pod));
         members.into_iter().flatten().chain(own).copied()
+    }
+
+    /// What pods of a workload are made from, as its newest pods show; none where its template is not known.
+    #[must_use]
+    pub fn learnt(&self, workload: &WorkloadKey) -> Option<Learnt<'v>> {
+        let target = self.rows.get(workload)?.target;
+        let (leader, worker) = match target.group {
+            Some(_) => (self.newest(workload, group::is_leader), self.newest(workload, |pod| !group::is_leader(pod))),
+            None => (self.newest(workload, |_| true), None),
+        };
+        let template = target.template.as_ref()?;
+        Some(Learnt::of(template, target.group.as_deref(), (leader, worker), Basis::InForce))
+    }
+
+    /// The newest of a workload's own pods of a kind that have not ended; of several the first by name.
+    fn newest(&self, workload: &WorkloadKey, is_of_kind: impl Fn(&Pod) -> bool) -> Option<&'v Pod> {
+        let row = self.rows.get(workload)?;
+        let pods = if row.target.group.is_some() { &row.members } else { &row.pods };
+        let is_own = |pod: &Pod| row.target.group.is_some() || may_own(workload, pod);
+        let mut newest: Option<&Pod> = None;
+        for (_, pod) in pods {
+            let made = pod.metadata.creation_timestamp;
+            let is_newer = newest.is_none_or(|newest| made > newest.metadata.creation_timestamp);
+            // Whose it is takes longer to say.
+            if is_newer && !pod.is_terminal() && !pod.is_terminating() && is_of_kind(pod) && is_own(pod) {
+                newest = Some(pod);
+            }
+        }
+        newest
     }
 
     /// The groups of pods that replicas of a workload are; none where a replica is one pod.

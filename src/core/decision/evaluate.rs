@@ -18,7 +18,7 @@ use crate::{
     autoscaler::Outlook,
     capacity::{Ledger, Replica},
     clamp::Stance,
-    cluster::{Census, View},
+    cluster::{Census, Learnt, View},
     object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
     policy::{Headroom, Mode, Policy, Surplus},
     selector::Selector,
@@ -167,12 +167,14 @@ fn applicants<'v>(
         }
         let held = previous.and_then(|snapshot| snapshot.reservations.get(key)).map(Vec::as_slice);
         let template = target.template.as_ref();
+        let learnt = census.learnt(key);
         let started = census.groups(key).map(|groups| groups.started).unwrap_or_default();
         applicants.insert(
             key,
             Applicant {
-                replica: template
-                    .map(|template| Replica::of(template, target.group.as_deref(), &key.namespace, view, started)),
+                replica: learnt.map(|Learnt { template, group }| {
+                    Replica::of(&template, group.as_deref(), &key.namespace, view, started)
+                }),
                 priority: case
                     .by_triggers
                     .priority

@@ -4,6 +4,7 @@ mod accident;
 mod answers;
 mod groups;
 mod headroom;
+mod learnt;
 mod owners;
 mod plugins;
 mod properties;

@@ -1,0 +1,196 @@
+//! What becomes of a template on its way to the scheduler, as the newest pod that was made from it shows.
+//!
+//! Webhooks and admission plugins change pods when they are created: sidecars are injected, requests raised, tolerations
+//! and node selectors added, another scheduler named. What of it counts for placement is taken from the pod. Affinity and
+//! spread are not: the API server writes the labels of that very pod into them.
+
+use std::borrow::Cow;
+
+use crate::object::{
+    Group, Pod, PodSpec, PodTemplate,
+    pod::{Container, ResourceList, Toleration},
+};
+
+/// Taints that every pod is made to tolerate for some minutes (`plugin/pkg/admission/defaulttolerationseconds`).
+const DEFAULTED: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+const DEFAULT_SCHEDULER: &str = "default-scheduler";
+
+/// What pods of a workload are made from, as they really are.
+#[derive(Clone, Debug)]
+pub struct Learnt<'t> {
+    /// The pod, or the leader of a group.
+    pub template: Cow<'t, PodTemplate>,
+    /// The rest of a group.
+    pub group: Option<Cow<'t, Group>>,
+}
+
+/// Whether a template is the one that the workload's pods are made from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// It is: pods that ask for more than it says have been changed, and so will the next ones be.
+    InForce,
+    /// It may be another one, which has been edited: pods tell of it only if they ask for what it says.
+    Proposed,
+}
+
+// === impl Learnt ===
+
+impl<'t> Learnt<'t> {
+    /// What the newest pod shows of a template; of a group, the newest leader and the newest worker.
+    #[must_use]
+    pub fn of(
+        template: &'t PodTemplate,
+        group: Option<&'t Group>,
+        (pod, worker): (Option<&Pod>, Option<&Pod>),
+        basis: Basis,
+    ) -> Self {
+        let group = group.map(|group| match learn(&group.worker_template, worker, basis) {
+            Cow::Borrowed(_) => Cow::Borrowed(group),
+            Cow::Owned(worker_template) => Cow::Owned(Group { worker_template, ..group.clone() }),
+        });
+        Self { template: learn(template, pod, basis), group }
+    }
+}
+
+fn learn<'t>(template: &'t PodTemplate, pod: Option<&Pod>, basis: Basis) -> Cow<'t, PodTemplate> {
+    let unchanged = Cow::Borrowed(template);
+    let Some(pod) = pod else { return unchanged };
+    let (spec, made) = (&*template.spec, &*pod.spec);
+    let pairs = [(&spec.containers, &made.containers), (&spec.init_containers, &made.init_containers)];
+    let is_made_from =
+        |(wanted, made): &(&Vec<Container>, &Vec<Container>)| wanted.iter().all(|it| named(made, &it.name).is_some());
+    let is_same = |(wanted, made): &(&Vec<Container>, &Vec<Container>)| {
+        wanted.iter().all(|it| named(made, &it.name).is_some_and(|made| asks_as_stated(it, made)))
+    };
+    if !pairs.iter().all(is_made_from) || (basis == Basis::Proposed && !pairs.iter().all(is_same)) {
+        return unchanged;
+    }
+    let learnt = PodSpec {
+        containers: merged(&spec.containers, &made.containers),
+        init_containers: merged(&spec.init_containers, &made.init_containers),
+        tolerations: tolerations(spec, made),
+        node_selector: made.node_selector.clone().into_iter().chain(spec.node_selector.clone()).collect(),
+        scheduler_name: scheduler(spec, made),
+        ..spec.clone()
+    };
+    if learnt == *spec {
+        return unchanged;
+    }
+    Cow::Owned(PodTemplate { metadata: template.metadata.clone(), spec: Box::new(learnt) })
+}
+
+fn named<'c>(containers: &'c [Container], name: &str) -> Option<&'c Container> {
+    containers.iter().find(|container| container.name == name)
+}
+
+/// Whether what the template states of a container is what the pod has; what it leaves open may be anything.
+fn asks_as_stated(wanted: &Container, made: &Container) -> bool {
+    let has = |wanted: &ResourceList, made: &ResourceList| {
+        wanted.iter().all(|(name, amount)| made.get(name).is_some_and(|made| made == amount))
+    };
+    let (wanted, made) = (&wanted.resources, &made.resources);
+    has(&wanted.requests, &made.requests) && has(&wanted.limits, &made.limits)
+}
+
+/// The containers of the pod, none of which asks for less than its template says.
+fn merged(wanted: &[Container], made: &[Container]) -> Vec<Container> {
+    let merge = |made: &Container| {
+        let mut container = made.clone();
+        if let Some(wanted) = named(wanted, &made.name) {
+            raise(&mut container.resources.requests, &wanted.resources.requests);
+            raise(&mut container.resources.limits, &wanted.resources.limits);
+            container.restart_policy.clone_from(&wanted.restart_policy);
+        }
+        container
+    };
+    made.iter().map(merge).collect()
+}
+
+fn raise(amounts: &mut ResourceList, least: &ResourceList) {
+    for (name, least) in least {
+        let amount = amounts.entry(name.clone()).or_insert(*least);
+        *amount = (*amount).max(*least);
+    }
+}
+
+fn tolerations(spec: &PodSpec, made: &PodSpec) -> Vec<Toleration> {
+    let is_default = |it: &Toleration| it.effect == "NoExecute" && DEFAULTED.contains(&it.key.as_str());
+    let added = made.tolerations.iter().filter(|it| !spec.tolerations.contains(it) && !is_default(it));
+    spec.tolerations.iter().chain(added).cloned().collect()
+}
+
+fn scheduler(spec: &PodSpec, made: &PodSpec) -> String {
+    let is_other = !matches!(made.scheduler_name.as_str(), "" | DEFAULT_SCHEDULER);
+    if is_other { &made.scheduler_name } else { &spec.scheduler_name }.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn template(containers: &Value) -> PodTemplate {
+        serde_json::from_value(json!({"spec": {"containers": containers}})).unwrap()
+    }
+
+    fn container(name: &str, cpu: &str) -> Value {
+        json!({"name": name, "resources": {"requests": {"cpu": cpu}, "limits": {"nvidia.com/gpu": "1"}}})
+    }
+
+    fn pod(spec: &Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
+    }
+
+    fn learnt<'t>(template: &'t PodTemplate, pod: &Pod, basis: Basis) -> Cow<'t, PodTemplate> {
+        Learnt::of(template, None, (Some(pod), None), basis).template
+    }
+
+    #[test]
+    fn sidecars_and_what_else_was_added_are_learnt() {
+        let template = template(&json!([container("main", "2")]));
+        let defaulted = json!({"name": "main", "resources": {
+            "requests": {"cpu": "2", "memory": "1Gi", "nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}}});
+        let pod = pod(&json!({
+            "containers": [defaulted, {"name": "proxy", "resources": {"requests": {"cpu": "100m"}}}],
+            "initContainers": [{"name": "agent", "restartPolicy": "Always"}],
+            "nodeSelector": {"pool": "gpu"},
+            "tolerations": [
+                {"key": "nvidia.com/gpu", "operator": "Exists"},
+                {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
+            ],
+            "schedulerName": "default-scheduler", "nodeName": "a",
+        }));
+        for basis in [Basis::InForce, Basis::Proposed] {
+            let learnt = learnt(&template, &pod, basis);
+            let spec = &learnt.spec;
+            let names: Vec<_> =
+                spec.containers.iter().chain(&spec.init_containers).map(|it| it.name.as_str()).collect();
+            assert_eq!(names, ["main", "proxy", "agent"]);
+            assert!(spec.containers[0].resources.requests.contains_key("memory"));
+            assert_eq!((spec.tolerations.len(), spec.node_selector["pool"].as_str()), (1, "gpu"));
+            assert!(spec.scheduler_name.is_empty() && spec.pinned_node.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_pod_that_asks_for_more_was_changed_or_is_of_another_template() {
+        let template = template(&json!([container("main", "2")]));
+        let more = pod(&json!({"containers": [container("main", "3")]}));
+        assert_eq!(learnt(&template, &more, Basis::Proposed).spec, template.spec);
+        let learnt_cpu = |cpu| {
+            let pod = pod(&json!({"containers": [container("main", cpu)]}));
+            learnt(&template, &pod, Basis::InForce).spec.containers[0].resources.requests["cpu"].to_string()
+        };
+        assert_eq!((learnt_cpu("3").as_str(), learnt_cpu("1").as_str()), ("3", "2"), "never less than is stated");
+        let other = pod(&json!({"containers": [container("renamed", "3")]}));
+        assert!(matches!(learnt(&template, &other, Basis::InForce), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn another_scheduler_that_a_webhook_names_is_known() {
+        let template = template(&json!([container("main", "2")]));
+        let pod = pod(&json!({"containers": [container("main", "2")], "schedulerName": "volcano"}));
+        assert_eq!(learnt(&template, &pod, Basis::InForce).spec.scheduler_name, "volcano");
+    }
+}
