@@ -1,6 +1,7 @@
 //! What people hear of decisions: a log line and a Kubernetes Event when something changes, silence when nothing does.
 
 use plimsoll_core::{
+    answer::Reason,
     cluster::View,
     decision::{Decision, Snapshot},
     object::{ObjectKey, ObjectMeta},
@@ -50,7 +51,9 @@ fn findings(decision: &Decision) -> Vec<Finding> {
             ),
         });
     }
-    let refused = decision.demands.iter().filter(|demand| demand.refused.is_some());
+    // What has not been asked yet is about to be; whatever comes of that is told.
+    let refused =
+        decision.demands.iter().filter(|demand| demand.refused.is_some_and(|reason| reason != Reason::NotReady));
     findings.extend(refused.map(|demand| Finding {
         reason: "SignalUnknown",
         warning: true,

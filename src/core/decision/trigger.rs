@@ -31,6 +31,11 @@ pub struct State {
     pub warming_until: Option<Timestamp>,
     /// Whether replicas are only had where one fits.
     pub clamp: bool,
+    /// Whether replicas that are there stay by an answer while nothing is known. An error would do where KEDA could be
+    /// trusted with it: v2.21.0 takes a trigger for inactive when its other path of asking has just thrown the scalers
+    /// away over the same error (`getScalerState`, `pkg/scaling/scale_handler.go`: `ErrCacheClosed`), and puts what may
+    /// sleep to sleep.
+    pub keeps: bool,
 }
 
 // === impl State ===

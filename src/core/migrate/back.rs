@@ -92,6 +92,9 @@ impl Back<'_> {
             let message = "an HPA has no formula, it takes the largest proposal: remove it";
             self.findings.error("spec.advanced.scalingModifiers.formula", message);
         }
+        if spec.fallback.is_some() {
+            self.findings.warn("spec.fallback", "is left out: an HPA keeps its replicas while a metric fails");
+        }
         if spec.polling_interval.is_some() {
             self.findings.warn("spec.pollingInterval", "is left out: an HPA asks in its controller's sync period");
         }

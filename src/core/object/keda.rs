@@ -34,12 +34,24 @@ pub struct ScaledObjectSpec {
     pub min_replica_count: Option<i32>,
     /// Most replicas; absent means 100.
     pub max_replica_count: Option<i32>,
+    /// What KEDA serves while a trigger fails; absent means nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
     /// What is passed on to the HPA, and the formula.
     #[serde(deserialize_with = "null_as_default")]
     pub advanced: Advanced,
     /// Triggers.
     #[serde(deserialize_with = "null_items_as_default")]
     pub triggers: Vec<ScaleTrigger>,
+}
+
+/// The read part of `Fallback`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Fallback {
+    /// Replicas while it is in force.
+    #[serde(deserialize_with = "null_as_default")]
+    pub replicas: i32,
 }
 
 /// The read part of `AdvancedConfig`.
@@ -186,6 +198,13 @@ impl ScaledObject {
     #[must_use]
     pub fn min_idle(&self) -> i32 {
         self.spec.idle_replica_count.or(self.spec.min_replica_count).unwrap_or(0).max(0)
+    }
+
+    /// Whether KEDA takes replicas away itself when it finds no trigger active: all of them, or those above the idle
+    /// count (`RequestScale`, `pkg/scaling/executor/scale_scaledobjects.go` v2.21.0).
+    #[must_use]
+    pub fn sleeps(&self) -> bool {
+        self.spec.idle_replica_count.is_some() || self.spec.min_replica_count.unwrap_or(0) <= 0
     }
 
     /// Most replicas (`defaultHPAMaxReplicas`, `scaledobject_types.go` v2.21.0).

@@ -49,6 +49,30 @@ impl<'s> Situation<'s> {
         Ok(Self { snapshot, bindings, first, live, now })
     }
 
+    /// The value that proposes the current count, for where nothing is known and an error would cost the replicas that
+    /// are there. None without any, and where the scale itself is not known any more.
+    pub(in super::super) fn held(
+        snapshot: &'s Snapshot,
+        bindings: &'s [Binding],
+        live: impl Fn(&WorkloadKey) -> Option<Live>,
+        now: Timestamp,
+    ) -> Option<Milli> {
+        let first = bindings.first()?;
+        let live = live(&first.workload).filter(|live| live.current > 0)?;
+        let target = first.target?;
+        let value = match target.kind {
+            TargetKind::AverageValue => demand::times(target.value, live.current),
+            // A ratio of 1 is the current count, whatever is ready (`GetExternalMetricReplicas`, v1.36.3).
+            TargetKind::Value => target.value,
+        };
+        let situation = Self { snapshot, bindings, first, live, now };
+        let whole = Whole { value, at: snapshot.at, quality: situation.aged(snapshot.at, Quality::Hold) };
+        if whole.quality == Quality::Unknown {
+            return None;
+        }
+        Some(if situation.enforces() { situation.clamp(whole).0.value } else { value })
+    }
+
     /// The value of the whole workload, for External requests.
     pub(in super::super) fn whole(&self, metric: &str) -> Result<ExternalValue, Refusal> {
         if let Raw::NoVote { at, nodes } = self.first.raw {

@@ -39,7 +39,7 @@ impl<'v> Surroundings<'v, '_> {
         let live = self.live(&workload);
         let measured = self.measured(&workload, &live);
         let guard = rules.guard(&live, live.bound, Stance::Hold);
-        let trials = Trials { measured: &measured, guard: &guard };
+        let trials = Trials { measured: &measured, guard: &guard, keeps: scaled.keeps };
         let mut by_triggers = ByTriggers::default();
         let mut measurements = Vec::new();
         for ours in &scaled.triggers {

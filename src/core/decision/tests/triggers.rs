@@ -10,7 +10,11 @@ use crate::{
     answer::{Reason, Refusal},
     cluster::{Change, Delta},
     decision::{Live, Snapshot, TriggerActivity, answer_trigger, demands, profile_queries, scaled, trigger_activity},
-    object::{WorkloadKey, keda::ScaledObject, meta::StringMap},
+    object::{
+        WorkloadKey,
+        keda::{Fallback, ScaledObject},
+        meta::StringMap,
+    },
     quantity::Milli,
     signal::{DemandKey, Quality, Sample},
     trigger::{Profile, Query, Trigger},
@@ -190,6 +194,49 @@ fn a_query_that_fails_is_unknown_and_not_nothing() {
     zero.insert("onMissing".to_owned(), "zero".to_owned());
     scene = with(scene, object("llm", 0, std::slice::from_ref(&zero)));
     assert_eq!(value(&scene, &scene.decide(), &zero), Ok(0));
+}
+
+/// Five pods that may sleep, and a gateway that does not answer.
+fn unanswered(min: i32, trigger: &StringMap) -> Scene {
+    let mut scene = with(accident(&[]), object("llm", min, std::slice::from_ref(trigger)));
+    scene.signals.demands.insert(demand(), Err("503".to_owned()));
+    scene
+}
+
+#[test]
+fn what_may_sleep_is_not_put_to_sleep_by_an_error() {
+    let mut scene = unanswered(0, &gateway());
+    let snapshot = scene.decide();
+    assert_eq!(value(&scene, &snapshot, &gateway()), Ok(50_000), "five replicas of ten");
+    assert_eq!(activity(&scene, &snapshot, &gateway()), Ok(TriggerActivity { active: true, at_zero: false }));
+    let decision = &snapshot.decisions[&key("keda-hpa-llm")];
+    assert_eq!(decision.demands[0].refused, Some(Reason::SourceDown), "and people are told so");
+    scene.view.scaled_objects.values_mut().for_each(|object| object.spec.triggers[0].metric_type = "Value".to_owned());
+    assert_eq!(value(&scene, &scene.decide(), &gateway()), Ok(10_000), "a ratio of 1");
+    // It holds as long as the scale is known, not longer.
+    scene.now += SignedDuration::from_mins(10);
+    assert_eq!(value(&scene, &snapshot, &gateway()).unwrap_err().reason, Reason::SourceDown);
+}
+
+#[test]
+fn an_error_is_one_where_it_cannot_put_to_sleep_and_where_somebody_counts_on_it() {
+    let refused = |scene: &Scene, trigger: &StringMap| {
+        let snapshot = scene.decide();
+        let reasons = (value(scene, &snapshot, trigger), activity(scene, &snapshot, trigger));
+        (reasons.0.unwrap_err().reason, reasons.1.unwrap_err().reason)
+    };
+    let down = (Reason::SourceDown, Reason::SourceDown);
+    assert_eq!(refused(&unanswered(1, &gateway()), &gateway()), down);
+    let mut error = gateway();
+    error.insert("onMissing".to_owned(), "error".to_owned());
+    assert_eq!(refused(&unanswered(0, &error), &error), down);
+    let mut scene = unanswered(0, &gateway());
+    scene.view.scaled_objects.values_mut().for_each(|object| object.spec.fallback = Some(Fallback::default()));
+    assert_eq!(refused(&scene, &gateway()), down);
+    // Nothing is there that could be kept.
+    let mut scene = nothing(1, None, gateway());
+    scene.signals.demands.insert(demand(), Err("503".to_owned()));
+    assert_eq!(refused(&scene, &gateway()), down);
 }
 
 #[test]

@@ -33,7 +33,13 @@ pub fn answer_trigger(
 ) -> Result<Milli, Refusal> {
     let key = key(object, trigger);
     let bindings = known(snapshot, &key, object)?;
-    Ok(Situation::new(snapshot, bindings, live, now)?.whole(&trigger.metric_name)?.value)
+    let situation = Situation::new(snapshot, bindings, &live, now);
+    let answer = situation.and_then(|situation| situation.whole(&trigger.metric_name));
+    answer.map(|answer| answer.value).or_else(|refusal| {
+        let keeps = snapshot.triggers.get(&key).is_some_and(|state| state.keeps);
+        let held = keeps.then(|| Situation::held(snapshot, bindings, &live, now)).flatten();
+        held.ok_or(refusal)
+    })
 }
 
 /// Whether a trigger is active.
@@ -55,11 +61,13 @@ pub fn trigger_activity(
             format!("the activity of {object} is unknown: the last evaluation was {} s ago", behind.as_secs());
         return Err(Refusal { reason: Reason::Stale, message });
     }
-    let at_zero = live(&binding.workload).is_some_and(|live| live.current == 0 && live.matching == 0);
+    let live = live(&binding.workload);
+    let at_zero = live.as_ref().is_some_and(|live| live.current == 0 && live.matching == 0);
     let active = if at_zero {
         above(state)? && has_room(snapshot, binding, state)
     } else {
-        state.is_warming(now) || above(state)?
+        let stays = state.keeps && live.is_some_and(|live| live.current > 0);
+        state.is_warming(now) || above(state).or_else(|refusal| if stays { Ok(true) } else { Err(refusal) })?
     };
     Ok(TriggerActivity { active, at_zero })
 }

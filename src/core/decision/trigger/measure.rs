@@ -40,6 +40,8 @@ struct Summed {
 pub(in super::super) struct Trials<'a> {
     pub(in super::super) measured: &'a Measured<'a>,
     pub(in super::super) guard: &'a Guard,
+    /// See [`Scaled::keeps`](super::Scaled).
+    pub(in super::super) keeps: bool,
 }
 
 impl Trials<'_> {
@@ -53,6 +55,7 @@ impl Trials<'_> {
             above: (trigger.signal != Signal::Capacity).then_some(trigger.activation),
             warming_until: self.warming_until(trigger),
             clamp: trigger.clamp,
+            keeps: self.keeps && trigger.on_missing == OnMissing::Hold,
         };
         Trial { raw, imputed, state }
     }

@@ -33,6 +33,8 @@ pub(in super::super) struct Scaled {
     pub(in super::super) workload: WorkloadKey,
     /// Replicas while nothing is active.
     pub(in super::super) idle: i32,
+    /// Whether KEDA may take replicas away over an error, and nobody counts on the error.
+    pub(in super::super) keeps: bool,
     /// The triggers that can be answered.
     pub(in super::super) triggers: Vec<Ours>,
     /// Whether others have a say that the clamp does not reach.
@@ -168,6 +170,7 @@ impl Scaled {
         let formula = !object.spec.advanced.scaling_modifiers.formula.is_empty();
         let key = ObjectKey::new(&*object.metadata.namespace, object.hpa_name());
         Self {
+            keeps: object.sleeps() && object.spec.fallback.is_none(),
             bypassed: formula || triggers.iter().any(|trigger| !trigger.is_ours()),
             notes: notes(&findings_of_object(object)),
             ..Self::new(key, &object.metadata, spec, workload, object.min_idle(), triggers)
@@ -206,7 +209,7 @@ impl Scaled {
         let triggers = ours.filter_map(|trigger| Ours::of(&object, trigger)).collect();
         let metadata = ObjectMeta { name: key.name.to_string(), ..metadata.clone() };
         let hpa = HorizontalPodAutoscaler { metadata, spec, ..HorizontalPodAutoscaler::default() };
-        Self { key, hpa, workload, idle, triggers, bypassed: false, notes: Vec::new() }
+        Self { key, hpa, workload, idle, keeps: false, triggers, bypassed: false, notes: Vec::new() }
     }
 }
 

@@ -116,11 +116,13 @@ async fn wakes_and_sleeps(
     let (asleep, before) = (Instant::now(), gateway()?.asked(name));
     tokio::time::sleep(Duration::from_secs(5)).await;
     let often = f64::from(gateway()?.asked(name) - before) / asleep.elapsed().as_secs_f64();
-    let began = Instant::now();
+    let began = world.trajectory.mark();
     gateway()?.set(name, 15);
-    world.wait_replicas(1, SOON).await?;
-    let woken = began.elapsed().as_secs_f64();
     world.wait_replicas(2, SOON).await?;
+    // The HPA may follow KEDA's own step from none within moments.
+    let steps = world.trajectory.steps(began);
+    let first = steps.into_iter().find(|step| step.replicas > 0).context("there is a first replica")?;
+    let woken = world.trajectory.from(began, first).as_secs_f64();
     gateway()?.set(name, 0);
     world.wait_replicas(0, SOON).await?;
     ScaledObject::remove(&cluster.plane, world.namespace()).await?;
