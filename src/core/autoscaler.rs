@@ -11,6 +11,7 @@
 //! A group of nodes says how many it may have, never what they look like: that is learnt from its nodes. A node that
 //! does not exist yet is a copy of one that does, with nothing on it but its DaemonSets' pods.
 
+mod arrivals;
 pub mod karpenter;
 mod outlook;
 mod registration;
@@ -19,6 +20,7 @@ pub mod status;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use arrivals::{Arrivals, Arriving};
 pub use outlook::Outlook;
 
 use crate::object::{Node, pod::ResourceList};

@@ -49,6 +49,7 @@ pub use trigger::{
 };
 
 use crate::{
+    autoscaler::Arrivals,
     coexistence::ExternalApi,
     object::{ObjectKey, Shared, WorkloadKey, meta::StringMap},
     policy::Policy,
@@ -72,6 +73,8 @@ pub struct Snapshot {
     pub attempts: BTreeMap<WorkloadKey, Attempt>,
     /// Devices that are there and not allocatable.
     pub lapses: Lapses,
+    /// How long nodes take to come, and who is expected.
+    pub arrivals: Arrivals,
     /// GPUs that are free on nodes that are ready and not cordoned.
     pub free_gpus: i64,
     /// Age of the capacity view that the grants rest on; none before the first list.

@@ -103,7 +103,7 @@ pub fn decide_with<'v>(
     let cases = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa));
     let cases: Vec<_> = cases.chain(objects.iter().map(|object| surroundings.scaled(object))).collect();
     let fresh = is_fresh(view, policy, now);
-    let outlook = Outlook::of(view, policy, now);
+    let outlook = Outlook::after(previous.map(|previous| &previous.arrivals), view, policy, now);
     let attempts = attempts(&cases, previous, policy, now);
     let applicants = applicants(view, census, &cases, previous, &attempts, now);
     let division = divide(view, ledger, policy, census, &applicants, &outlook, fresh);
@@ -112,6 +112,7 @@ pub fn decide_with<'v>(
         decisions: BTreeMap::new(),
         reservations: reservations(&cases, &division, previous, policy, now),
         attempts: attempted(&cases, &division, &attempts, now),
+        arrivals: outlook.arrivals.clone(),
         lapses: Lapses::continued(previous, view, policy, now),
         free_gpus: division.free_gpus,
         capacity_heard_at: view.capacity_heard_at,
