@@ -12,6 +12,7 @@
 //! does not exist yet is a copy of one that does, with nothing on it but its DaemonSets' pods.
 
 mod arrivals;
+pub(crate) mod bookings;
 pub mod karpenter;
 mod outlook;
 mod registration;
@@ -23,7 +24,7 @@ use serde::Serialize;
 pub use arrivals::{Arrivals, Arriving};
 pub use outlook::Outlook;
 
-use crate::object::{Node, pod::ResourceList};
+use crate::object::{Node, autoscaling::CapacityBuffer, pod::ResourceList};
 
 /// Labels by which providers say to which group a node belongs.
 const GROUP_LABELS: [&str; 8] = [
@@ -49,6 +50,8 @@ pub struct NodeAutoscaler {
     pub updated: Option<Timestamp>,
     /// Why what it says is not known, although it is there.
     pub problem: Option<String>,
+    /// What it keeps free, where it is asked to.
+    pub buffers: Vec<CapacityBuffer>,
 }
 
 /// Nodes of one shape that are added and removed together.

@@ -89,7 +89,8 @@ impl Reports for Status {
             .collect();
         json!({
             "evaluated": true, "at": snapshot.at, "heardAt": snapshot.capacity_heard_at,
-            "freeGpus": snapshot.free_gpus, "nodesArriving": snapshot.arrivals.arriving(&snapshot.policy), "reservations": reservations(&snapshot.reservations),
+            "freeGpus": snapshot.free_gpus, "nodesArriving": snapshot.arrivals.arriving(&snapshot.policy),
+            "booked": snapshot.booked, "reservations": reservations(&snapshot.reservations),
             "workloads": workloads, "watches": self.watches.snapshot(),
         })
     }

@@ -121,7 +121,7 @@ impl Arrivals {
                 group: name.clone(),
                 nodes: group.expected.len(),
                 since,
-                expected: after(group.typical()),
+                expected: after(group.typical().min(group.latest(policy))),
                 overdue: after(group.latest(policy)),
                 samples: if group.is_learnt() { group.seconds.len() } else { 0 },
             })
