@@ -329,6 +329,10 @@ async fn what_is_booked_is_known_where_the_kind_is_served() {
     let request = json!({"metadata": {"namespace": "ml", "name": "job"}, "spec": spec, "status": status});
     harness.api.list(REQUESTS, [request]);
     harness.api.refuse(REQUESTS, 200);
-    harness.until("the request", |harness| harness.view.bookings.requests.values().any(|it| it.is_booked())).await;
+    let is_booked = |harness: &Harness| {
+        let mut requests = harness.view.bookings.requests.values();
+        requests.any(plimsoll_core::object::autoscaling::ProvisioningRequest::is_booked)
+    };
+    harness.until("the request", is_booked).await;
     harness.stop().await;
 }
