@@ -11,6 +11,8 @@
 //! A group of nodes says how many it may have, never what they look like: that is learnt from its nodes. A node that
 //! does not exist yet is a copy of one that does, with nothing on it but its DaemonSets' pods.
 
+mod arrivals;
+pub(crate) mod bookings;
 pub mod karpenter;
 mod outlook;
 mod registration;
@@ -19,9 +21,10 @@ pub mod status;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use arrivals::{Arrivals, Arriving};
 pub use outlook::Outlook;
 
-use crate::object::{Node, pod::ResourceList};
+use crate::object::{Node, autoscaling::CapacityBuffer, pod::ResourceList};
 
 /// Labels by which providers say to which group a node belongs.
 const GROUP_LABELS: [&str; 8] = [
@@ -47,6 +50,8 @@ pub struct NodeAutoscaler {
     pub updated: Option<Timestamp>,
     /// Why what it says is not known, although it is there.
     pub problem: Option<String>,
+    /// What it keeps free, where it is asked to.
+    pub buffers: Vec<CapacityBuffer>,
 }
 
 /// Nodes of one shape that are added and removed together.

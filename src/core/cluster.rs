@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 mod apply;
+mod bookings;
 mod census;
 mod devices;
 mod doubt;
@@ -19,6 +20,7 @@ mod reach;
 mod storage;
 
 pub use apply::Effect;
+pub use bookings::{BookingChange, Bookings};
 pub use census::{Census, is_own};
 pub use devices::{DeviceChange, Devices};
 pub use doubt::Doubts;
@@ -70,6 +72,8 @@ pub struct View {
     pub devices: Devices,
     /// Claims, volumes and what makes and attaches them.
     pub storage: Storage,
+    /// What node autoscalers are asked to have room for, and the PodTemplates of a cluster.
+    pub bookings: Bookings,
     /// Names of the PriorityClasses that claim to be the global default; the lowest value of them is it.
     pub global_default_classes: BTreeSet<String>,
     /// Why objects are not known although they are there, by resource name in the plural.
@@ -161,6 +165,8 @@ pub enum Change {
     Device(DeviceChange),
     /// Claims, volumes and what makes and attaches them.
     Storage(StorageChange),
+    /// ProvisioningRequests and PodTemplates.
+    Booking(BookingChange),
     /// The node autoscaler, or none.
     NodeAutoscaler(Option<NodeAutoscaler>),
     /// Who answers External metrics.

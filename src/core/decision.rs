@@ -33,6 +33,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use answering::{answer_custom, answer_external, custom_metrics, external_metrics};
+pub use arbitration::Booked;
 pub(crate) use binding::{Asked, AskedKind};
 pub use binding::{Binding, BindingKey, Enforced, Raw, Subject, Target, TargetKind};
 pub use chosen::Chosen;
@@ -49,6 +50,7 @@ pub use trigger::{
 };
 
 use crate::{
+    autoscaler::Arrivals,
     coexistence::ExternalApi,
     object::{ObjectKey, Shared, WorkloadKey, meta::StringMap},
     policy::Policy,
@@ -72,6 +74,10 @@ pub struct Snapshot {
     pub attempts: BTreeMap<WorkloadKey, Attempt>,
     /// Devices that are there and not allocatable.
     pub lapses: Lapses,
+    /// How long nodes take to come, and who is expected.
+    pub arrivals: Arrivals,
+    /// What is kept for pods which a node autoscaler has booked room for.
+    pub booked: Vec<Booked>,
     /// GPUs that are free on nodes that are ready and not cordoned.
     pub free_gpus: i64,
     /// Age of the capacity view that the grants rest on; none before the first list.

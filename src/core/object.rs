@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod api_service;
+pub mod autoscaling;
 pub mod claim;
 pub mod device;
 pub mod group;

@@ -5,7 +5,7 @@
 use plimsoll_core::{
     autoscaler::{NodeAutoscaler, NodeGroup, karpenter, status},
     cluster::Change,
-    object::{ObjectKey, meta::StringMap},
+    object::{ObjectKey, ObjectMeta, autoscaling::CapacityBuffer, meta::StringMap},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::sleep;
@@ -103,16 +103,42 @@ fn announce(before: Option<&NodeAutoscaler>, now: Option<&NodeAutoscaler>) {
 }
 
 async fn detect(context: &Context, quiet: &mut Quiet) -> Result<Option<NodeAutoscaler>, Failure> {
-    let cluster_autoscaler = permitted(cluster_autoscaler(context).await, quiet)?;
-    let karpenter = permitted(karpenter(context).await, quiet)?;
-    Ok(match (cluster_autoscaler, karpenter) {
+    let cluster_autoscaler = permitted(cluster_autoscaler(context).await, "the status of Cluster Autoscaler", quiet)?;
+    let karpenter = karpenter(context, quiet).await;
+    let karpenter = permitted(karpenter, "NodePools of Karpenter", quiet)?;
+    let found = match (cluster_autoscaler, karpenter) {
         (Some(mut one), Some(other)) => {
             one.evidence = format!("{} and {}", one.evidence, other.evidence);
             one.groups.extend(other.groups);
             Some(one)
         }
         (one, other) => one.or(other),
-    })
+    };
+    let Some(mut found) = found else { return Ok(None) };
+    found.buffers = permitted(buffers(context).await, "CapacityBuffers", quiet)?.unwrap_or_default();
+    Ok(Some(found))
+}
+
+/// What is kept free, in the newest version that is served.
+async fn buffers(context: &Context) -> Result<Option<Vec<CapacityBuffer>>, Failure> {
+    for version in ["v1beta1", "v1alpha1"] {
+        let found: Vec<CapacityBuffer> =
+            all(context, &format!("/apis/autoscaling.x-k8s.io/{version}/capacitybuffers")).await?;
+        if !found.is_empty() {
+            return Ok(Some(found.into_iter().map(trimmed).collect()));
+        }
+    }
+    Ok(None)
+}
+
+/// Only what is read; words of conditions would make every look a change.
+fn trimmed(mut buffer: CapacityBuffer) -> CapacityBuffer {
+    buffer.metadata =
+        ObjectMeta { namespace: buffer.metadata.namespace, name: buffer.metadata.name, ..ObjectMeta::default() };
+    for condition in &mut buffer.status.conditions {
+        condition.message.clear();
+    }
+    buffer
 }
 
 async fn cluster_autoscaler(context: &Context) -> Result<Option<NodeAutoscaler>, Failure> {
@@ -126,7 +152,7 @@ async fn cluster_autoscaler(context: &Context) -> Result<Option<NodeAutoscaler>,
         Ok(groups) => (groups, None),
         Err(error) => (Vec::new(), Some(format!("{evidence} cannot be read: {error}"))),
     };
-    Ok(Some(NodeAutoscaler { evidence, groups, updated, problem }))
+    Ok(Some(NodeAutoscaler { evidence, groups, updated, problem, ..NodeAutoscaler::default() }))
 }
 
 /// The status in either of its forms.
@@ -139,7 +165,14 @@ pub(crate) fn read_status(text: &str) -> Result<Vec<NodeGroup>, String> {
     status.map(status::Status::groups).map_err(|error| error.to_string().chars().take(200).collect())
 }
 
-async fn karpenter(context: &Context) -> Result<Option<NodeAutoscaler>, Failure> {
+/// What Karpenter has said of claims that it could not launch: events of objects without a namespace are in `default`.
+async fn stock_outs(context: &Context) -> Result<Vec<karpenter::Event>, Failure> {
+    let fields = format!("reason={},involvedObject.kind=NodeClaim", karpenter::STOCK_OUT);
+    let fields = fields.replace('=', "%3D").replace(',', "%2C");
+    list(context, "/api/v1/namespaces/default/events", &format!("&fieldSelector={fields}")).await
+}
+
+async fn karpenter(context: &Context, quiet: &mut Quiet) -> Result<Option<NodeAutoscaler>, Failure> {
     let Some(group) = present(get::<Group>(context, "/apis/karpenter.sh").await)? else { return Ok(None) };
     let version = group.preferred_version.group_version;
     let pools: Vec<karpenter::NodePool> = all(context, &format!("/apis/{version}/nodepools")).await?;
@@ -148,20 +181,29 @@ async fn karpenter(context: &Context) -> Result<Option<NodeAutoscaler>, Failure>
     }
     let evidence = format!("NodePools of {version}");
     let claims = all(context, &format!("/apis/{version}/nodeclaims")).await;
-    let (groups, problem) = match claims {
+    let (mut groups, problem) = match claims {
         Ok(claims) => (karpenter::groups(pools, &claims), None),
         Err(failure) if failure.is(403) => (Vec::new(), Some(format!("{evidence}: NodeClaims may not be read"))),
         Err(failure) => return Err(failure),
     };
+    let failed = permitted(stock_outs(context).await.map(Some), "events of NodeClaims", quiet)?.unwrap_or_default();
+    karpenter::refuse(&mut groups, &failed, clock::now());
     Ok(Some(NodeAutoscaler { evidence, groups, problem, ..NodeAutoscaler::default() }))
 }
 
 /// All objects of a kind; none where the kind is not served.
 async fn all<T: DeserializeOwned>(context: &Context, path: &str) -> Result<Vec<T>, Failure> {
+    list(context, path, "").await
+}
+
+/// Those of them that further parameters ask for.
+async fn list<T: DeserializeOwned>(context: &Context, path: &str, query: &str) -> Result<Vec<T>, Failure> {
     let (mut items, mut next) = (Vec::new(), String::new());
     for _ in 0..MAX_PAGES {
         let more = if next.is_empty() { String::new() } else { format!("&continue={next}") };
-        let Some(list) = present(get::<List<T>>(context, &format!("{path}?limit={PAGE}{more}")).await)? else { break };
+        let Some(list) = present(get::<List<T>>(context, &format!("{path}?limit={PAGE}{query}{more}")).await)? else {
+            break;
+        };
         items.extend(list.items);
         next = list.metadata.next;
         if next.is_empty() {
@@ -189,11 +231,15 @@ fn present<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
 }
 
 /// What may not be read is no evidence either; the administrator has chosen so.
-fn permitted<T>(answer: Result<Option<T>, Failure>, quiet: &mut Quiet) -> Result<Option<T>, Failure> {
+fn permitted<T>(
+    answer: Result<Option<T>, Failure>,
+    what: &'static str,
+    quiet: &mut Quiet,
+) -> Result<Option<T>, Failure> {
     match answer {
         Err(failure) if failure.is(403) => {
             if quiet.speak_once(&failure) {
-                warn!(%failure, "not permitted to look for a node autoscaler, so none is detected");
+                warn!(%failure, what, "not permitted to look for what node autoscalers say, so nothing is known of it");
             }
             Ok(None)
         }

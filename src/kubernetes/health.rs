@@ -64,6 +64,10 @@ pub enum Feed {
     CsiDrivers,
     /// VolumeAttachments.
     VolumeAttachments,
+    /// ProvisioningRequests; not required, since a cluster may not have the kind.
+    ProvisioningRequests,
+    /// PodTemplates, which they refer to; not required either.
+    PodTemplates,
     /// Whether there is a node autoscaler.
     NodeAutoscaler,
     /// Who answers External metrics; not required.
@@ -129,6 +133,7 @@ impl Feed {
                 | Self::ResourceClaimTemplates
                 | Self::ScaledObjects
                 | Self::ScaledJobs
+                | Self::ProvisioningRequests
         )
     }
 
@@ -152,6 +157,8 @@ impl Feed {
                 | Self::CsiNodes
                 | Self::CsiDrivers
                 | Self::VolumeAttachments
+                | Self::ProvisioningRequests
+                | Self::PodTemplates
         )
     }
 
@@ -182,6 +189,8 @@ impl Feed {
             Self::CsiNodes => "csinodes",
             Self::CsiDrivers => "csidrivers",
             Self::VolumeAttachments => "volumeattachments",
+            Self::ProvisioningRequests => "provisioningrequests",
+            Self::PodTemplates => "podtemplates",
             Self::NodeAutoscaler => "nodeautoscaler",
             Self::ApiService => "apiservice",
             Self::Scales => "scales",

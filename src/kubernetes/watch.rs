@@ -22,6 +22,7 @@ use plimsoll_core::{
     cluster::Change,
     object::{
         CsiDriver, CsiNode, ObjectKey, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment,
+        autoscaling::{ProvisioningRequest, StoredTemplate},
         device::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice},
     },
 };
@@ -149,6 +150,8 @@ fn start(context: &Context) -> JoinSet<Result<(), Error>> {
     watch(&mut feeds, context, kind::Stored::<CsiNode>::default());
     watch(&mut feeds, context, kind::Stored::<CsiDriver>::default());
     watch(&mut feeds, context, kind::Stored::<VolumeAttachment>::default());
+    watch(&mut feeds, context, kind::Stored::<ProvisioningRequest>::default());
+    watch(&mut feeds, context, kind::Stored::<StoredTemplate>::default());
     feeds.spawn(autoscaler::run(context.clone()));
     feeds.spawn(api_service::run(context.clone()));
     feeds.spawn(scale::run(context.clone(), polled));

@@ -68,6 +68,7 @@ impl Reports for Status {
         let decision = hpa.or_else(by_workload)?;
         let mut told = serde_json::to_value(decision).ok()?;
         told["lift"] = json!(self.shared.lifts().get(&decision.workload));
+        told["nodesArriving"] = json!(snapshot.arrivals.arriving(&snapshot.policy));
         Some(told)
     }
 
@@ -88,7 +89,8 @@ impl Reports for Status {
             .collect();
         json!({
             "evaluated": true, "at": snapshot.at, "heardAt": snapshot.capacity_heard_at,
-            "freeGpus": snapshot.free_gpus, "reservations": reservations(&snapshot.reservations),
+            "freeGpus": snapshot.free_gpus, "nodesArriving": snapshot.arrivals.arriving(&snapshot.policy),
+            "booked": snapshot.booked, "reservations": reservations(&snapshot.reservations),
             "workloads": workloads, "watches": self.watches.snapshot(),
         })
     }

@@ -69,7 +69,7 @@ impl Objects {
             None => {}
         }
         groups.extend(karpenter::groups(std::mem::take(&mut self.pools), &self.claims));
-        Some(NodeAutoscaler { evidence: "the input".to_owned(), groups, problem, updated: None })
+        Some(NodeAutoscaler { evidence: "the input".to_owned(), groups, problem, ..NodeAutoscaler::default() })
     }
 
     /// `kind` is what the items of a typed list are, which do not say it themselves.

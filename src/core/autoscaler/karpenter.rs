@@ -1,5 +1,6 @@
 //! Karpenter's NodePools and NodeClaims (`karpenter.sh/v1`).
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::{NodeGroup, Refusal, RefusalKind};
@@ -11,6 +12,11 @@ use crate::{
     quantity::Quantity,
 };
 
+/// Reason of the event with which it says that a machine cannot be had; the claim is deleted in the same moment
+/// (`pkg/controllers/nodeclaim/lifecycle/launch.go`).
+pub const STOCK_OUT: &str = "InsufficientCapacityError";
+/// How long that counts: it has no back-off of its own, so this is that with which Cluster Autoscaler begins.
+const PAUSE: SignedDuration = SignedDuration::from_secs(300);
 /// Label of a claim that names its pool.
 const POOL: &str = "karpenter.sh/nodepool";
 
@@ -77,12 +83,59 @@ struct Condition {
     message: String,
 }
 
+/// The read part of a `v1.Event`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Event {
+    #[serde(deserialize_with = "null_as_default")]
+    involved_object: Involved,
+    #[serde(deserialize_with = "null_as_default")]
+    reason: String,
+    #[serde(deserialize_with = "null_as_default")]
+    message: String,
+    last_timestamp: Option<Timestamp>,
+    #[serde(rename = "eventTime")]
+    moment: Option<Timestamp>,
+}
+
+/// The read part of `v1.ObjectReference`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Involved {
+    #[serde(deserialize_with = "null_as_default")]
+    kind: String,
+    #[serde(deserialize_with = "null_as_default")]
+    name: String,
+}
+
+/// Lets the groups refuse for which a machine could not be had lately.
+pub fn refuse(groups: &mut [NodeGroup], events: &[Event], now: Timestamp) {
+    for group in groups.iter_mut().filter(|group| group.refusal.is_none()) {
+        let of = |event: &&Event| event.pool() == Some(group.name.as_str());
+        let newest = events.iter().filter(of).filter_map(|event| Some((event.at()?, event))).max_by_key(|(at, _)| *at);
+        let Some((_, event)) = newest.filter(|(at, _)| now.duration_since(*at) < PAUSE) else { continue };
+        group.refusal = Some(Refusal::by_code(STOCK_OUT, &event.message));
+    }
+}
+
 /// The groups that pools make, by name; `claims` are nodes that exist or are being brought.
 #[must_use]
 pub fn groups(pools: Vec<NodePool>, claims: &[NodeClaim]) -> Vec<NodeGroup> {
     let mut groups: Vec<_> = pools.into_iter().map(|pool| pool.node_group(claims)).collect();
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     groups
+}
+
+impl Event {
+    /// The pool of a claim that could not be launched: claims are named after it, with a random ending.
+    fn pool(&self) -> Option<&str> {
+        let is_it = self.reason == STOCK_OUT && self.involved_object.kind == "NodeClaim";
+        self.involved_object.name.rsplit_once('-').filter(|_| is_it).map(|(pool, _)| pool)
+    }
+
+    fn at(&self) -> Option<Timestamp> {
+        self.last_timestamp.or(self.moment)
+    }
 }
 
 impl NodePool {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{NodeAutoscaler, NodeGroup, registration::Registration};
+use super::{Arrivals, NodeAutoscaler, NodeGroup, registration::Registration};
 use crate::{
     capacity::Edit,
     cluster::{Change, Delta, View},
@@ -31,6 +31,8 @@ pub struct Outlook {
     pub unknown: bool,
     /// Why no node may be added, where none may.
     pub reason: Option<String>,
+    /// What has been learnt of how long nodes take, and who is expected.
+    pub arrivals: Arrivals,
 }
 
 // === impl Outlook ===
@@ -39,13 +41,23 @@ impl Outlook {
     /// What may come as things are: without a node autoscaler, only GPUs of nodes that are here.
     #[must_use]
     pub fn of(view: &View, policy: &Policy, now: Timestamp) -> Self {
+        Self::after(None, view, policy, now)
+    }
+
+    /// The same after earlier looks, which tell how long nodes take.
+    #[must_use]
+    pub fn after(previous: Option<&Arrivals>, view: &View, policy: &Policy, now: Timestamp) -> Self {
         let mut outlook = Self::default();
         let registration = Registration::of(view, policy, now);
         outlook.unregistered = registration.nodes.keys().map(|&name| name.to_owned()).collect();
         let trusted = view.node_autoscaler.as_ref().filter(|autoscaler| doubt(autoscaler, now).is_none());
         if let Some(autoscaler) = trusted {
-            outlook.look_at(autoscaler, view, &registration, policy);
+            let groups = autoscaler.groups.iter().map(|group| since(group, autoscaler.updated, view, &registration));
+            let groups: Vec<_> = groups.collect();
+            outlook.arrivals = Arrivals::continued(previous, &groups, view, &registration, now);
+            outlook.look_at(&groups, view, &registration, policy, now);
         } else {
+            outlook.arrivals = previous.cloned().unwrap_or_default();
             outlook.reason = view.node_autoscaler.as_ref().and_then(|autoscaler| doubt(autoscaler, now));
         }
         let groups = trusted.map_or(&[][..], |autoscaler| &autoscaler.groups);
@@ -61,13 +73,21 @@ impl Outlook {
     }
 
     /// What the groups of an autoscaler are bringing and may add.
-    fn look_at(&mut self, autoscaler: &NodeAutoscaler, view: &View, registration: &Registration<'_>, policy: &Policy) {
+    fn look_at(
+        &mut self,
+        groups: &[NodeGroup],
+        view: &View,
+        registration: &Registration<'_>,
+        policy: &Policy,
+        now: Timestamp,
+    ) {
         let mut reasons = Vec::new();
-        for group in &autoscaler.groups {
-            let group = &since(group, autoscaler.updated, view, registration);
+        for group in groups {
             let like = example(view, group);
-            let further = room(group, like, policy);
-            reasons.extend(refusal(group, further));
+            let overdue = self.arrivals.overdue(&group.name, policy, now).min(group.arriving);
+            // Whoever does not bring what was asked for is not asked for more.
+            let further = if overdue > 0 { 0 } else { room(group, like, policy) };
+            reasons.extend(refusal(group, further, overdue));
             let Some(like) = like else {
                 self.unknown |= further > 0;
                 continue;
@@ -75,7 +95,7 @@ impl Outlook {
             let expected = registration.nodes.get(like.metadata.name.as_str());
             let offers = [Some(&group.shape), expected].into_iter().flatten();
             let like = &offers.fold(like.clone(), |node, offers| completed(node, offers, policy));
-            add(&mut self.arriving, view, like, group.arriving);
+            add(&mut self.arriving, view, like, group.arriving - overdue);
             add(&mut self.further, view, like, further);
         }
         let none = self.further.nodes.is_empty() && !self.unknown;
@@ -174,8 +194,9 @@ fn room(group: &NodeGroup, like: Option<&Node>, policy: &Policy) -> u32 {
     limit.unwrap_or(policy.unlimited_nodes).min(MAX_NODES)
 }
 
-fn refusal(group: &NodeGroup, further: u32) -> Option<String> {
+fn refusal(group: &NodeGroup, further: u32, overdue: u32) -> Option<String> {
     match &group.refusal {
+        _ if overdue > 0 => Some(format!("node group {}: {overdue} of its nodes are overdue", group.name)),
         Some(refusal) => Some(format!("node group {}: {}", group.name, refusal.message)),
         None if further == 0 => Some(format!("node group {} has reached its limits", group.name)),
         None => None,

@@ -97,6 +97,28 @@ fn pools_have_what_their_limits_leave_and_claims_that_are_not_nodes_yet_are_arri
     );
 }
 
+#[test]
+fn a_pool_whose_claims_could_not_be_launched_lately_is_out_of_stock() {
+    let event = |claim: &str, reason: &str, at: &str| -> karpenter::Event {
+        from(json!({
+            "involvedObject": {"kind": "NodeClaim", "name": claim}, "reason": reason, "lastTimestamp": at,
+            "message": "NodeClaim gpu-big-x2x4z event: no p5.48xlarge in zone a", "eventTime": null,
+        }))
+    };
+    let refused = |events: &[karpenter::Event], now: &str| {
+        let named = |name: &str| NodeGroup { name: name.to_owned(), ..NodeGroup::default() };
+        let mut groups = [named("gpu"), named("gpu-big")];
+        karpenter::refuse(&mut groups, events, now.parse().unwrap());
+        groups.map(|group| group.refusal.map(|refusal| refusal.kind))
+    };
+    let failed = event("gpu-big-x2x4z", "InsufficientCapacityError", "2026-01-01T00:00:00Z");
+    let stock_out = [None, Some(RefusalKind::StockOut)];
+    assert_eq!(refused(std::slice::from_ref(&failed), "2026-01-01T00:04:59Z"), stock_out);
+    assert_eq!(refused(&[failed], "2026-01-01T00:05:00Z"), [None, None]);
+    let other = event("gpu-big-x2x4z", "Launched", "2026-01-01T00:00:00Z");
+    assert_eq!(refused(&[other], "2026-01-01T00:00:01Z"), [None, None]);
+}
+
 fn gpu_node(name: &str, labels: &serde_json::Value) -> Node {
     let offered = json!({"cpu": "64", "pods": "110", "nvidia.com/gpu": "4"});
     from(json!({

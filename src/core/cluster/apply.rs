@@ -59,6 +59,7 @@ impl View {
             Change::PriorityClass(delta) => self.apply_priority_class(delta),
             Change::Device(change) => self.apply_device(change),
             Change::Storage(change) => self.storage.apply(change),
+            Change::Booking(change) => self.bookings.apply(change),
             Change::NodeAutoscaler(new) => self.apply_autoscaler(new),
             Change::ExternalApi(new) => {
                 let old = self.external_api.replace(new);

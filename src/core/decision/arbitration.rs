@@ -6,8 +6,9 @@
 //!  1 pods that wait for a node, of everybody     the scheduler binds those that fit within milliseconds
 //!  2 replicas asked for whose pods are not made  they follow within milliseconds
 //!  3 reservations                                promised before, perhaps read by an HPA already
-//!  4 floors (minReplicas), by priority
-//!  5 the rest, one replica at a time, to the workload that has got the least beyond its floor
+//!  4 what a node autoscaler has booked             promised by it, to pods that are still to be made
+//!  5 floors (minReplicas), by priority
+//!  6 the rest, one replica at a time, to the workload that has got the least beyond its floor
 //! ```
 //!
 //! Running replicas are never taken away.
@@ -17,6 +18,10 @@ use std::{
     collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
     sync::Arc,
 };
+
+mod booked;
+
+pub use booked::Booked;
 
 use super::Live;
 use crate::{
@@ -47,6 +52,8 @@ pub(super) struct Applicant {
     pub(super) live: Live,
     /// Most replicas that may wait for nodes which do not exist yet.
     pub(super) headroom: i32,
+    /// Whether any ever may, be it not now.
+    pub(super) asks: bool,
 }
 
 /// What one workload gets.
@@ -71,6 +78,7 @@ pub(super) struct Allotment {
 pub(super) struct Division<'v> {
     pub(super) allotments: BTreeMap<&'v WorkloadKey, Allotment>,
     pub(super) free_gpus: i64,
+    pub(super) booked: Vec<Booked>,
 }
 
 /// Divides what is free; `fresh` says whether the view of it is recent enough for anything to grow.
@@ -94,6 +102,7 @@ pub(super) fn divide<'v>(
     table.raise_all(&mut shares, Share::asked, |share| Reverse((share.applicant.priority, 0)));
     // What was promised fitted together: the largest first, so that it does again.
     table.raise_all(&mut shares, Share::reserved, |share| Reverse((0, share.gpus)));
+    let booked = booked::keep(&mut table, view, applicants);
     table.raise_all(&mut shares, Share::floor, |share| Reverse((share.applicant.priority, share.gpus)));
     table.divide_the_rest(&mut shares);
     if fresh && !outlook.is_empty() {
@@ -101,7 +110,7 @@ pub(super) fn divide<'v>(
     }
     let autoscaled = view.node_autoscaler.is_some();
     let allotments = shares.into_iter().map(|share| (share.key, table.allot(share, autoscaled))).collect();
-    Division { allotments, free_gpus }
+    Division { allotments, free_gpus, booked }
 }
 
 /// A workload at the table.
@@ -356,7 +365,7 @@ impl Table<'_> {
             _ if unmet => share.alone.limiting_factor,
             _ => LimitingFactor::None,
         };
-        let asks = autoscaled && share.applicant.headroom > 0;
+        let asks = autoscaled && share.applicant.asks;
         let then = if asks && is_shortage(then) { LimitingFactor::NodeAutoscaler } else { then };
         let Share { grant, arriving, asking, awaited, alone, .. } = share;
         Allotment { grant, arriving, asking, awaited, alone, then }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use self::scaled::ByTriggers;
 use super::{
-    Attempt, BindingKey, Chosen, Lapses, Live, Note, Raw, Reservation, Rules, Snapshot, Target,
+    Attempt, BindingKey, Booked, Chosen, Lapses, Live, Note, Raw, Reservation, Rules, Snapshot, Target,
     arbitration::{Allotment, Applicant, Division, divide},
     chosen, digest,
     record::Demand,
@@ -47,6 +47,8 @@ struct Case<'v> {
 /// What may be expected for one workload: of a node autoscaler, and of devices that have gone for the moment.
 struct Expected<'a> {
     outlook: &'a Outlook,
+    /// What others have booked.
+    booked: &'a [Booked],
     lapses: &'a Lapses,
     /// One of its replicas, if its template is known.
     replica: Option<&'a Replica>,
@@ -103,7 +105,7 @@ pub fn decide_with<'v>(
     let cases = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa));
     let cases: Vec<_> = cases.chain(objects.iter().map(|object| surroundings.scaled(object))).collect();
     let fresh = is_fresh(view, policy, now);
-    let outlook = Outlook::of(view, policy, now);
+    let outlook = Outlook::after(previous.map(|previous| &previous.arrivals), view, policy, now);
     let attempts = attempts(&cases, previous, policy, now);
     let applicants = applicants(view, census, &cases, previous, &attempts, now);
     let division = divide(view, ledger, policy, census, &applicants, &outlook, fresh);
@@ -112,6 +114,8 @@ pub fn decide_with<'v>(
         decisions: BTreeMap::new(),
         reservations: reservations(&cases, &division, previous, policy, now),
         attempts: attempted(&cases, &division, &attempts, now),
+        arrivals: outlook.arrivals.clone(),
+        booked: division.booked.clone(),
         lapses: Lapses::continued(previous, view, policy, now),
         free_gpus: division.free_gpus,
         capacity_heard_at: view.capacity_heard_at,
@@ -132,7 +136,8 @@ pub fn decide_with<'v>(
         if case.mode.value != Mode::Off {
             let paused = attempts.get(&case.workload).and_then(|attempt| attempt.paused_until);
             let replica = applicants.get(&case.workload).and_then(|applicant| applicant.replica.as_ref());
-            let expected = Expected { outlook: &outlook, lapses: &snapshot.lapses, replica, paused };
+            let expected =
+                Expected { outlook: &outlook, booked: &division.booked, lapses: &snapshot.lapses, replica, paused };
             let decision = conclude::decision(case, &division, &expected, view, policy, census, fresh, now);
             snapshot.decisions.insert(decision.hpa.clone(), decision);
         }
@@ -183,6 +188,7 @@ fn applicants<'v>(
                 want,
                 reserved: reservation::level(held.unwrap_or_default(), now),
                 live: case.live.clone(),
+                asks: !matches!(case.headroom.value, Headroom::None | Headroom::AtMost(0)),
                 headroom: match (attempts.get(key).is_some_and(Attempt::is_paused), case.headroom.value) {
                     (true, _) | (false, Headroom::None) => 0,
                     (false, Headroom::Auto) => i32::MAX,

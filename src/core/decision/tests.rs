@@ -2,6 +2,7 @@
 
 mod accident;
 mod answers;
+mod booked;
 mod groups;
 mod headroom;
 mod learnt;

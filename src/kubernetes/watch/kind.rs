@@ -2,6 +2,7 @@
 
 mod admission;
 mod apps;
+mod bookings;
 mod devices;
 mod keda;
 mod storage;

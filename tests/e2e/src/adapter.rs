@@ -214,7 +214,7 @@ pub(crate) fn config(settings: &Settings) -> Value {
         "apiVersion": "plimsoll.dev/v1alpha1", "kind": "Configuration",
         "tick": "1s",
         "policy": {
-            "shedGrace": "5s", "syncPeriod": "2s", "downscaleStabilization": "10s", "lastKnownGoodBound": "15s",
+            "shedGrace": "5s", "provisionTimeout": "30s", "syncPeriod": "2s", "downscaleStabilization": "10s", "lastKnownGoodBound": "15s",
         },
         // Pods are on loopback here, which nobody's are in earnest.
         "scrape": {"interval": "1s", "allowLoopback": true},

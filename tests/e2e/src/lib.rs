@@ -14,6 +14,7 @@
 //! test, however it ends ([`process`]). Nothing of the adapter's code is linked: it is seen from outside only.
 
 pub mod adapter;
+mod booking;
 pub mod cluster_cases;
 pub mod conformance;
 pub mod groups;

@@ -34,6 +34,8 @@ pub struct NodeAutoscaler<'a> {
     max: usize,
     /// Machines that the provider has.
     stock: usize,
+    /// Whether it goes on expecting a machine that the provider does not have, instead of saying so.
+    hopes: bool,
 }
 
 // === impl NodeAutoscaler ===
@@ -50,15 +52,22 @@ impl<'a> NodeAutoscaler<'a> {
     ) -> Result<Self> {
         let maps = Api::namespaced(plane.client.clone(), "kube-system");
         let machine = machine.label(GROUP, world.namespace());
-        let autoscaler = Self { maps, world, machine, max, stock };
+        let autoscaler = Self { maps, world, machine, max, stock, hopes: false };
         world.add_machine(&autoscaler.machine).await?;
         autoscaler.say(1, 1, None).await?;
         Ok(autoscaler)
     }
 
+    /// The same, but it never hears that a machine will not come.
+    #[must_use]
+    pub fn hoping(mut self) -> Self {
+        self.hopes = true;
+        self
+    }
+
     /// Adds nodes while pods wait for one; never ends by itself.
     pub async fn run(&self) -> Result<()> {
-        let (mut ready, mut failed) = (1, false);
+        let (mut ready, mut failed, mut hoped) = (1, false, 0);
         let mut said = Instant::now();
         loop {
             sleep(SCAN).await;
@@ -68,13 +77,15 @@ impl<'a> NodeAutoscaler<'a> {
                 sleep(PROVISION).await;
                 self.world.add_machine(&self.machine).await?;
                 ready += 1;
+            } else if waiting && ready < self.max && self.hopes {
+                hoped = 1;
             } else if waiting && ready < self.max && !failed {
                 // Asked for a machine that the provider does not have: the group is in back-off from now on.
                 failed = true;
             } else if said.elapsed() < SPEAK {
                 continue;
             }
-            self.say(ready, ready, failed.then_some("OUT_OF_RESOURCES")).await?;
+            self.say(ready + hoped, ready, failed.then_some("OUT_OF_RESOURCES")).await?;
             said = Instant::now();
         }
     }

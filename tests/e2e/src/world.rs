@@ -36,7 +36,7 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// A scenario's part of the cluster.
 #[derive(Debug)]
 pub struct World<'a> {
-    plane: &'a ControlPlane,
+    pub(crate) plane: &'a ControlPlane,
     name: String,
     /// Answers at the pods' addresses; the load is set here.
     pub standin: StandIn,

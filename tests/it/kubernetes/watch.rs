@@ -276,6 +276,7 @@ async fn another_kind_is_polled_through_its_scale() {
 #[tokio::test]
 async fn karpenter_is_detected_by_its_node_pools_and_forgotten_without_them() {
     const POOLS: &str = "/apis/karpenter.sh/v1/nodepools";
+    const EVENTS: &str = "/api/v1/namespaces/default/events";
     let api = Api::start().await;
     api.object("/apis/karpenter.sh", json!({"preferredVersion": {"groupVersion": "karpenter.sh/v1"}}));
     api.refuse(STATUS, 403);
@@ -285,7 +286,53 @@ async fn karpenter_is_detected_by_its_node_pools_and_forgotten_without_them() {
     harness.api.list(POOLS, [json!({"metadata": {"name": "gpu"}})]);
     let found = Some("NodePools of karpenter.sh/v1");
     harness.until("a pool", |harness| harness.view.node_autoscaler.as_ref().map(|it| &*it.evidence) == found).await;
+    let claim = json!({"kind": "NodeClaim", "name": "gpu-1a2b3"});
+    harness.api.list(
+        EVENTS,
+        [json!({
+            "metadata": {"namespace": "default", "name": "e"}, "involvedObject": claim, "message": "no p5.48xlarge",
+            "reason": "InsufficientCapacityError", "lastTimestamp": "2100-01-01T00:00:00Z",
+        })],
+    );
+    let refusal = |harness: &Harness| harness.view.node_autoscaler.as_ref()?.groups.first()?.refusal.clone();
+    harness.until("no machine to be had", |harness| refusal(harness).is_some()).await;
+    let asked = harness.api.requests(&format!("GET {EVENTS}"));
+    assert!(asked[0].contains("reason%3DInsufficientCapacityError%2CinvolvedObject.kind%3DNodeClaim"), "{asked:?}");
+    let buffer = json!({"metadata": {"namespace": "ml", "name": "spare"}, "status": {"replicas": 2}});
+    harness.api.list("/apis/autoscaling.x-k8s.io/v1alpha1/capacitybuffers", [buffer]);
+    let kept = |harness: &Harness| harness.view.node_autoscaler.as_ref().map_or(0, |it| it.buffers.len());
+    harness.until("a buffer of the older version", |harness| kept(harness) == 1).await;
+    harness.api.refuse(EVENTS, 403);
+    harness.until("no word of stock", |harness| refusal(harness).is_none()).await;
     harness.api.list(POOLS, []);
     harness.until("no pool", |harness| harness.view.node_autoscaler.is_none()).await;
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_booked_is_known_where_the_kind_is_served() {
+    const REQUESTS: &str = "/apis/autoscaling.x-k8s.io/v1/provisioningrequests";
+    let api = Api::start().await;
+    api.refuse(REQUESTS, 404);
+    let template = json!({"metadata": {"namespace": "ml", "name": "trainer"}, "template": {"spec": {"priority": 7}}});
+    api.list("/api/v1/podtemplates", [template]);
+    let mut harness = Harness::start(api).await;
+    harness.until_ready().await;
+    let templates = |harness: &Harness| harness.view.bookings.templates.len();
+    harness.until("the template", |harness| templates(harness) == 1).await;
+    let stored = harness.view.bookings.templates.values().next().unwrap();
+    assert_eq!(stored.template.spec.priority, Some(7));
+    assert!(harness.view.bookings.requests.is_empty());
+    let set = json!({"podTemplateRef": {"name": "trainer"}, "count": 2});
+    let spec = json!({"podSets": [set], "provisioningClassName": "check-capacity.autoscaling.x-k8s.io"});
+    let status = json!({"conditions": [{"type": "Provisioned", "status": "True"}]});
+    let request = json!({"metadata": {"namespace": "ml", "name": "job"}, "spec": spec, "status": status});
+    harness.api.list(REQUESTS, [request]);
+    harness.api.refuse(REQUESTS, 200);
+    let is_booked = |harness: &Harness| {
+        let mut requests = harness.view.bookings.requests.values();
+        requests.any(plimsoll_core::object::autoscaling::ProvisioningRequest::is_booked)
+    };
+    harness.until("the request", is_booked).await;
     harness.stop().await;
 }

@@ -14,8 +14,12 @@ use crate::{
         arbitration::{Allotment, Division, further},
         digest,
     },
+    object::WorkloadKey,
     policy::{Headroom, Mode, Policy},
 };
+
+/// Most bookings that a decision tells of.
+const MAX_TOLD: usize = 3;
 
 /// Adds what the HPA's requests are found by.
 pub(super) fn bind(bindings: &mut BTreeMap<BindingKey, Vec<Binding>>, case: &Case<'_>, division: &Division<'_>) {
@@ -263,6 +267,7 @@ fn steps(
     steps.extend(held.map(|(count, reason)| step("held", Some(count), reason)));
     steps.push(step("cap", Some(guard.cap()), surplus));
     steps.extend(headroom(case, allotment, expected, view));
+    steps.extend(expected.kept(&case.workload, allotment, view));
     let awaited = allotment.map(|allotment| allotment.awaited).filter(|awaited| *awaited > 0);
     steps.extend(awaited.map(|count| {
         let reason = format!("granted as soon as there are GPUs{}", expected.unregistered());
@@ -301,10 +306,36 @@ impl Expected<'_> {
         }
     }
 
+    /// The steps about room that node autoscalers keep: for others, where the workload lacks room, and for itself.
+    fn kept(&self, workload: &WorkloadKey, allotment: Option<&Allotment>, view: &View) -> Vec<Step> {
+        let step = |name, value: u32, reason| Step { name, value: i32::try_from(value).ok(), reason };
+        let lacks = allotment.is_some_and(|allotment| allotment.then.is_of_the_cluster());
+        let booked = Some(self.booked).filter(|booked| lacks && !booked.is_empty());
+        let booked = booked.map(|booked| {
+            let told: Vec<_> = booked.iter().take(MAX_TOLD).map(ToString::to_string).collect();
+            let more = booked.len().saturating_sub(MAX_TOLD);
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            let pods = booked.iter().map(|booked| booked.pods).fold(0, u32::saturating_add);
+            step("booked", pods, format!("{}{more}", told.join("; ")))
+        });
+        let buffers = view.node_autoscaler.iter().flat_map(|autoscaler| &autoscaler.buffers);
+        let own = buffers.filter(|buffer| buffer.kept() > 0 && buffer.is_of(workload)).map(|buffer| {
+            let reason = format!(
+                "CapacityBuffer {} has room for these kept free; it is part of what fits, and refilled when it is used",
+                buffer.metadata.key()
+            );
+            step("buffer", buffer.kept(), reason)
+        });
+        booked.into_iter().chain(own).collect()
+    }
+
     /// Why no more may be expected.
     fn describe(&self) -> String {
         match (self.paused, &self.outlook.reason) {
-            (Some(until), _) => format!("no node came in time, so none is asked for until {until}"),
+            (Some(until), reason) => {
+                let more = reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
+                format!("no node came in time, so none is asked for until {until}{more}")
+            }
             (None, Some(reason)) => reason.clone(),
             (None, None) => "the nodes that may be added take no further replica".to_owned(),
         }

@@ -92,3 +92,30 @@ fn a_group_of_unknown_shape_is_tried_with_one_replica() {
     group(&mut scene).name = "elsewhere".to_owned();
     assert_eq!(grant(&scene).0, 9);
 }
+
+#[test]
+fn replicas_do_not_wait_for_a_node_that_is_overdue_by_what_was_learnt_of_others() {
+    let mut scene = growing();
+    let mut previous = scene.decide();
+    for index in 0..3 {
+        group(&mut scene).arriving = 1;
+        previous = scene.after(Some(&previous));
+        scene = scene.later(60).node(&format!("z{index}"), 0);
+        let (now, node) = (scene.now, scene.view.nodes.get_mut(&format!("z{index}")).unwrap());
+        node.metadata.labels.insert("karpenter.sh/nodepool".to_owned(), "gpu".to_owned());
+        node.metadata.creation_timestamp = Some(now);
+        previous = scene.after(Some(&previous));
+        group(&mut scene).arriving = 0;
+        previous = scene.after(Some(&previous));
+    }
+    group(&mut scene).arriving = 1;
+    group(&mut scene).max = Some(0);
+    let granted = 8 + gpus(&scene).min(7);
+    for (seconds, grant) in [(0, granted), (119, granted), (1, 8)] {
+        scene = scene.later(seconds);
+        previous = scene.after(Some(&previous));
+        assert_eq!(previous.decisions[&key("llm")].grant, grant, "{seconds} s later");
+    }
+    let change = previous.decisions[&key("llm")].change.clone().unwrap();
+    assert!(change.contains("1 of its nodes are overdue"), "{change}");
+}

@@ -6,10 +6,13 @@ use serde::Deserialize;
 use super::{
     ConditionState, ContainerStatus, Granted, Pod, PodCondition, PodMeta, PodSpec, PodStatus, ResourceList, Resources,
 };
-use crate::object::meta::{ObjectMeta, StringMap, null_as_default, null_items_as_default};
+use crate::object::{
+    autoscaling::CONSUMES,
+    meta::{ObjectMeta, StringMap, null_as_default, null_items_as_default},
+};
 
 /// Annotations that anybody reads of a pod.
-const READ_ANNOTATIONS: [&str; 2] = ["plimsoll.dev/", "prometheus.io/"];
+const READ_ANNOTATIONS: [&str; 4] = ["plimsoll.dev/", "prometheus.io/", CONSUMES[0], CONSUMES[1]];
 /// Conditions that anybody reads of a pod; `PodScheduled` only while it is not true.
 const READ_CONDITIONS: [&str; 3] = ["Ready", "PodScheduled", "PodResizePending"];
 /// The volume that the ServiceAccount admission plugin adds under a random name

@@ -28,17 +28,63 @@ pub(crate) async fn pods_wait_for_nodes_on_purpose_and_are_withdrawn_at_a_stock_
     let world = World::create(&cluster.plane, "autoscaled").await?;
     // It may have three nodes and gets two.
     let autoscaler = NodeAutoscaler::begin(&cluster.plane, &world, Machine::gpus(GPUS), 3, 2).await?;
-    world.standin.set_load(Load::for_replicas(1));
-    world.deploy(&Inference::new("autoscaled", 1), 1).await?;
-    let growth = json!({"scaleUp": {"policies": [{"type": "Pods", "value": 20, "periodSeconds": 1}]}});
-    world.autoscale(&Autoscaler::queue(1, 50).behavior(growth)).await?;
-    world.wait_metrics(SOON).await?;
+    begin(&world).await?;
     tokio::select! { // the stand-in only looks and speaks, and may be stopped anywhere
         ended = autoscaler.run() => ended.context("the stand-in for the node autoscaler")?,
         told = story(cluster, &world, report) => told?,
     }
     autoscaler.end().await?;
     world.remove().await
+}
+
+pub(crate) async fn a_node_that_never_comes_is_overdue_and_not_waited_for(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let world = World::create(&cluster.plane, "overdue").await?;
+    // It may have two nodes, has one, and goes on expecting the other.
+    let autoscaler = NodeAutoscaler::begin(&cluster.plane, &world, Machine::gpus(GPUS), 2, 1).await?.hoping();
+    begin(&world).await?;
+    tokio::select! { // the stand-in only looks and speaks, and may be stopped anywhere
+        ended = autoscaler.run() => ended.context("the stand-in for the node autoscaler")?,
+        told = overdue(cluster, &world, report) => told?,
+    }
+    autoscaler.end().await?;
+    world.remove().await
+}
+
+async fn overdue(cluster: &Cluster, world: &World<'_>, report: &Report) -> Result<()> {
+    let began = world.trajectory.mark();
+    world.standin.set_load(Load::for_replicas(30));
+    wait_pods(world, "pods to wait for the second node", |pods| pods.ready == 4 && pods.unplaced > 0).await?;
+    let arriving = wait::until("the node to be expected", SOON, async || {
+        let decision = cluster.adapter.decision(world.namespace()).await?;
+        let first = decision["nodesArriving"][0].clone();
+        Ok(if first["nodes"] == 1 { Ok(first) } else { Err(decision) })
+    });
+    let arriving = arriving.await?;
+    report.line(format!("expected {}, overdue {}", arriving["expected"], arriving["overdue"]));
+    world.wait_replicas(4, SLOWLY).await?;
+    world.wait_pods("nothing to wait any more", |pods| pods.ready == 4 && pods.pending == 0).await?;
+    report.line(format!("withdrawn: {}", world.trajectory.path(began)));
+    let stayed = wait::stays("4 replicas", PERIODS, || match world.trajectory.replicas() {
+        4 => Ok(()),
+        other => Err(other),
+    });
+    explained(world, stayed.await).await?;
+    let decision = cluster.adapter.decision(world.namespace()).await?;
+    let change = decision["change"].as_str().unwrap_or_default();
+    let said = decision["limitingFactor"] == "nodeAutoscaler" && change.contains("1 of its nodes are overdue");
+    world.ensure(said, &format!("it does not say so: {decision}")).await
+}
+
+/// A workload of one replica, which may grow at once.
+async fn begin(world: &World<'_>) -> Result<()> {
+    world.standin.set_load(Load::for_replicas(1));
+    world.deploy(&Inference::new(world.namespace(), 1), 1).await?;
+    let growth = json!({"scaleUp": {"policies": [{"type": "Pods", "value": 20, "periodSeconds": 1}]}});
+    world.autoscale(&Autoscaler::queue(1, 50).behavior(growth)).await?;
+    world.wait_metrics(SOON).await
 }
 
 async fn story(cluster: &Cluster, world: &World<'_>, report: &Report) -> Result<()> {

@@ -38,15 +38,18 @@ fn main() -> ExitCode {
         scenario!(room::replicas_that_keep_apart_have_a_node_each),
         scenario!(groups::groups_grow_as_wholes),
         scenario!(groups::leaders_and_workers_that_differ_grow_as_wholes),
+        scenario!(room::room_that_is_booked_is_kept_for_its_pods),
         scenario!(sources::killed_sources_move_nothing_and_are_named),
         scenario!(routes::every_route_answers_through_the_aggregator),
         scenario!(shipped::the_shipped_command_line_and_configuration_are_good),
         scenario!(shipped::its_rights_suffice_and_end_there),
         scenario!(alone: autoscaled::pods_wait_for_nodes_on_purpose_and_are_withdrawn_at_a_stock_out),
+        scenario!(alone: autoscaled::a_node_that_never_comes_is_overdue_and_not_waited_for),
         scenario!(access::forged_and_unentitled_requests_are_refused),
     ];
     suite::main(scenarios, async || {
         let plane = ControlPlane::start(&Settings::default()).await?;
+        plane.serve_provisioning_requests().await?;
         let adapter = Adapter::start(&plane, &adapter::Settings::default()).await?;
         Ok(Cluster { adapter, prometheus: None, plane })
     })

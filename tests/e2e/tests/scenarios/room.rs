@@ -224,6 +224,20 @@ pub(crate) async fn a_quota_is_room_that_nobody_is_refused(cluster: &Cluster, re
     overload.end().await
 }
 
+pub(crate) async fn room_that_is_booked_is_kept_for_its_pods(cluster: &Cluster, report: &Report) -> Result<()> {
+    let world = World::create(&cluster.plane, "booked").await?;
+    world.add_node(8).await?;
+    world.book("trainer", 3).await?;
+    let overload = Overload::begin(cluster, report, world, |it| it).await?;
+    overload.fills(5, "gpu", "8 GPUs, of which a ProvisioningRequest has booked 3").await?;
+    let decision = cluster.adapter.decision(overload.world.namespace()).await?;
+    let told = decision["steps"].as_array().into_iter().flatten().any(|step| step["name"] == "booked");
+    overload.world.ensure(told, &format!("the booking is not told: {decision}")).await?;
+    overload.world.let_booking_expire("trainer").await?;
+    overload.fills(8, "gpu", "the booking has expired").await?;
+    overload.end().await
+}
+
 pub(crate) async fn replicas_that_keep_apart_have_a_node_each(cluster: &Cluster, report: &Report) -> Result<()> {
     let world = World::create(&cluster.plane, "apart").await?;
     world.add_nodes(3, 8).await?;
