@@ -47,8 +47,9 @@ const CONTROLLERS: &str = "horizontal-pod-autoscaler-controller,deployment-contr
     node-lifecycle-controller,taint-eviction-controller,serviceaccount-controller,namespace-controller,\
     root-ca-certificate-publisher-controller,garbage-collector-controller,pod-garbage-collector-controller,\
     clusterrole-aggregation-controller,disruption-controller,resourcequota-controller";
-/// What completes the status of objects that decide about pods, without making, changing or removing pods.
-const ACCOUNTANTS: &str = "resourcequota-controller";
+/// What completes the status of objects that decide about pods, and makes their claims, without making, changing or
+/// removing pods.
+const ACCOUNTANTS: &str = "resourcequota-controller,resourceclaim-controller";
 
 /// Admission that needs or waits for controllers which do not run where only the scheduler does.
 const OBSTACLES: [&str; 4] =
