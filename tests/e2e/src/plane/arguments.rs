@@ -46,7 +46,7 @@ impl Default for Settings {
 const CONTROLLERS: &str = "horizontal-pod-autoscaler-controller,deployment-controller,replicaset-controller,job-controller,\
     node-lifecycle-controller,taint-eviction-controller,serviceaccount-controller,namespace-controller,\
     root-ca-certificate-publisher-controller,garbage-collector-controller,pod-garbage-collector-controller,\
-    clusterrole-aggregation-controller,disruption-controller,resourcequota-controller";
+    clusterrole-aggregation-controller,disruption-controller,resourcequota-controller,resourceclaim-controller";
 /// What completes the status of objects that decide about pods, and makes their claims, without making, changing or
 /// removing pods.
 const ACCOUNTANTS: &str = "resourcequota-controller,resourceclaim-controller";
