@@ -211,7 +211,9 @@ impl Selection {
             if let Some(node) = self.nodes.get_mut(node) {
                 node.devices.push(self.devices.len());
                 for set in bits(sets) {
-                    node.counts.get_mut(set).into_iter().for_each(|count| *count += 1);
+                    if let Some(count) = node.counts.get_mut(set) {
+                        *count += 1;
+                    }
                 }
             }
             self.devices.push(Known { node, sets, values });

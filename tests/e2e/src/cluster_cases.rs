@@ -103,7 +103,7 @@ impl Case {
         };
         let devices::Devices { objects: devices, claims } = devices;
         let (name, namespace) = (names.case, names.namespace);
-        Self { nodes, volumes, devices, claims, pods, guards, template, name, namespace }
+        Self { name, nodes, namespace, pods, volumes, devices, claims, guards, template }
     }
 
     /// The case without one of its parts, one after the other: for finding what a difference needs.

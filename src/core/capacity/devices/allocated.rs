@@ -163,7 +163,7 @@ impl Allocated {
 
     fn hold(&mut self, claim: &ResourceClaim) {
         for device in devices(claim) {
-            if self.holders.get(&device).is_none() {
+            if !self.holders.contains_key(&device) {
                 self.mark(&device, true);
             }
             *self.holders.entry(device).or_default() += 1;

@@ -241,12 +241,16 @@ impl<'v> Layout<'v> {
                 Amount::Exactly(count) => count,
                 Amount::All(_) => MAX_OF_CLAIM,
             };
-            find(&choice.devices).into_iter().for_each(|set| take(set, count, None));
+            if let Some(set) = find(&choice.devices) {
+                take(set, count, None);
+            }
         }
         for extended in &search.extended {
             let via = column_of.get(extended.resource.as_str()).copied().filter(|_| !extended.implicit);
             let count = usize::try_from(extended.count).unwrap_or(usize::MAX);
-            find(&extended.devices).into_iter().for_each(|set| take(set, count, via));
+            if let Some(set) = find(&extended.devices) {
+                take(set, count, via);
+            }
         }
         let plain = requests().filter_map(Request::exactly);
         for (set, count) in plain.filter_map(|(devices, count)| Some((find(devices)?, count))) {

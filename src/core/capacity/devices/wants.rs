@@ -208,43 +208,68 @@ impl Found {
         }
     }
 
-    /// Counts, where that says how many find their devices: where each request takes from a set of its own, or from
-    /// one that others take from alike. What comes from allocatable on some nodes and from devices on others is
-    /// counted only where nothing else takes from its set.
+    /// Counts, where that says how many find their devices; else they have to be searched for.
     fn settle(&mut self, selection: &Selection) {
-        let set = |signature: &Signature| selection.find(signature).ok().flatten();
-        let meet = |a: Option<usize>, b: Option<usize>| a.zip(b).is_some_and(|(a, b)| selection.meet(a, b));
-        let extended: Vec<_> = self.extended.iter().map(|it| (it.implicit, set(&it.devices))).collect();
-        let pairs = |(index, (_, one)): (usize, &(bool, Option<usize>))| {
-            extended.iter().skip(index + 1).any(|(_, other)| one != other && meet(*one, *other))
-        };
-        if extended.iter().enumerate().any(pairs) {
+        let sets = Sets { selection, extended: &self.extended };
+        if sets.extended_meet() {
             self.refuse("deviceClass", "extended resources of the pods select some of the same devices".to_owned());
+            return;
         }
         let counted: Option<Vec<_>> = self.claims.iter().map(Claim::counted).collect();
         let counted = counted.map(|claims| claims.into_iter().flatten().collect::<Vec<_>>());
-        let is_plain = counted.as_ref().is_some_and(|counted| {
-            let implicit = extended.iter().filter(|(implicit, _)| *implicit).map(|(_, set)| *set);
-            let asked: Vec<_> = counted.iter().map(|(devices, _)| set(devices)).chain(implicit).collect();
-            let named: Vec<_> = extended.iter().filter(|(implicit, _)| !implicit).map(|(_, set)| *set).collect();
-            let overlaps = |a: &Option<usize>| asked.iter().any(|b| a != b && meet(*a, *b));
-            let alone =
-                |(index, a): (usize, &Option<usize>)| !named.iter().skip(index + 1).chain(&asked).any(|b| meet(*a, *b));
-            !asked.iter().any(overlaps) && named.iter().enumerate().all(alone)
-        });
-        match counted.filter(|_| is_plain) {
-            Some(counted) => {
-                let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-                let asked = counted.iter().map(|(devices, count)| ((*devices).clone(), number(*count)));
-                let implicit = self.extended.iter().filter(|it| it.implicit).map(|it| (it.devices.clone(), it.count));
-                self.wants.devices = asked.chain(implicit).collect();
-                let named = self.extended.iter().filter(|it| !it.implicit);
-                self.wants.resources = named.map(|it| it.resource.clone()).collect();
-            }
-            None => {
-                let (claims, extended) = (self.claims.clone(), self.extended.clone());
-                self.wants.search = Some(Search { claims, extended });
-            }
+        if let Some(counted) = counted.filter(|counted| sets.are_apart(counted)) {
+            let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+            let asked = counted.iter().map(|(devices, count)| ((*devices).clone(), number(*count)));
+            let implicit = self.extended.iter().filter(|it| it.implicit).map(|it| (it.devices.clone(), it.count));
+            self.wants.devices = asked.chain(implicit).collect();
+            let named = self.extended.iter().filter(|it| !it.implicit);
+            self.wants.resources = named.map(|it| it.resource.clone()).collect();
+        } else {
+            let (claims, extended) = (self.claims.clone(), self.extended.clone());
+            self.wants.search = Some(Search { claims, extended });
         }
+    }
+}
+
+/// The sets that what is asked for selects.
+struct Sets<'a> {
+    selection: &'a Selection,
+    extended: &'a [Extended],
+}
+
+// === impl Sets ===
+
+impl Sets<'_> {
+    fn of(&self, signature: &Signature) -> Option<usize> {
+        self.selection.find(signature).ok().flatten()
+    }
+
+    fn meet(&self, a: Option<usize>, b: Option<usize>) -> bool {
+        a.zip(b).is_some_and(|(a, b)| self.selection.meet(a, b))
+    }
+
+    /// Whether extended resources select some of the same devices, and not all: in which order they get them depends on
+    /// the containers that ask.
+    fn extended_meet(&self) -> bool {
+        let sets: Vec<_> = self.extended.iter().map(|it| self.of(&it.devices)).collect();
+        let meets = |(index, one): (usize, &Option<usize>)| {
+            sets.iter().skip(index + 1).any(|other| one != other && self.meet(*one, *other))
+        };
+        sets.iter().enumerate().any(meets)
+    }
+
+    /// Whether each request takes from a set of its own, or from one that others take from alike. What comes from
+    /// allocatable on some nodes and from devices on others must be alone with its set.
+    fn are_apart(&self, counted: &[(&Signature, usize)]) -> bool {
+        let of_extended = |implicit: bool| {
+            self.extended.iter().filter(move |it| it.implicit == implicit).map(|it| self.of(&it.devices))
+        };
+        let asked: Vec<_> = counted.iter().map(|(devices, _)| self.of(devices)).chain(of_extended(true)).collect();
+        let named: Vec<_> = of_extended(false).collect();
+        let overlaps = |a: &Option<usize>| asked.iter().any(|b| a != b && self.meet(*a, *b));
+        let alone = |(index, a): (usize, &Option<usize>)| {
+            !named.iter().skip(index + 1).chain(&asked).any(|b| self.meet(*a, *b))
+        };
+        !asked.iter().any(overlaps) && named.iter().enumerate().all(alone)
     }
 }
