@@ -84,9 +84,9 @@ impl Searched {
         self.rows.get(row).copied().unwrap_or(0)
     }
 
-    /// Whether the scheduler gives up on the pods at any of these rows.
-    pub(in super::super) fn is_aborted(&self, rows: &[usize]) -> bool {
-        rows.iter().any(|row| self.aborted.contains(row))
+    /// Whether nothing can be said of a row, or the scheduler gives up on the pod there.
+    pub(in super::super) fn is_aborted(&self, row: usize) -> bool {
+        self.aborted.contains(&row)
     }
 }
 

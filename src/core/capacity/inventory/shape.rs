@@ -12,6 +12,7 @@ use crate::{
         Ledger, Template,
         between::{Domains, Index, Rows, Seat, Surroundings},
         devices::{Layout, Searched, Wants},
+        filters::Verdict,
         gpus::Gpus,
         memo::Judged,
         ports::{self, HostPort},
@@ -270,11 +271,23 @@ impl<'v> Shape<'v> {
             demand.missing.extend(share.missing);
             (demand.levies, demand.selected) = (share.levies, share.selected);
         }
-        let open = &demand.judged.open;
-        let unbindable = |row: &usize| self.devices.is_unbindable(*row, &template.wants, &self.column_of);
-        demand.gives_up = demand.searched.as_ref().is_some_and(|searched| searched.is_aborted(open))
-            || (!template.wants.beside_claims.is_empty() && open.iter().any(unbindable));
+        demand.gives_up = self.gives_up(&demand, &template.wants);
         demand
+    }
+
+    /// Whether the scheduler, or the search, gives up on the pods at any node that comes before their devices are looked
+    /// for. Devices of claims that are shared are looked at last.
+    fn gives_up(&self, demand: &Demand, wants: &Wants) -> bool {
+        let mut rows = demand.judged.verdicts.iter().enumerate();
+        rows.any(|(row, verdict)| {
+            let aborted = || demand.searched.as_ref().is_some_and(|searched| searched.is_aborted(row));
+            let unbindable = || self.devices.is_unbindable(row, wants, &self.column_of);
+            match verdict {
+                Verdict::Cordoned | Verdict::Tainted(_) | Verdict::Unselected => false,
+                Verdict::Elsewhere(_) => aborted(),
+                Verdict::Open | Verdict::NotReady | Verdict::Unusable(_) => aborted() || unbindable(),
+            }
+        })
     }
 
     /// How many replicas find their devices on each row, where that has to be searched for.

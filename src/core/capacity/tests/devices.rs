@@ -314,6 +314,30 @@ fn all_devices_of_nodes_with_an_incomplete_pool_are_not_promised() {
 }
 
 #[test]
+fn a_shared_claim_does_not_keep_the_scheduler_from_giving_up_on_other_nodes() {
+    let all = json!({"name": "r", "exactly": {"deviceClassName": "gpu", "allocationMode": "All"}});
+    let fits = |slices: i64| {
+        let of = json!({"pool": {"name": "b", "generation": 1, "resourceSliceCount": slices}});
+        let result = json!({"driver": "other", "pool": "a", "device": "x"});
+        let field = json!({"key": "metadata.name", "operator": "In", "values": ["a"]});
+        let place = json!({"nodeSelectorTerms": [{"matchFields": [field]}]});
+        let status = json!({"allocation": {"devices": {"results": [result]}, "nodeSelector": place}});
+        let claim = from(json!({"metadata": {"namespace": "ml", "name": "shared"}, "status": status}));
+        let changes = [
+            mk_slice("a", &gpus(2), json!({})),
+            mk_slice("b", &gpus(2), of),
+            mk_claim_template("c", &json!([all])),
+            Change::Device(DeviceChange::Claim(Delta::Applied(claim))),
+        ];
+        let mut template = claiming(&["c"]);
+        template.spec.resource_claims.push(json!({"name": "s", "resourceClaimName": "shared"}));
+        answer(&mk_cluster([mk_bare("a"), mk_bare("b")], changes), &template).fits
+    };
+    assert_eq!(fits(1), Fits::exact(1));
+    assert_eq!((fits(2).class, fits(2).lo), (Class::Interval, 0));
+}
+
+#[test]
 fn a_claim_that_pods_share_says_where_they_go_once_it_is_allocated() {
     let mut shared = mk_template(1, json!({"resourceClaims": [{"name": "a", "resourceClaimName": "p"}]}));
     shared.spec.containers[0].resources = from(json!({"requests": {"cpu": "1"}}));
