@@ -141,8 +141,12 @@ impl Case {
         for index in 0..self.claims.len() {
             let mut case = self.clone();
             let claim = case.claims.remove(index);
-            case.pods.retain(|pod| pod["metadata"]["name"] != claim["metadata"]["name"]);
-            smaller.push(case);
+            let name = &claim["metadata"]["name"];
+            case.pods.retain(|pod| pod["metadata"]["name"] != *name);
+            let asked = self.template["spec"]["resourceClaims"].as_array();
+            if !asked.is_some_and(|all| all.iter().any(|it| it["resourceClaimName"] == *name)) {
+                smaller.push(case);
+            }
         }
         smaller.extend(template::parts(&self.template).into_iter().map(|template| Self { template, ..self.clone() }));
         smaller

@@ -159,6 +159,10 @@ impl Found {
         let Some(allocation) = &claim.status.allocation else {
             return Err(format!("ResourceClaim {key} is allocated where its first pod goes"));
         };
+        // `PostFilter` of the plugin: where a pod finds no node, it is given back.
+        if claim.status.reserved_for.is_empty() {
+            return Err(format!("ResourceClaim {key} is used by nobody, so that it may be allocated anew"));
+        }
         if allocation.devices.results.iter().any(|device| !device.binding_conditions.is_empty()) {
             return Err(format!("ResourceClaim {key} has devices that must be made ready first"));
         }

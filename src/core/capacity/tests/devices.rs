@@ -321,7 +321,9 @@ fn a_shared_claim_does_not_keep_the_scheduler_from_giving_up_on_other_nodes() {
         let result = json!({"driver": "other", "pool": "a", "device": "x"});
         let field = json!({"key": "metadata.name", "operator": "In", "values": ["a"]});
         let place = json!({"nodeSelectorTerms": [{"matchFields": [field]}]});
-        let status = json!({"allocation": {"devices": {"results": [result]}, "nodeSelector": place}});
+        let users = json!([{"resource": "pods", "name": "other"}]);
+        let status =
+            json!({"allocation": {"devices": {"results": [result]}, "nodeSelector": place}, "reservedFor": users});
         let claim = from(json!({"metadata": {"namespace": "ml", "name": "shared"}, "status": status}));
         let changes = [
             mk_slice("a", &gpus(2), json!({})),
@@ -341,21 +343,25 @@ fn a_shared_claim_does_not_keep_the_scheduler_from_giving_up_on_other_nodes() {
 fn a_claim_that_pods_share_says_where_they_go_once_it_is_allocated() {
     let mut shared = mk_template(1, json!({"resourceClaims": [{"name": "a", "resourceClaimName": "p"}]}));
     shared.spec.containers[0].resources = from(json!({"requests": {"cpu": "1"}}));
-    let claim = |place: Value| {
+    let claim = |place: Value, users: Value| {
         let result = json!({"driver": DRIVER, "pool": "b", "device": "gpu-0"});
-        let status = json!({"allocation": {"devices": {"results": [result]}, "nodeSelector": place}});
+        let status =
+            json!({"allocation": {"devices": {"results": [result]}, "nodeSelector": place}, "reservedFor": users});
         let claim = from(json!({"metadata": {"namespace": "ml", "name": "p"}, "status": status}));
         Change::Device(DeviceChange::Claim(Delta::Applied(claim)))
     };
     let on_b = json!({"nodeSelectorTerms": [{"matchFields": [
         {"key": "metadata.name", "operator": "In", "values": ["b"]}]}]});
+    let users = || json!([{"resource": "pods", "name": "other"}]);
     let nodes = || [mk_node("a", 1), mk_node("b", 1)];
     let cpus = |node: &Node| u32::try_from(node.status.allocatable["cpu"].units()).unwrap();
     let each = cpus(&nodes()[0]);
-    let placed = mk_cluster(nodes(), [claim(on_b), mk_slice("b", &gpus(1), json!({}))]);
+    let placed = mk_cluster(nodes(), [claim(on_b, users()), mk_slice("b", &gpus(1), json!({}))]);
     assert_eq!(answer(&placed, &shared).fits, Fits::exact(each));
-    let anywhere = mk_cluster(nodes(), [claim(Value::Null), mk_slice("b", &gpus(1), json!({}))]);
+    let anywhere = mk_cluster(nodes(), [claim(Value::Null, users()), mk_slice("b", &gpus(1), json!({}))]);
     assert_eq!(answer(&anywhere, &shared).fits, Fits::exact(2 * each));
+    let unused = mk_cluster(nodes(), [claim(Value::Null, json!([]))]);
+    assert!(why(&unused, &shared).contains("anew"));
     let absent = mk_cluster(nodes(), []);
     assert!(why(&absent, &shared).contains("no ResourceClaim"));
     let unallocated = from(json!({"metadata": {"namespace": "ml", "name": "p"}}));
