@@ -1,7 +1,8 @@
 //! Capacity of a large cluster: 5,000 nodes, 150,000 pods, 500 templates.
 //!
 //! `cargo bench -p plimsoll-core --bench capacity` prints what an event costs (percentiles over many, since the worst
-//! of them is what people wait for), and what answering all templates costs anew and after one event.
+//! of them is what people wait for), and what answering all templates costs anew and after one event; then the same
+//! where every one of the pods has a claim for devices (200,000 devices, 150,000 claims).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, missing_docs, reason = "a bench")]
 
@@ -18,14 +19,14 @@ use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, meas
 use jiff::Timestamp;
 use plimsoll_core::{
     capacity::{Inventory, Ledger, Limited, Model, Search, Step, Template},
-    cluster::{Census, Change, Delta, View, is_own},
+    cluster::{Census, Change, Delta, DeviceChange, View, is_own},
     decision::{Known, Live, decide_with, scaled},
-    object::{Node, Pod, WorkloadKey},
+    object::{Node, Pod, WorkloadKey, device::ResourceClaim},
     policy::Policy,
     signal::Signals,
 };
 
-use fleet::{LARGE, fleet_of};
+use fleet::{CLAIMED, LARGE, fleet_of};
 
 const EVENTS: usize = 20_000;
 
@@ -37,6 +38,8 @@ struct Kept {
     templates: Vec<Template>,
     /// Pods that come and go.
     moving: Vec<Pod>,
+    /// Their claims, if they have any.
+    claims: Vec<ResourceClaim>,
 }
 
 // === impl Kept ===
@@ -48,8 +51,10 @@ impl Kept {
             Template::of(it.template.as_ref().unwrap(), &key.namespace, &view)
         };
         let templates = view.workloads.iter().map(template).collect();
-        let moving = view.pods.values().step_by(37).cloned().collect();
-        Self { ledger, templates, moving, policy: Policy::default(), view }
+        let moving: Vec<Pod> = view.pods.values().step_by(37).cloned().collect();
+        let claim = |pod: &Pod| view.devices.claims.as_ref()?.get(&pod.metadata.key()).cloned();
+        let claims = moving.iter().filter_map(claim).collect();
+        Self { ledger, templates, moving, claims, policy: Policy::default(), view }
     }
 
     fn apply(&mut self, change: Change) {
@@ -57,9 +62,18 @@ impl Kept {
         self.view.apply(change);
     }
 
-    /// The nth event of a sequence that repeats: a pod goes, a pod comes, a node is cordoned and uncordoned.
+    /// The nth event of a sequence that repeats: a pod goes, a pod comes, a node is cordoned and uncordoned; claims of
+    /// pods go and come as often as pods.
     fn event(&mut self, n: usize) -> Change {
         let pod = &self.moving[n / 2 % self.moving.len()];
+        if !self.claims.is_empty() && n % 4 > 1 {
+            let claim = &self.claims[n / 2 % self.claims.len()];
+            let delta = match n % 2 {
+                0 => Delta::Deleted(claim.metadata.key()),
+                _ => Delta::Applied(claim.clone()),
+            };
+            return Change::Device(DeviceChange::Claim(delta));
+        }
         if n.is_multiple_of(10) {
             let mut node: Node = self.view.nodes[&*pod.node_name].clone();
             node.spec.unschedulable = !node.spec.unschedulable;
@@ -80,7 +94,7 @@ impl Kept {
 }
 
 /// Percentiles of what single events cost.
-fn events(kept: &mut Kept) {
+fn events(kept: &mut Kept, group: &str) {
     let mut costs: Vec<Duration> = (0..EVENTS)
         .map(|n| {
             let change = kept.event(n);
@@ -91,11 +105,11 @@ fn events(kept: &mut Kept) {
         .collect();
     costs.sort_unstable();
     let at = |share: usize| costs[(costs.len() - 1) * share / 1000];
-    println!("large/event  p50 {:?}, p99 {:?}, p99.9 {:?}, of {EVENTS}", at(500), at(990), at(999));
+    println!("{group}/event  p50 {:?}, p99 {:?}, p99.9 {:?}, of {EVENTS}", at(500), at(990), at(999));
 }
 
 /// What each step of the search for a change costs that makes room for a workload.
-fn lifting(kept: &mut Kept, workload: &WorkloadKey) {
+fn lifting(kept: &mut Kept, group: &str, workload: &WorkloadKey) {
     let target = kept.view.workloads[workload].clone();
     let template = target.template.as_ref().unwrap();
     let limited = Limited { namespace: &workload.namespace, template, group: None, started: &[], pending: 0 };
@@ -111,13 +125,14 @@ fn lifting(kept: &mut Kept, workload: &WorkloadKey) {
         steps.push(began.elapsed());
         if step != Step::Further {
             let longest = steps.iter().max();
-            println!("large/lift   begin {start:?}, {} steps, longest {longest:?}: {step:?}", steps.len());
+            println!("{group}/lift   begin {start:?}, {} steps, longest {longest:?}: {step:?}", steps.len());
             return;
         }
     }
 }
 
-fn timed(group: &mut BenchmarkGroup<'_, WallTime>, kept: &mut Kept, signals: &Signals, now: Timestamp) {
+/// What answering all templates costs.
+fn answers(group: &mut BenchmarkGroup<'_, WallTime>, kept: &mut Kept) {
     group.bench_function("rebuild/ledger and all answers", |bencher| {
         bencher.iter(|| {
             kept.ledger = Arc::new(Ledger::of(&kept.view));
@@ -133,6 +148,11 @@ fn timed(group: &mut BenchmarkGroup<'_, WallTime>, kept: &mut Kept, signals: &Si
             black_box(kept.answers())
         });
     });
+}
+
+/// What whole decisions cost.
+fn decisions(group: &mut BenchmarkGroup<'_, WallTime>, kept: &mut Kept, signals: &Signals, now: Timestamp) {
+    let mut n = 0;
     let workloads = scaled(&kept.view, &kept.policy);
     group.bench_function("census", |bencher| bencher.iter(|| Census::of(&kept.view, &workloads).workloads().count()));
     let census = Census::of(&kept.view, &workloads);
@@ -156,14 +176,17 @@ fn timed(group: &mut BenchmarkGroup<'_, WallTime>, kept: &mut Kept, signals: &Si
 
 fn benches(criterion: &mut Criterion) {
     let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
-    let (view, signals) = fleet_of(now, LARGE);
-    let mut kept = Kept::new(view);
-    kept.answers();
-    events(&mut kept);
-    lifting(&mut kept, &fleet::key("llm-020"));
-    let mut group = criterion.benchmark_group("large");
-    group.sample_size(10);
-    timed(&mut group, &mut kept, &signals, now);
+    for (name, size) in [("large", LARGE), ("devices", CLAIMED)] {
+        let (view, signals) = fleet_of(now, size);
+        let mut kept = Kept::new(view);
+        kept.answers();
+        events(&mut kept, name);
+        lifting(&mut kept, name, &fleet::key("llm-020"));
+        let mut group = criterion.benchmark_group(name);
+        group.sample_size(10);
+        answers(&mut group, &mut kept);
+        decisions(&mut group, &mut kept, &signals, now);
+    }
 }
 
 criterion_group!(capacity, benches);

@@ -5,14 +5,22 @@
 //! Kubernetes v1.36.3: devices that claims have been allocated are taken, whoever uses them; an extended resource that a
 //! DeviceClass stands for comes from devices on the nodes whose allocatable has none of it, and from allocatable on all
 //! others. The allocator searches exhaustively, so where the sets of the requests are equal or disjoint, whole devices
-//! can be counted. Where sets overlap, a device that one request takes is charged to every set that may have lost it:
-//! what is promised then still fits, and there may be more.
+//! can be counted. Where they overlap, where constraints bind devices together, and where requests name alternatives or
+//! all devices of a node, the allocator itself is asked, node by node ([`Searched`]).
+//!
+//! What pods of other shapes take is charged to every set that may have lost it: what is promised then still fits.
 
+mod allocated;
 mod layout;
+mod searched;
 mod wants;
 
-pub(super) use layout::{Layout, Levy, Taken};
+pub(super) use allocated::{Allocated, Taken};
+pub(super) use layout::{Layout, Levy};
+pub(super) use searched::Searched;
 pub(super) use wants::{Found, Wants};
+
+use std::sync::Arc;
 
 use crate::{cluster::View, device::Selection};
 
@@ -25,7 +33,7 @@ pub(super) fn is_of_class(resource: &str) -> bool {
 }
 
 /// The devices, if everything is known that decides which of them are free.
-fn countable(view: &View) -> Result<&Selection, String> {
+fn countable(view: &View) -> Result<&Arc<Selection>, String> {
     for kind in ["deviceclasses", "resourceslices", "resourceclaims"] {
         if let Some((_, why)) = view.unreadable.get(kind).and_then(|doubts| doubts.first_key_value()) {
             return Err(format!("{kind} cannot be read: {why}"));

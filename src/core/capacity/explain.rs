@@ -25,8 +25,10 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let together = Together::of(&states, &sites.sites, room).limited(template);
     let lo = together.lo;
     let plugins = &inventory.shape().plugins;
-    let is_bounded =
-        !template.delegates && !demand.overlaps && !template.claims.is_partial() && !plugins.withholds(&demand);
+    let is_bounded = !template.delegates
+        && !template.claims.is_partial()
+        && !plugins.withholds(&demand)
+        && is_searched_out(inventory, template, &demand);
     let free_gpus = judge.free_gpus(&sites);
     let request = judge.requested_gpus();
     let stranded_gpus = if request == 0 { 0 } else { free_gpus - request.saturating_mul(i64::from(lo)) };
@@ -43,6 +45,11 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
         quota: None,
         unmodelled: Vec::new(),
     }
+}
+
+/// Whether the search for devices says how many find theirs at most: it does not know what eviction would free.
+fn is_searched_out(inventory: &Inventory<'_>, template: &Template, demand: &Demand) -> bool {
+    !demand.gives_up && (demand.searched.is_none() || !inventory.may_evict(template))
 }
 
 /// What constraints between pods leave of the room of the single nodes.
@@ -71,9 +78,18 @@ impl Together {
     /// The same under what one more pod alone can use.
     fn limited(self, template: &Template) -> Self {
         let hi = self.hi.min(template.claims.most());
-        match template.claims.limit() {
-            Some((limit, words)) if self.lo > limit => {
-                Self { lo: limit, hi, factor: Some(LimitingFactor::Volume), words: Some(words) }
+        let of_volume = template.claims.limit().map(|(limit, words)| (limit, LimitingFactor::Volume, words));
+        let of_devices = template.wants.shared.iter().map(|(claim, limit)| {
+            (
+                *limit,
+                LimitingFactor::OtherResource,
+                format!("ResourceClaim {claim} is reserved for so many pods at most"),
+            )
+        });
+        let hi = hi.min(of_devices.clone().map(|(limit, ..)| limit).min().unwrap_or(u32::MAX));
+        match of_devices.chain(of_volume).min_by_key(|(limit, ..)| *limit) {
+            Some((limit, factor, words)) if self.lo > limit => {
+                Self { lo: limit, hi, factor: Some(factor), words: Some(words) }
             }
             _ => Self { hi, ..self },
         }

@@ -3,12 +3,15 @@
 //! Rows follow the names of the nodes. Column 0 counts pods. What never changes while replicas are placed is shared
 //! between clones, so a scratch copy for arbitration costs one copy of a flat vector.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Answer, Ledger, LimitingFactor, Reason, Template,
     between::{self, Seat, State},
-    devices::Levy,
+    devices::{Levy, Searched, Wants},
     explain,
     filters::Verdict,
     memo::{Judged, Sight, Tally},
@@ -36,6 +39,8 @@ pub struct Inventory<'v> {
     touched: BTreeSet<usize>,
     /// Replicas that were placed, with their rows.
     seated: Vec<Seated>,
+    /// What those of them want that take devices, by row.
+    takers: BTreeMap<usize, Vec<Arc<Wants>>>,
     quotas: Quotas,
 }
 
@@ -45,6 +50,7 @@ struct Seated {
     seat: Arc<Seat>,
     ports: Arc<[HostPort]>,
     claims: Arc<Claims>,
+    wants: Arc<Wants>,
     row: usize,
 }
 
@@ -57,8 +63,12 @@ pub(super) struct Demand {
     pub(super) missing: Vec<String>,
     /// What a replica takes besides.
     levies: Vec<Levy>,
-    /// Whether its devices may be picked so that more fit than is counted.
-    pub(super) overlaps: bool,
+    /// Columns and amounts of devices that are selected by what had to be searched for: they do not decide.
+    pub(super) selected: Vec<(usize, i64)>,
+    /// How many find their devices on each row, where that had to be searched for.
+    pub(super) searched: Option<Arc<Searched>>,
+    /// Whether the scheduler, or the search, gives up on the pods on account of a node that is open to them.
+    pub(super) gives_up: bool,
     pub(super) judged: Arc<Judged>,
 }
 
@@ -92,7 +102,14 @@ impl<'v> Inventory<'v> {
         shape.hold();
         let Shape { nodes, columns, allocatable, ledger, .. } = &shape;
         shape.turn = ledger.see(Sight { nodes, columns, allocatable, free: &free });
-        Self { shape: Arc::new(shape), free, touched: BTreeSet::new(), seated: Vec::new(), quotas: Quotas::of(view) }
+        Self {
+            shape: Arc::new(shape),
+            free,
+            touched: BTreeSet::new(),
+            seated: Vec::new(),
+            takers: BTreeMap::new(),
+            quotas: Quotas::of(view),
+        }
     }
 
     /// How many further replicas of the template could be placed now, and what stops the next one.
@@ -231,10 +248,19 @@ impl<'v> Inventory<'v> {
 
     /// Gives back what [`Inventory::place`] took of that row.
     pub fn release(&mut self, row: usize, template: &Template) {
-        let is_it =
-            |seated: &Seated| seated.row == row && seated.seat == template.seat && seated.claims == template.claims;
+        let is_it = |seated: &Seated| {
+            seated.row == row
+                && seated.seat == template.seat
+                && seated.claims == template.claims
+                && seated.wants == template.wants
+        };
         if let Some(index) = self.seated.iter().rposition(is_it) {
             self.seated.remove(index);
+        }
+        if let Some(takers) = self.takers.get_mut(&row)
+            && let Some(index) = takers.iter().rposition(|wants| *wants == template.wants)
+        {
+            takers.remove(index);
         }
         let demand = self.shape.demand(template);
         self.touched.insert(row);
@@ -328,7 +354,51 @@ impl<'v> Inventory<'v> {
         } else {
             fitting(&self.beside_nominated(row, template), demand)
         };
-        count.min(self.ports(row, template)).min(self.volumes(row, template))
+        let beside = self.ports(row, template).min(self.volumes(row, template));
+        count.min(beside).min(self.devices(row, template, demand))
+    }
+
+    /// Replicas that find their devices on a row, beyond what its columns say. Who was promised a place there before, and
+    /// wants other devices, must find them even if these are bound first.
+    pub(super) fn devices(&self, row: usize, template: &Template, demand: &Demand) -> u32 {
+        let wants = &template.wants;
+        let shared = wants.shared.iter().map(|(claim, left)| {
+            let uses = |seated: &&Seated| seated.wants.shared.iter().any(|(key, _)| key == claim);
+            left.saturating_sub(number(self.seated.iter().filter(uses).count()))
+        });
+        let shared = shared.min().unwrap_or(u32::MAX);
+        if wants.is_empty() || demand.gives_up {
+            return if demand.gives_up { 0 } else { shared };
+        }
+        let takers = self.takers.get(&row).map_or(&[][..], Vec::as_slice);
+        let others = || takers.iter().filter(|it| *it != wants && self.shape.devices.takes(row, it));
+        let Some(searched) = &demand.searched else {
+            let beside = if others().next().is_none() {
+                u32::MAX
+            } else if others().any(|other| other.search.is_some()) {
+                0
+            } else {
+                self.owing(row, demand)
+            };
+            return beside.min(shared);
+        };
+        match searched.count(row) {
+            u32::MAX => shared,
+            _ if others().next().is_some() => 0,
+            count => count.saturating_sub(number(takers.iter().filter(|it| *it == wants).count())).min(shared),
+        }
+    }
+
+    /// Replicas that leave enough of all that their devices may also have been counted in.
+    fn owing(&self, row: usize, demand: &Demand) -> u32 {
+        let levied = demand.levies.iter().filter_map(|levy| self.shape.devices.levied(row, levy));
+        let mut amounts: BTreeMap<usize, i64> = BTreeMap::new();
+        for (column, amount) in levied {
+            let sum = amounts.entry(column).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+        let owed: Vec<_> = amounts.into_iter().collect();
+        if owed.is_empty() { u32::MAX } else { fitting_in(self.row(row), &owed) }
     }
 
     /// The most replicas that could fit on a node if others' ports and volumes were evicted from it.
@@ -371,6 +441,29 @@ impl<'v> Inventory<'v> {
         free
     }
 
+    /// Whether other pods may take devices from a template in a way that columns which both ask for do not show.
+    pub(super) fn contend_for_devices(&self, template: &Template, other: &Template) -> bool {
+        if template.wants.is_empty() {
+            return false;
+        }
+        let unclear = other.unmodelled.iter().any(|reason| matches!(reason.code, "resourceClaims" | "deviceClass"));
+        let searched = template.wants.search.is_some() || other.wants.search.is_some();
+        if unclear || other.wants.is_empty() || searched {
+            return unclear || (searched && !other.wants.is_empty());
+        }
+        let (one, another) = (self.shape.demand(template), self.shape.demand(other));
+        let touches = |one: &Demand, another: &Demand| {
+            let asks = |levy: &Levy| another.requests.iter().any(|(column, _)| levy.is_of(*column));
+            one.levies.iter().any(asks)
+        };
+        touches(&one, &another) || touches(&another, &one)
+    }
+
+    /// Whether pods of the template could evict any that are bound.
+    pub(super) fn may_evict(&self, template: &Template) -> bool {
+        template.preempts && self.shape.ledger.has_below(template.priority.unwrap_or(i32::MAX))
+    }
+
     /// The inventory as it would be if every bound pod of a lower priority were evicted, if there is any.
     pub(super) fn after_preemption(&self, template: &Template) -> Option<Self> {
         let priority = template.priority.unwrap_or(i32::MAX);
@@ -384,8 +477,8 @@ impl<'v> Inventory<'v> {
                     }
                 }
             }
-            for (_, row, column) in self.shape.allocated.iter().filter(|(held_by, ..)| *held_by < priority) {
-                if let Some(free) = self.cell(*row, *column).and_then(|cell| evicted.free.get_mut(cell)) {
+            for (row, column) in self.shape.held_below(priority) {
+                if let Some(free) = self.cell(row, column).and_then(|cell| evicted.free.get_mut(cell)) {
                     *free = free.saturating_add(1);
                 }
             }
@@ -404,9 +497,12 @@ impl<'v> Inventory<'v> {
     }
 
     pub(super) fn take(&mut self, row: usize, template: &Template, demand: &Demand) {
-        let (seat, ports, claims) =
-            (Arc::clone(&template.seat), Arc::clone(&template.ports), Arc::clone(&template.claims));
-        self.seated.push(Seated { seat, ports, claims, row });
+        let (seat, ports) = (Arc::clone(&template.seat), Arc::clone(&template.ports));
+        let (claims, wants) = (Arc::clone(&template.claims), Arc::clone(&template.wants));
+        if !wants.is_empty() {
+            self.takers.entry(row).or_default().push(Arc::clone(&wants));
+        }
+        self.seated.push(Seated { seat, ports, claims, wants, row });
         self.touched.insert(row);
         for (column, amount) in &demand.requests {
             if let Some(free) = self.cell(row, *column).and_then(|cell| self.free.get_mut(cell)) {
@@ -428,6 +524,10 @@ impl<'v> Inventory<'v> {
         let width = self.shape.columns.len();
         (column < width).then(|| row.saturating_mul(width).saturating_add(column))
     }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Replicas that fit into a row: `min over r of floor(free / request)`.

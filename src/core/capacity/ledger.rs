@@ -13,13 +13,14 @@ use std::{
 
 use super::{
     between::Residents,
+    devices::Allocated,
     memo::{Memo, Sight},
     ports,
     requests::{self, PODS},
     volumes,
 };
 use crate::{
-    cluster::{Change, Delta, View},
+    cluster::{Change, Delta, DeviceChange, View},
     object::{Node, ObjectKey, Pod, Text},
 };
 
@@ -35,6 +36,8 @@ pub struct Ledger {
     waiting: BTreeSet<ObjectKey>,
     /// Bound pods by priority.
     priorities: BTreeMap<i32, usize>,
+    /// Devices that claims hold.
+    allocated: Allocated,
     nodes: Versions,
     memo: Memo,
 }
@@ -58,11 +61,11 @@ impl Ledger {
     /// The ledger of a view.
     #[must_use]
     pub fn of(view: &View) -> Self {
-        Self::of_pods(view.pods.iter())
+        Self::of_pods(view.pods.iter(), Allocated::of(view.devices.claims.iter().flatten()))
     }
 
-    fn of_pods<'p>(pods: impl Iterator<Item = (&'p ObjectKey, &'p Pod)>) -> Self {
-        let mut ledger = Self::default();
+    fn of_pods<'p>(pods: impl Iterator<Item = (&'p ObjectKey, &'p Pod)>, allocated: Allocated) -> Self {
+        let mut ledger = Self { allocated, ..Self::default() };
         for (key, pod) in pods {
             ledger.enter(key, pod);
         }
@@ -74,6 +77,7 @@ impl Ledger {
         match change {
             Change::Pod(delta) => self.note_pod(view, delta),
             Change::Node(delta) => self.nodes.note(view, delta),
+            Change::Device(DeviceChange::Claim(delta)) => self.allocated.note(view, delta),
             _ => {}
         }
     }
@@ -99,7 +103,8 @@ impl Ledger {
             Delta::Replaced(pods) => {
                 let pods: BTreeMap<_, _> = pods.iter().map(|pod| (pod.metadata.key(), pod)).collect();
                 let (nodes, memo) = (take(&mut self.nodes), take(&mut self.memo));
-                *self = Self { nodes, memo, ..Self::of_pods(pods.iter().map(|(key, pod)| (key, *pod))) };
+                let allocated = self.allocated.without_pods();
+                *self = Self { nodes, memo, ..Self::of_pods(pods.iter().map(|(key, pod)| (key, *pod)), allocated) };
             }
         }
     }
@@ -132,6 +137,10 @@ impl Ledger {
 
     pub(super) fn memo(&self) -> &Memo {
         &self.memo
+    }
+
+    pub(super) fn allocated(&self) -> &Allocated {
+        &self.allocated
     }
 
     pub(super) fn residents(&self) -> &Residents {
@@ -168,6 +177,7 @@ impl Ledger {
             }
         }
         self.residents.add(key, pod);
+        self.allocated.bind(key, pod);
         if volumes::has_any(&pod.spec) || !ports::of(&pod.spec).is_empty() {
             self.holders.insert(key.clone());
         }
@@ -207,6 +217,7 @@ impl Ledger {
             }
         }
         self.residents.remove(key, pod);
+        self.allocated.unbind(key, pod);
         self.holders.remove(key);
     }
 }

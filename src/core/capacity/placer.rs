@@ -163,6 +163,7 @@ impl<'v> Placer<'v> {
             shape.states.iter().all(|state| state.admits(row))
                 && self.inventory.ports(row, template) > 0
                 && self.inventory.volumes(row, template) > 0
+                && self.inventory.devices(row, template, &shape.demand) > 0
         };
         let row = lowest(&shape.ranks, admitted)?;
         self.inventory.take(row, template, &shape.demand);

@@ -165,6 +165,7 @@ fn is_alike(leader: &Template, worker: &Template) -> bool {
         && leader.filter_key == worker.filter_key
         && leader.ports == worker.ports
         && leader.claims == worker.claims
+        && leader.wants == worker.wants
         && (leader.priority, leader.preempts) == (worker.priority, worker.preempts)
         && leader.unmodelled.iter().filter(|reason| reason.code != "exclusiveTopology").eq(&worker.unmodelled)
 }
@@ -178,6 +179,8 @@ impl Template {
             ("groupPlacement", "constraints between pods are about them", LimitingFactor::Affinity)
         } else if !self.claims.is_empty() {
             ("groupVolumes", "their volumes are counted", LimitingFactor::Volume)
+        } else if self.wants.search.is_some() || !self.wants.shared.is_empty() {
+            ("groupDevices", "their devices are searched for one by one", LimitingFactor::OtherResource)
         } else {
             return None;
         };
@@ -216,6 +219,10 @@ impl Inventory<'_> {
         unmodelled.extend(worker.unmodelled.iter().cloned());
         if !is_alike {
             unmodelled.extend(replica.templates().find_map(Template::refuse_unlike));
+            if self.contend_for_devices(&replica.template, &workers.template) {
+                let message = "leaders and workers differ, and ask for some of the same devices in different ways";
+                unmodelled.push(Reason::new("groupDevices", message.to_owned(), LimitingFactor::OtherResource));
+            }
         }
         if !unmodelled.is_empty() {
             unmodelled.sort();

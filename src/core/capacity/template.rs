@@ -110,11 +110,11 @@ impl Template {
         view: &View,
     ) -> Self {
         let mut requests = vec![(requests::PODS.to_owned(), 1)];
-        let Found { wants, unmodelled: uncountable, open: delegates } = Wants::of(spec, namespace, view);
+        let Found { wants, places, unmodelled: uncountable, open: delegates, .. } = Wants::of(spec, namespace, view);
         unmodelled.extend(uncountable);
         let counted = requests::of_spec(spec).into_iter().filter(|(name, _)| !devices::is_of_class(name));
         requests.extend(counted.map(|(name, amount)| (name.to_owned(), amount)));
-        let filter = Filter::of(spec, needs.places);
+        let filter = Filter::of(spec, [needs.places, places].concat());
         unmodelled.extend(needs.unmodelled);
         let terms = Terms::of(spec, namespace, labels).unwrap_or_else(|error| {
             unmodelled.push(Reason::new("podPlacement", error, LimitingFactor::Affinity));

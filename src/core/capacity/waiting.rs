@@ -71,13 +71,14 @@ impl Inventory<'_> {
             || template.seat.terms.concern(other.seat.subject(), &template.namespace, view)
             || ports::conflict(&template.ports, &other.ports)
             || template.claims.contend(&pod.metadata.namespace, &pod.spec)
+            || self.contend_for_devices(template, &other)
     }
 
     fn rivals(&self, waiting: &[&Pod]) -> Vec<Rivals> {
         let mut counts: HashMap<_, (Template, u64)> = HashMap::new();
         for pod in waiting {
             let template = Template::of_pod(pod, self.shape().view);
-            let key = (template.filter_key.clone(), template.requests.clone());
+            let key = (template.filter_key.clone(), template.requests.clone(), template.wants.clone());
             counts.entry(key).or_insert((template, 0)).1 += 1;
         }
         let rivals = counts.into_values().map(|(template, count)| {

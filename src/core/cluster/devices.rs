@@ -68,7 +68,7 @@ impl Devices {
 impl View {
     /// Which devices answer which request, once ResourceSlices are known.
     #[must_use]
-    pub fn devices(&self) -> Option<&Selection> {
+    pub fn devices(&self) -> Option<&Arc<Selection>> {
         let slices = self.devices.slices.as_ref()?;
         let templates = self.devices.templates.iter().flat_map(BTreeMap::values);
         let find = || Arc::new(Selection::of(&self.device_classes, slices, templates));

@@ -6,29 +6,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
+    Signature,
     expression::{Expression, Subject},
-    pool::{self, Placed},
+    pool::{self, Placed, Pools},
+    request::Claim,
+    search::Attribute,
+    signature::text,
 };
 use crate::object::device::{
-    AllocatedDevice, DeviceClass, DeviceSelector, DeviceToleration, ExactDeviceRequest, ResourceClaimTemplate,
-    ResourceSlice,
+    AllocatedDevice, DeviceAttribute, DeviceClass, DeviceToleration, ResourceClaimTemplate, ResourceSlice,
 };
 
-/// Most different signatures that are told apart: each is asked of every device.
+/// Most different signatures that are told apart: each is asked of every device, and has a bit in [`Known::sets`].
 const MAX_SIGNATURES: usize = 64;
 /// Most devices that are counted.
 const MAX_DEVICES: usize = 200_000;
-
-/// What a request asks of a device.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Signature {
-    /// The DeviceClass.
-    pub class: String,
-    /// Expressions of the request itself; none where one is of a kind that is not known.
-    pub selectors: Vec<Option<String>>,
-    /// Taints that do not matter.
-    pub tolerations: Vec<DeviceToleration>,
-}
+/// Most attributes that constraints compare.
+const MAX_ATTRIBUTES: usize = 16;
 
 /// Devices that answer the same signatures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,10 +31,29 @@ pub struct DeviceSet {
     pub name: String,
     /// The first class by name that selects them.
     pub class: String,
-    /// How many there are on each node.
-    pub nodes: BTreeMap<String, u32>,
     /// The other sets that have some of the same devices.
     pub overlaps: Vec<usize>,
+}
+
+/// The devices of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OnNode {
+    /// How many of each set there are.
+    pub counts: Vec<u32>,
+    /// Those that are in some set, in the order in which the scheduler tries them.
+    pub devices: Vec<usize>,
+    /// A pool that is incomplete or ambiguous there.
+    pub unsettled: Option<String>,
+}
+
+/// A device that is in some set.
+#[derive(Clone, Debug)]
+struct Known {
+    node: usize,
+    /// Bit n: it is in set n.
+    sets: u64,
+    /// Values of the attributes that constraints compare.
+    values: Vec<Attribute>,
 }
 
 /// All devices and signatures of a cluster.
@@ -49,42 +62,23 @@ pub struct Selection {
     /// The sets; none of them is empty.
     pub sets: Vec<DeviceSet>,
     answers: BTreeMap<Signature, Result<Option<usize>, String>>,
-    /// Node and sets of each device, by driver, pool and name.
-    devices: HashMap<(String, String, String), (String, Vec<usize>)>,
+    devices: Vec<Known>,
+    /// By [`key`].
+    ids: HashMap<Box<str>, usize>,
+    nodes: Vec<OnNode>,
+    names: HashMap<String, usize>,
+    /// Qualified names of the attributes that constraints compare.
+    attributes: Vec<String>,
 }
 
-// === impl Signature ===
-
-impl Signature {
-    /// Any device of a class.
-    #[must_use]
-    pub fn of_class(class: &str) -> Self {
-        Self { class: class.to_owned(), ..Self::default() }
-    }
-
-    /// What a request asks of each of its devices.
-    #[must_use]
-    pub fn of(request: &ExactDeviceRequest) -> Self {
-        let mut tolerations = request.tolerations.clone();
-        tolerations.sort_unstable();
-        tolerations.dedup();
-        Self {
-            class: request.device_class_name.clone(),
-            selectors: request.selectors.iter().map(text).collect(),
-            tolerations,
-        }
-    }
-
-    fn describe(&self) -> String {
-        match self.selectors.first() {
-            None => format!("devices of class {}", self.class),
-            Some(_) => format!("selected devices of class {}", self.class),
-        }
-    }
+/// What tells a device from all others.
+pub(crate) fn key(device: &AllocatedDevice) -> Box<str> {
+    key_of(&device.driver, &device.pool, &device.device)
 }
 
-fn text(selector: &DeviceSelector) -> Option<String> {
-    selector.cel.as_ref().map(|cel| cel.expression.clone())
+/// Neither the first nor the last part has a slash.
+fn key_of(driver: &str, pool: &str, device: &str) -> Box<str> {
+    format!("{driver}/{pool}/{device}").into()
 }
 
 // === impl Selection ===
@@ -96,11 +90,15 @@ impl Selection {
         slices: &BTreeMap<String, ResourceSlice>,
         templates: impl IntoIterator<Item = &'a ResourceClaimTemplate>,
     ) -> Self {
-        let requests = templates.into_iter().flat_map(|template| &template.spec.spec.devices.requests);
-        let exact = requests.filter_map(|request| request.exactly.as_ref()).map(Signature::of);
-        let signatures: BTreeSet<_> = exact.chain(classes.keys().map(|class| Signature::of_class(class))).collect();
-        let devices = pool::devices(slices);
-        let mut selection = Self::default();
+        let claims = templates.into_iter().filter_map(|template| Claim::of(&template.spec.spec.devices).ok());
+        let claims: Vec<_> = claims.collect();
+        let asked = claims.iter().flat_map(Claim::signatures).cloned();
+        let signatures: BTreeSet<_> = asked.chain(classes.keys().map(|class| Signature::of_class(class))).collect();
+        let attributes: BTreeSet<_> =
+            claims.iter().flat_map(|claim| &claim.constraints).map(|it| it.attribute.clone()).collect();
+        let Pools { devices, unsettled } = Pools::of(slices);
+        let mut selection =
+            Self { attributes: attributes.into_iter().take(MAX_ATTRIBUTES).collect(), ..Self::default() };
         let mut members: Vec<Vec<usize>> = Vec::new();
         for (index, signature) in signatures.into_iter().enumerate() {
             let answer = if index < MAX_SIGNATURES && devices.len() <= MAX_DEVICES {
@@ -108,10 +106,16 @@ impl Selection {
             } else {
                 Err("the cluster has too many devices, or requests of different kinds, to tell apart".to_owned())
             };
-            let answer = answer.map(|found| selection.set(&signature, found, &devices, &mut members));
+            let answer = answer.map(|found| selection.set(&signature, found, &mut members));
             selection.answers.insert(signature, answer);
         }
-        selection.relate(&members, &devices);
+        selection.settle(&members, &devices);
+        for (node, pool) in unsettled {
+            let node = selection.node(node);
+            if let Some(node) = selection.nodes.get_mut(node) {
+                node.unsettled = Some(pool.to_owned());
+            }
+        }
         selection
     }
 
@@ -120,57 +124,122 @@ impl Selection {
         self.answers.get(signature).cloned().unwrap_or_else(|| Err("the request is not among those known".to_owned()))
     }
 
-    /// The node of a device, and the sets that it is in.
-    #[must_use]
-    pub fn device(&self, allocated: &AllocatedDevice) -> Option<(&str, &[usize])> {
-        let AllocatedDevice { driver, pool, device, .. } = allocated;
-        let (node, sets) = self.devices.get(&(driver.clone(), pool.clone(), device.clone()))?;
-        Some((node, sets))
+    /// Whether two sets have devices in common.
+    pub(crate) fn meet(&self, a: usize, b: usize) -> bool {
+        a == b || self.sets.get(a).is_some_and(|set| set.overlaps.contains(&b))
     }
 
-    fn set(
-        &mut self,
-        signature: &Signature,
-        found: Vec<usize>,
-        devices: &[Placed<'_>],
-        members: &mut Vec<Vec<usize>>,
-    ) -> Option<usize> {
+    /// The devices of a node.
+    #[must_use]
+    pub fn on(&self, node: &str) -> Option<&OnNode> {
+        self.nodes.get(*self.names.get(node)?)
+    }
+
+    /// The index of a node that has devices.
+    pub(crate) fn node_index(&self, node: &str) -> Option<usize> {
+        self.names.get(node).copied()
+    }
+
+    /// Nodes that have devices.
+    pub(crate) fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Devices that are in some set.
+    pub(crate) fn device_count(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// A device by its [`key`].
+    pub(crate) fn device_index(&self, key: &str) -> Option<usize> {
+        self.ids.get(key).copied()
+    }
+
+    /// The node of a device, and the sets that it is in, a bit for each.
+    pub(crate) fn place_of(&self, device: usize) -> Option<(usize, u64)> {
+        self.devices.get(device).map(|device| (device.node, device.sets))
+    }
+
+    /// Where an attribute is among the values of devices.
+    pub(crate) fn attribute(&self, name: &str) -> Option<usize> {
+        self.attributes.iter().position(|known| known == name)
+    }
+
+    /// The value of an attribute.
+    pub(crate) fn value(&self, device: usize, attribute: usize) -> Attribute {
+        let value = self.devices.get(device).and_then(|device| device.values.get(attribute));
+        value.cloned().unwrap_or(Attribute::Absent)
+    }
+
+    fn set(&mut self, signature: &Signature, found: Vec<usize>, members: &mut Vec<Vec<usize>>) -> Option<usize> {
         if found.is_empty() {
             return None;
         }
         if let Some(known) = members.iter().position(|known| *known == found) {
             return Some(known);
         }
-        let mut set = DeviceSet { name: signature.describe(), class: signature.class.clone(), ..DeviceSet::default() };
-        for node in found.iter().filter_map(|index| devices.get(*index)?.node) {
-            *set.nodes.entry(node.to_owned()).or_default() += 1;
-        }
-        self.sets.push(set);
+        self.sets.push(DeviceSet { name: signature.describe(), class: signature.class.clone(), overlaps: Vec::new() });
         members.push(found);
         Some(self.sets.len() - 1)
     }
 
-    /// Notes which sets overlap, and which devices are in which.
-    fn relate(&mut self, members: &[Vec<usize>], devices: &[Placed<'_>]) {
-        let mut sets_of: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    fn node(&mut self, name: &str) -> usize {
+        if let Some(index) = self.names.get(name) {
+            return *index;
+        }
+        self.names.insert(name.to_owned(), self.nodes.len());
+        self.nodes.push(OnNode { counts: vec![0; self.sets.len()], ..OnNode::default() });
+        self.nodes.len() - 1
+    }
+
+    /// Notes where the devices of the sets are, and which sets overlap.
+    fn settle(&mut self, members: &[Vec<usize>], devices: &[Placed<'_>]) {
+        let mut sets_of: BTreeMap<usize, u64> = BTreeMap::new();
         for (set, member) in members.iter().enumerate().flat_map(|(set, found)| found.iter().map(move |it| (set, *it)))
         {
-            sets_of.entry(member).or_default().push(set);
+            *sets_of.entry(member).or_default() |= 1 << set;
         }
-        let mut overlaps = vec![BTreeSet::new(); members.len()];
+        let mut meets = vec![0_u64; members.len()];
         for (member, sets) in sets_of {
-            for set in &sets {
-                if let Some(overlaps) = overlaps.get_mut(*set) {
-                    overlaps.extend(sets.iter().copied().filter(|other| other != set));
-                }
+            for (set, meets) in meets.iter_mut().enumerate() {
+                *meets |= if sets >> set & 1 == 1 { sets } else { 0 };
             }
             let Some(placed) = devices.get(member) else { continue };
-            let key = (placed.driver.to_owned(), placed.pool.to_owned(), placed.device.name.clone());
-            self.devices.insert(key, (placed.node.unwrap_or_default().to_owned(), sets));
+            let node = self.node(placed.node.unwrap_or_default());
+            let values = self.attributes.iter().map(|name| value(placed, name)).collect();
+            self.ids.insert(key_of(placed.driver, placed.pool, &placed.device.name), self.devices.len());
+            if let Some(node) = self.nodes.get_mut(node) {
+                node.devices.push(self.devices.len());
+                for set in bits(sets) {
+                    if let Some(count) = node.counts.get_mut(set) {
+                        *count += 1;
+                    }
+                }
+            }
+            self.devices.push(Known { node, sets, values });
         }
-        for (set, overlaps) in self.sets.iter_mut().zip(overlaps) {
-            set.overlaps = overlaps.into_iter().collect();
+        for (set, (known, meets)) in self.sets.iter_mut().zip(meets).enumerate() {
+            known.overlaps = bits(meets).filter(|other| *other != set).collect();
         }
+    }
+}
+
+/// The bits that are set, as numbers.
+pub(crate) fn bits(sets: u64) -> impl Iterator<Item = usize> {
+    (0..64).filter(move |set| sets >> set & 1 == 1)
+}
+
+/// `lookupAttribute`: by its full name, or, if it is of the domain of the driver, by its name alone.
+fn value(placed: &Placed<'_>, name: &str) -> Attribute {
+    let attributes = &placed.device.attributes;
+    let short = || name.split_once('/').filter(|(domain, _)| *domain == placed.driver).map(|(_, name)| name);
+    match attributes.get(name).or_else(|| attributes.get(short()?)) {
+        None => Attribute::Absent,
+        Some(DeviceAttribute { string: Some(value), .. }) => Attribute::Is(format!("s{value}")),
+        Some(DeviceAttribute { int: Some(value), .. }) => Attribute::Is(format!("i{value}")),
+        Some(DeviceAttribute { bool: Some(value), .. }) => Attribute::Is(format!("b{value}")),
+        Some(DeviceAttribute { version: Some(value), .. }) => Attribute::Is(format!("v{value}")),
+        Some(_) => Attribute::Odd,
     }
 }
 

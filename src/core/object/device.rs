@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::meta::{ObjectMeta, null_as_default, null_items_as_default, null_values_as_default};
+use super::{
+    meta::{ObjectMeta, null_as_default, null_items_as_default, null_values_as_default},
+    pod::NodeSelector,
+};
 use crate::quantity::Quantity;
 
 /// Fields that are not read, by name.
@@ -221,19 +224,50 @@ pub struct DeviceClaim {
     #[serde(deserialize_with = "null_items_as_default")]
     pub requests: Vec<DeviceRequest>,
     /// Constraints between the devices.
-    #[serde(deserialize_with = "null_as_default")]
-    pub constraints: Vec<Value>,
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub constraints: Vec<DeviceConstraint>,
+}
+
+/// `DeviceConstraint`: exactly one of the attributes is set.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeviceConstraint {
+    /// Requests whose devices it is about; all, if there are none.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub requests: Vec<String>,
+    /// Qualified name of an attribute that must be the same on all devices.
+    pub match_attribute: Option<String>,
+    /// Qualified name of an attribute that must differ.
+    pub distinct_attribute: Option<String>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub beyond: Beyond,
 }
 
 /// `DeviceRequest`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct DeviceRequest {
     /// Name.
     #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// What exactly; none where there are alternatives.
     pub exactly: Option<ExactDeviceRequest>,
+    /// Alternatives, the best first.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub first_available: Vec<DeviceSubRequest>,
+}
+
+/// `DeviceSubRequest`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DeviceSubRequest {
+    /// Name.
+    #[serde(deserialize_with = "null_as_default")]
+    pub name: String,
+    /// What exactly.
+    #[serde(flatten)]
+    pub exactly: ExactDeviceRequest,
 }
 
 /// `ExactDeviceRequest`.
@@ -285,11 +319,13 @@ pub struct ResourceClaimStatus {
 
 /// The read part of `AllocationResult`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct AllocationResult {
     /// Devices.
     #[serde(deserialize_with = "null_as_default")]
     pub devices: DeviceAllocationResult,
+    /// Nodes that can use them; none means all.
+    pub node_selector: Option<NodeSelector>,
 }
 
 /// The read part of `DeviceAllocationResult`.
@@ -317,6 +353,9 @@ pub struct AllocatedDevice {
     /// Whether it is looked at only: then others may have it.
     #[serde(deserialize_with = "null_as_default")]
     pub admin_access: bool,
+    /// What must have become of it before pods can use it.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub binding_conditions: Vec<String>,
 }
 
 /// `ResourceClaimConsumerReference`.

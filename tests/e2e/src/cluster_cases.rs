@@ -3,6 +3,7 @@
 //! A case keeps to itself: its nodes carry a label that its template asks for, and every label that constraints
 //! between pods read is named after the case, so that many cases can be scheduled side by side.
 
+mod devices;
 mod guards;
 mod nodes;
 mod residents;
@@ -19,6 +20,9 @@ use crate::rng::Rng;
 pub const CASE: &str = "plimsoll.test/case";
 /// Most replicas that the nodes of a case can take, whatever is random.
 pub const MOST: usize = 16;
+
+/// Cases of a hundred that have devices.
+const DEVICES: i64 = 35;
 
 /// Where some of the other pods are.
 pub const OTHER: &str = "other";
@@ -53,6 +57,10 @@ pub struct Case {
     pub pods: Vec<Value>,
     /// Volumes, their claims, and what nodes attach.
     pub volumes: Vec<Value>,
+    /// ResourceSlices, DeviceClasses and ResourceClaimTemplates.
+    pub devices: Vec<Value>,
+    /// ResourceClaims with their status, made when the pods are there.
+    pub claims: Vec<Value>,
     /// LimitRanges and ResourceQuotas, made when the pods are there.
     pub guards: Vec<Value>,
     /// A pod: what each replica is.
@@ -77,7 +85,7 @@ impl Case {
         let namespace = if guarded { format!("guarded-{seed}") } else { "default".to_owned() };
         let names = Names { case: seed.to_string(), namespace };
         let count = rng.pick(&[1, 2, 3, 4, 4]);
-        let nodes: Vec<_> = (0..count).map(|index| nodes::node(rng, &names, index)).collect();
+        let mut nodes: Vec<_> = (0..count).map(|index| nodes::node(rng, &names, index)).collect();
         let volumes = if rng.percent(20) { volumes::some(rng, &names, &nodes) } else { volumes::Volumes::default() };
         let residents = rng.range(0, 4);
         let mut pods: Vec<_> = (0..residents).map(|index| residents::pod(rng, &names, index, count)).collect();
@@ -88,7 +96,14 @@ impl Case {
         volumes.mount(rng, &mut template["spec"], 80);
         let volumes = volumes.objects;
         let guards = if guarded { guards::some(rng, &names) } else { Vec::new() };
-        Self { nodes, volumes, pods, guards, template, name: names.case, namespace: names.namespace }
+        let devices = if rng.percent(DEVICES) {
+            devices::some(rng, &names, &mut nodes, &mut pods, &mut template)
+        } else {
+            devices::Devices::default()
+        };
+        let devices::Devices { objects: devices, claims } = devices;
+        let (name, namespace) = (names.case, names.namespace);
+        Self { name, nodes, namespace, pods, volumes, devices, claims, guards, template }
     }
 
     /// The case without one of its parts, one after the other: for finding what a difference needs.
@@ -97,7 +112,9 @@ impl Case {
         let mut smaller = Vec::new();
         for index in 0..self.pods.len() {
             let mut case = self.clone();
-            case.pods.remove(index);
+            let pod = case.pods.remove(index);
+            let name = &pod["metadata"]["name"];
+            case.claims.retain(|claim| claim["metadata"]["name"] != *name);
             smaller.push(case);
         }
         let used = |name: &Value| self.pods.iter().any(|pod| pod["spec"]["nodeName"] == *name);
@@ -113,8 +130,32 @@ impl Case {
             case.guards.remove(index);
             smaller.push(case);
         }
+        for index in 0..self.devices.len() {
+            // Pods would wait for claims that nobody can make.
+            if self.devices[index]["kind"] != "ResourceClaimTemplate" {
+                let mut case = self.clone();
+                case.devices.remove(index);
+                smaller.push(case);
+            }
+        }
+        for index in 0..self.claims.len() {
+            let mut case = self.clone();
+            let claim = case.claims.remove(index);
+            let name = &claim["metadata"]["name"];
+            case.pods.retain(|pod| pod["metadata"]["name"] != *name);
+            let asked = self.template["spec"]["resourceClaims"].as_array();
+            if !asked.is_some_and(|all| all.iter().any(|it| it["resourceClaimName"] == *name)) {
+                smaller.push(case);
+            }
+        }
         smaller.extend(template::parts(&self.template).into_iter().map(|template| Self { template, ..self.clone() }));
         smaller
+    }
+
+    /// Whether replicas ask for devices.
+    #[must_use]
+    pub const fn has_devices(&self) -> bool {
+        !self.devices.is_empty()
     }
 
     /// The constraints that the case has, for counting what was covered.
@@ -132,7 +173,8 @@ impl Case {
         let of_nodes = |pointer: &str| self.nodes.iter().any(|node| node.pointer(pointer).is_some());
         let of_guards = |kind: &str| self.guards.iter().any(|guard| guard["kind"] == kind);
         let required = "requiredDuringSchedulingIgnoredDuringExecution";
-        BTreeMap::from([
+        let of_devices = devices::features(&self.devices, &self.claims, spec);
+        let mut features = BTreeMap::from([
             ("taints", of_nodes("/spec/taints")),
             ("cordon", of_nodes("/spec/unschedulable")),
             ("tolerations", some("/tolerations")),
@@ -161,7 +203,9 @@ impl Case {
             ("volumes that nodes attach few of", self.volumes.iter().any(|it| it["kind"] == "CSINode")),
             ("quota", of_guards("ResourceQuota")),
             ("limit range", of_guards("LimitRange")),
-        ])
+        ]);
+        features.extend(of_devices);
+        features
     }
 }
 
@@ -173,6 +217,11 @@ impl Names {
 
     fn object(&self, name: &str) -> String {
         format!("c{}-{name}", self.case)
+    }
+
+    /// The extended resource that a DeviceClass of this case stands for.
+    fn resource(&self) -> String {
+        format!("c{}.plimsoll.test/gpu", self.case)
     }
 
     /// A selector of this case's pods, by application or all of them.

@@ -28,6 +28,10 @@ use crate::{
     workload::{self, Autoscaler, Inference, Machine, WORKLOAD},
 };
 
+mod devices;
+
+pub use devices::Slice;
+
 /// Where every world's DCGM exporters are, as NVIDIA's operator installs them.
 const EXPORTERS: &str = "gpu-operator";
 /// A step of the cluster on a loaded machine: making a pod Ready, noticing a node.

@@ -1,6 +1,8 @@
 //! Fleets to measure with.
 #![allow(unreachable_pub, reason = "part of several benches")]
 
+mod devices;
+
 use jiff::Timestamp;
 use plimsoll_core::{
     cluster::View,
@@ -19,14 +21,19 @@ pub struct Size {
     pub pods: usize,
     /// Whether workloads differ in what they ask for, most of them for no GPU; else each replica has one.
     pub mixed: bool,
+    /// Whether GPUs are devices of a driver, and each replica without one has a network device: a claim a pod.
+    pub devices: bool,
 }
 
 /// A common fleet.
 #[allow(dead_code, reason = "not every bench uses it")]
-pub const COMMON: Size = Size { nodes: 1_200, workloads: 200, pods: 8_000, mixed: false };
+pub const COMMON: Size = Size { nodes: 1_200, workloads: 200, pods: 8_000, mixed: false, devices: false };
 /// A large one.
 #[allow(dead_code, reason = "not every bench uses it")]
-pub const LARGE: Size = Size { nodes: 5_000, workloads: 500, pods: 150_000, mixed: true };
+pub const LARGE: Size = Size { nodes: 5_000, workloads: 500, pods: 150_000, mixed: true, devices: false };
+/// A large one with as many claims as pods.
+#[allow(dead_code, reason = "not every bench uses it")]
+pub const CLAIMED: Size = Size { devices: true, ..LARGE };
 
 fn node(name: &str) -> Node {
     let allocatable = json!({ "cpu": "192", "memory": "2Ti", "pods": "110", "nvidia.com/gpu": "8" });
@@ -99,7 +106,7 @@ pub fn fleet(now: Timestamp) -> (View, Signals) {
 }
 
 /// A fleet of a size; every workload wants more than its share of what is free.
-pub fn fleet_of(now: Timestamp, Size { nodes, workloads, pods, mixed }: Size) -> (View, Signals) {
+pub fn fleet_of(now: Timestamp, Size { nodes, workloads, pods, mixed, devices }: Size) -> (View, Signals) {
     let mut view = View { capacity_heard_at: Some(now), ..View::default() };
     let mut signals = Signals::default();
     let mut interner = Interner::default();
@@ -130,6 +137,9 @@ pub fn fleet_of(now: Timestamp, Size { nodes, workloads, pods, mixed }: Size) ->
         };
         view.workloads.insert(key(&name), target);
         view.hpas.insert(ObjectKey::new("ml", &*name), hpa(&name));
+    }
+    if devices {
+        devices::claim(&mut view);
     }
     (view, signals)
 }

@@ -1,11 +1,23 @@
 //! Where devices are in the rows of an inventory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
-use super::{super::requests, Wants, countable};
+use super::{
+    super::{Ledger, requests},
+    Searched, Taken, Wants,
+    allocated::users,
+    countable,
+    wants::Search,
+};
 use crate::{
     cluster::View,
-    device::{Selection, Signature},
+    device::{
+        self, Selection, Signature,
+        request::{Amount, MAX_OF_CLAIM, Request},
+    },
     object::{Node, ObjectKey, Pod},
     policy::Policy,
 };
@@ -13,7 +25,7 @@ use crate::{
 /// The columns of devices, and what they hold.
 #[derive(Debug, Default)]
 pub(in super::super) struct Layout<'v> {
-    selection: Option<&'v Selection>,
+    selection: Option<&'v Arc<Selection>>,
     /// Column of the first set; the others follow.
     first: usize,
     /// Column and set of each extended resource that devices may satisfy; no set if no device does.
@@ -39,8 +51,16 @@ pub(in super::super) struct Share {
     pub(in super::super) requests: Vec<(usize, i64)>,
     pub(in super::super) levies: Vec<Levy>,
     pub(in super::super) missing: Vec<String>,
-    /// Whether requests select some of the same devices, so that there may be room for more than is counted.
-    pub(in super::super) overlaps: bool,
+    /// What it takes of sets that are not among the requests, for people: they do not decide.
+    pub(in super::super) selected: Vec<(usize, i64)>,
+}
+
+// === impl Levy ===
+
+impl Levy {
+    pub(in super::super) fn is_of(&self, column: usize) -> bool {
+        self.column == column
+    }
 }
 
 // === impl Layout ===
@@ -82,14 +102,16 @@ impl<'v> Layout<'v> {
         Self { selection: Some(selection), first, mapped, delegated, gpus }
     }
 
-    /// Puts into rows how many devices there are, all of them or those that are free.
-    pub(in super::super) fn fill(&self, nodes: &[&Node], width: usize, taken: &Taken, cells: &mut [i64]) {
+    /// Puts into rows how many devices there are, all of them or those that are not taken.
+    pub(in super::super) fn fill(&self, nodes: &[&Node], width: usize, taken: Option<&Taken>, cells: &mut [i64]) {
         let Some(selection) = self.selection else { return };
         for (row, node) in nodes.iter().enumerate() {
+            let there = selection.on(&node.metadata.name).map_or(&[][..], |node| node.counts.as_slice());
+            let index = selection.node_index(&node.metadata.name);
+            let gone = taken.zip(index).map_or(&[][..], |(taken, index)| taken.of_node(index));
             let count = |set: usize| {
-                let there = selection.sets.get(set).and_then(|set| set.nodes.get(&node.metadata.name)).copied();
-                let taken = taken.counts.get(&(set, node.metadata.name.clone())).copied();
-                i64::from(there.unwrap_or(0)) - i64::from(taken.unwrap_or(0))
+                let of = |counts: &[u32]| i64::from(counts.get(set).copied().unwrap_or(0));
+                of(there) - of(gone)
             };
             let mut put = |column: usize, amount: i64| {
                 if let Some(cell) = cells.get_mut(row.saturating_mul(width).saturating_add(column)) {
@@ -105,6 +127,11 @@ impl<'v> Layout<'v> {
                 }
             }
         }
+    }
+
+    /// What is taken of the devices.
+    pub(in super::super) fn taken(&self, ledger: &Ledger) -> Option<Arc<Taken>> {
+        Some(ledger.allocated().taken(self.selection?))
     }
 
     /// Whether there are devices at all.
@@ -136,13 +163,31 @@ impl<'v> Layout<'v> {
         if amount == 0 { Vec::new() } else { all().map(|column| (column, amount)).collect() }
     }
 
-    /// Columns of the sets that a device of a claim is in.
-    pub(in super::super) fn columns(&self, sets: &[usize]) -> impl Iterator<Item = usize> {
-        sets.iter().map(|set| self.first + set)
+    /// Rows and columns of the devices that claims hold for pods; `row` says where a pod is, if it counts.
+    pub(in super::super) fn held(&self, view: &View, row: impl Fn(&ObjectKey) -> Option<usize>) -> Vec<(usize, usize)> {
+        let Some(selection) = self.selection else { return Vec::new() };
+        let mut held = Vec::new();
+        let mut seen = HashSet::new();
+        for (key, claim) in view.devices.claims.iter().flatten() {
+            let Some(row) = users(key, claim).find_map(|pod| row(&pod)) else { continue };
+            let results = claim.status.allocation.iter().flat_map(|it| &it.devices.results);
+            let devices = results.filter(|device| !device.admin_access);
+            for device in devices.filter_map(|device| selection.device_index(&device::key(device))) {
+                if let Some((_, sets)) = selection.place_of(device).filter(|_| seen.insert(device)) {
+                    held.extend(device::bits(sets).map(|set| (row, self.first + set)));
+                }
+            }
+        }
+        held
     }
 
     /// What a replica wants, in columns.
-    pub(in super::super) fn share(&self, wants: &Wants, requests: &[(usize, i64)], view: &View) -> Share {
+    pub(in super::super) fn share(
+        &self,
+        wants: &Wants,
+        requests: &[(usize, i64)],
+        (column_of, view): (&HashMap<&str, usize>, &View),
+    ) -> Share {
         let mut share = Share::default();
         let Some(selection) = self.selection else {
             share.missing.extend(wants.devices.iter().map(|(signature, _)| signature.class.clone()));
@@ -155,19 +200,17 @@ impl<'v> Layout<'v> {
                 Ok(None) | Err(_) => share.missing.push(format!("devices of class {}", signature.class)),
             }
         }
+        if let Some(search) = &wants.search {
+            self.share_search(search, selection, column_of, &mut share);
+        }
         let related = |set: usize| selection.sets.get(set).map_or(&[][..], |set| set.overlaps.as_slice());
         for (set, amount) in &sets {
-            let rivals = related(*set).iter().filter_map(|other| sets.get(other));
-            let rivals = rivals.fold(0_i64, |sum, amount| sum.saturating_add(*amount));
-            share.overlaps |= rivals > 0;
-            share.requests.push((self.first + set, amount.saturating_add(rivals)));
-            let others = related(*set).iter().filter(|other| !sets.contains_key(other));
-            self.levy(*set, others, (*amount, None), &mut share.levies);
+            share.requests.push((self.first + set, *amount));
+            self.levy(*set, related(*set).iter(), (*amount, None), &mut share.levies);
         }
         for name in &wants.resources {
             let set = set_of(name, view, selection).ok().flatten();
-            let column =
-                self.mapped.iter().find(|(_, mapped)| set.is_some() && *mapped == set).map(|(column, _)| *column);
+            let column = column_of.get(name.as_str()).copied();
             let amount = requests.iter().find(|(requested, _)| Some(*requested) == column).map(|(_, amount)| *amount);
             if let (Some(set), Some(column), Some(amount)) = (set, column, amount) {
                 let all = related(set).iter().chain(std::iter::once(&set));
@@ -175,6 +218,76 @@ impl<'v> Layout<'v> {
             }
         }
         share
+    }
+
+    /// What has to be searched for takes at most all that its requests may be met by.
+    fn share_search(
+        &self,
+        search: &Search,
+        selection: &Selection,
+        column_of: &HashMap<&str, usize>,
+        share: &mut Share,
+    ) {
+        let find = |signature: &Signature| selection.find(signature).ok().flatten();
+        let mut take = |set: usize, count: usize, via: Option<usize>| {
+            let amount = i64::try_from(count).unwrap_or(i64::MAX);
+            let overlaps = selection.sets.get(set).map_or(&[][..], |set| set.overlaps.as_slice());
+            let all: Vec<_> = overlaps.iter().copied().chain(std::iter::once(set)).collect();
+            self.levy(set, all.iter(), (amount, via), &mut share.levies);
+        };
+        let requests = || search.claims.iter().flat_map(|claim| &claim.requests);
+        for choice in requests().flat_map(|request| &request.choices) {
+            let count = match choice.amount {
+                Amount::Exactly(count) => count,
+                Amount::All(_) => MAX_OF_CLAIM,
+            };
+            if let Some(set) = find(&choice.devices) {
+                take(set, count, None);
+            }
+        }
+        for extended in &search.extended {
+            let via = column_of.get(extended.resource.as_str()).copied().filter(|_| !extended.implicit);
+            let count = usize::try_from(extended.count).unwrap_or(usize::MAX);
+            if let Some(set) = find(&extended.devices) {
+                take(set, count, via);
+            }
+        }
+        let plain = requests().filter_map(Request::exactly);
+        for (set, count) in plain.filter_map(|(devices, count)| Some((find(devices)?, count))) {
+            let column = self.first + set;
+            let meets = |other: &(usize, i64)| other.0 != column && selection.meet(other.0 - self.first, set);
+            if !share.selected.iter().any(meets) {
+                share.selected.push((column, i64::try_from(count).unwrap_or(i64::MAX)));
+            }
+        }
+    }
+
+    /// How many replicas find their devices on each row.
+    pub(in super::super) fn search(
+        &self,
+        search: &Search,
+        nodes: &[&Node],
+        column_of: &HashMap<&str, usize>,
+        (ledger, unsure): (&Ledger, &BTreeSet<usize>),
+    ) -> Searched {
+        let (Some(selection), Some(taken)) = (self.selection, self.taken(ledger)) else { return Searched::default() };
+        let delegated = |row: usize, resource: &str| {
+            column_of.get(resource).is_some_and(|column| self.delegated.contains(&(row, *column)))
+        };
+        Searched::of(search, nodes, (selection, &taken), |row, it| delegated(row, &it.resource), unsure)
+    }
+
+    /// Whether the scheduler would fail to bind such pods to a row, [`Wants::beside_claims`].
+    pub(in super::super) fn is_unbindable(&self, row: usize, wants: &Wants, column_of: &HashMap<&str, usize>) -> bool {
+        let from_devices =
+            |name: &String| column_of.get(name.as_str()).is_some_and(|column| self.delegated.contains(&(row, *column)));
+        !wants.beside_claims.is_empty() && !wants.beside_claims.iter().any(from_devices)
+    }
+
+    /// Whether pods of these wants take devices on a row.
+    pub(in super::super) fn takes(&self, row: usize, wants: &Wants) -> bool {
+        let from_devices = || self.mapped.iter().any(|(column, _)| self.delegated.contains(&(row, *column)));
+        !wants.devices.is_empty() || wants.search.is_some() || (!wants.resources.is_empty() && from_devices())
     }
 
     /// Charges sets, and the extended resources whose devices are in one of them or in `set` itself.
@@ -211,45 +324,4 @@ impl<'v> Layout<'v> {
 fn set_of(resource: &str, view: &View, selection: &Selection) -> Result<Option<usize>, String> {
     let class = view.class_of_resource(resource).ok_or("no class stands for it")?;
     selection.find(&Signature::of_class(&class.metadata.name))
-}
-
-/// Devices that have been allocated.
-#[derive(Debug, Default)]
-pub(in super::super) struct Taken {
-    /// By set and node.
-    counts: HashMap<(usize, String), u32>,
-    /// Users of each device that some pod holds: which pod, and the sets that it is in.
-    pub(in super::super) held: Vec<(ObjectKey, Vec<usize>)>,
-    /// Pods that some claim is reserved for.
-    users: HashSet<ObjectKey>,
-}
-
-impl Taken {
-    pub(in super::super) fn of(view: &View) -> Self {
-        let mut taken = Self::default();
-        let Ok(selection) = countable(view) else { return taken };
-        let mut seen = HashSet::new();
-        for (key, claim) in view.devices.claims.iter().flatten() {
-            let pods = || claim.status.reserved_for.iter().filter(|consumer| consumer.resource == "pods");
-            let users = || pods().map(|pod| ObjectKey::new(key.namespace.clone(), &*pod.name));
-            taken.users.extend(users());
-            let allocated = claim.status.allocation.iter().flat_map(|it| &it.devices.results);
-            for device in allocated.filter(|device| !device.admin_access) {
-                let Some((node, sets)) = selection.device(device) else { continue };
-                if !seen.insert((&device.driver, &device.pool, &device.device)) {
-                    continue;
-                }
-                for set in sets {
-                    *taken.counts.entry((*set, node.to_owned())).or_default() += 1;
-                }
-                taken.held.extend(users().map(|pod| (pod, sets.to_vec())));
-            }
-        }
-        taken
-    }
-
-    /// Whether any claim is known to be reserved for the pod.
-    pub(in super::super) fn knows(&self, pod: &ObjectKey) -> bool {
-        self.users.contains(pod)
-    }
 }

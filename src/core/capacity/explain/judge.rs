@@ -28,9 +28,13 @@ impl<'a, 'v> Judge<'a, 'v> {
         self.inventory.shape().is_gpu(column)
     }
 
+    /// Requests of GPUs, by column.
+    fn gpus(&self) -> impl Iterator<Item = &(usize, i64)> {
+        self.demand.requests.iter().chain(&self.demand.selected).filter(|(column, _)| self.is_gpu(*column))
+    }
+
     pub(super) fn requested_gpus(&self) -> i64 {
-        let gpus = self.demand.requests.iter().filter(|(column, _)| self.is_gpu(*column));
-        gpus.map(|(_, amount)| *amount).fold(0, i64::saturating_add)
+        self.gpus().map(|(_, amount)| *amount).fold(0, i64::saturating_add)
     }
 
     fn asks_for_gpus(&self) -> bool {
@@ -42,7 +46,7 @@ impl<'a, 'v> Judge<'a, 'v> {
     fn counts(&self, column: usize) -> bool {
         match self.requested_gpus() {
             0 => self.inventory.shape().gpus.contains(&column),
-            _ => self.demand.requests.iter().any(|(requested, _)| *requested == column),
+            _ => self.gpus().any(|(requested, _)| *requested == column),
         }
     }
 
@@ -111,7 +115,7 @@ impl<'a, 'v> Judge<'a, 'v> {
             };
             open().map(on).fold(0, i64::saturating_add)
         };
-        let mut gpus = self.demand.requests.iter().filter(|(column, _)| self.is_gpu(*column)).peekable();
+        let mut gpus = self.gpus().peekable();
         gpus.peek().is_some() && gpus.all(|(column, amount)| left(*column, *amount) >= *amount)
     }
 
@@ -123,6 +127,8 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Filtered(Verdict::Unusable(_)) => LimitingFactor::Gpu,
             Stop::Filtered(_) => LimitingFactor::Taint,
             Stop::Ports => LimitingFactor::HostPort,
+            Stop::Devices if self.demand.selected.iter().any(|(column, _)| self.is_gpu(*column)) => LimitingFactor::Gpu,
+            Stop::Devices => LimitingFactor::OtherResource,
             Stop::Between(factor) => *factor,
             Stop::Short(bits) if bits & self.gpu_bits != 0 => LimitingFactor::Gpu,
             Stop::Short(bits) => {
@@ -183,6 +189,11 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Filtered(Verdict::NotReady) => "not ready, so not promised".to_owned(),
             Stop::Filtered(Verdict::Elsewhere(why) | Verdict::Unusable(why)) => why.clone(),
             Stop::Volumes => "no further volume can be attached or used there".to_owned(),
+            Stop::Devices if self.demand.gives_up => {
+                "devices cannot be searched for on some node that is open to it, or the scheduler gives up there"
+                    .to_owned()
+            }
+            Stop::Devices => "the devices that are left do not meet the claims of one more".to_owned(),
             Stop::Ports => "a host port that each replica needs is taken".to_owned(),
             Stop::Between(LimitingFactor::TopologySpread) => "a topology spread constraint excludes it".to_owned(),
             Stop::Between(_) => "required pod affinity or anti-affinity excludes it".to_owned(),

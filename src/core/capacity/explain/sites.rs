@@ -23,6 +23,8 @@ pub(super) enum Stop<'a> {
     Ports,
     /// A volume cannot be attached there, or not at all by one more pod.
     Volumes,
+    /// The devices that are left do not meet what a replica asks for.
+    Devices,
     /// Terms of affinity or of anti-affinity, or topology spread.
     Between(LimitingFactor),
     /// Requests that are short once everything that fits is placed: bit n for the nth of the demand, the last bit for
@@ -75,6 +77,7 @@ pub(super) struct Columns {
 pub(super) fn sites<'a>(judge: &Judge<'a, '_>, template: &Template, states: &[State]) -> Sites<'a> {
     let (inventory, demand) = (judge.inventory, judge.demand);
     let plain = states.is_empty() && template.ports.is_empty() && template.claims.is_empty();
+    let plain = plain && demand.searched.is_none() && !demand.gives_up && template.wants.shared.is_empty();
     let tally = if plain && !inventory.has_nominated() { inventory.tally(demand) } else { None };
     let verdicts = &demand.judged.verdicts;
     let mut sites = Sites { sites: Vec::with_capacity(verdicts.len()), classes: Vec::new() };
@@ -128,6 +131,8 @@ pub(super) fn visit<'a>(
         Stop::Volumes
     } else if !demand.missing.is_empty() {
         Stop::Missing
+    } else if fits == inventory.devices(row, template, demand) && fitting(free, demand) > fits {
+        Stop::Devices
     } else if fitting(free, demand) > fits {
         Stop::Reserved
     } else {

@@ -11,7 +11,8 @@ use crate::{
     capacity::{
         Ledger, Template,
         between::{Domains, Index, Rows, Seat, Surroundings},
-        devices::{Layout, Taken},
+        devices::{Layout, Searched, Wants},
+        filters::Verdict,
         gpus::Gpus,
         memo::Judged,
         ports::{self, HostPort},
@@ -19,7 +20,7 @@ use crate::{
         volumes,
     },
     cluster::View,
-    object::{Node, Pod, PodSpec, meta::StringMap},
+    object::{Node, ObjectKey, Pod, PodSpec, meta::StringMap},
     policy::Policy,
 };
 
@@ -40,8 +41,10 @@ pub(in crate::capacity) struct Shape<'v> {
     pub(in crate::capacity) plugins: Gpus,
     /// Devices that claims allocate.
     pub(super) devices: Layout<'v>,
-    /// Devices that bound pods hold by claims: priority of the pod, row and column of the set.
-    pub(super) allocated: Vec<(i32, usize, usize)>,
+    /// Rows on which pods may hold devices that no claim tells of.
+    pub(super) unsure: BTreeSet<usize>,
+    /// How many replicas find their devices on each row, by what they want.
+    searched: Mutex<HashMap<Arc<Wants>, Arc<Searched>>>,
     /// What empty nodes offer, in the layout of the free rows.
     pub(super) allocatable: Vec<i64>,
     pub(super) ledger: Arc<Ledger>,
@@ -101,7 +104,7 @@ impl<'v> Shape<'v> {
         let columns: Vec<_> = scalar.chain(Layout::names(view)).collect();
         let devices = Layout::of(view, policy, &nodes, &columns);
         let mut allocatable = allocatable(&nodes, &columns);
-        devices.fill(&nodes, columns.len(), &Taken::default(), &mut allocatable);
+        devices.fill(&nodes, columns.len(), None, &mut allocatable);
         let column_of = columns.iter().enumerate().map(|(column, name)| (*name, column)).collect();
         let gpus: Vec<_> =
             (0..).zip(&columns).filter(|(_, name)| policy.is_gpu(name)).map(|(column, _)| column).collect();
@@ -112,7 +115,8 @@ impl<'v> Shape<'v> {
             gpus,
             plugins,
             devices,
-            allocated: Vec::new(),
+            unsure: BTreeSet::new(),
+            searched: Mutex::default(),
             allocatable,
             nodes,
             columns,
@@ -175,45 +179,44 @@ impl<'v> Shape<'v> {
     }
 
     /// Replaces, where devices count, what pods ask for by what claims have been allocated.
-    pub(super) fn hand_out(&mut self, mut free: Vec<i64>) -> Vec<i64> {
-        let taken = Taken::of(self.view);
-        self.devices.fill(&self.nodes, self.columns.len(), &taken, &mut free);
-        for (key, sets) in &taken.held {
-            let Some(pod) = self.view.pods.get(key).filter(|pod| !pod.is_terminal()) else { continue };
-            let Some(row) = self.rows.get(pod.node_name.as_str()) else { continue };
-            let priority = pod.spec.priority.unwrap_or(0);
-            self.allocated.extend(self.devices.columns(sets).map(|column| (priority, *row, column)));
-        }
-        self.hold_back(&taken, &mut free);
-        free
-    }
-
+    ///
     /// Pods may be seen on their nodes before what their claims have been allocated is: until then what they ask for is
     /// not free, and nothing is where that cannot be said.
-    fn hold_back(&self, taken: &Taken, free: &mut [i64]) {
-        if self.devices.is_empty() {
-            return;
-        }
+    pub(super) fn hand_out(&mut self, mut free: Vec<i64>) -> Vec<i64> {
+        let Some(taken) = self.devices.taken(&self.ledger) else { return free };
         let width = self.columns.len();
-        let bound = self.view.pods.iter().filter(|(_, pod)| !pod.node_name.is_empty() && !pod.is_terminal());
-        for (key, pod) in bound {
-            let Some(row) = self.rows.get(pod.node_name.as_str()) else { continue };
-            if taken.knows(key) {
-                continue;
-            }
-            for (column, amount) in self.devices.unseen(*row, pod, &self.column_of) {
-                if let Some(free) = free.get_mut(row * width + column) {
-                    *free = free.saturating_sub(amount).max(0);
+        self.devices.fill(&self.nodes, width, Some(&taken), &mut free);
+        if self.devices.is_empty() {
+            return free;
+        }
+        for (row, node) in self.nodes.iter().enumerate() {
+            for pod in self.ledger.allocated().unseen(&node.metadata.name, self.view) {
+                for (column, amount) in self.devices.unseen(row, pod, &self.column_of) {
+                    self.unsure.insert(row);
+                    if let Some(free) = free.get_mut(row * width + column) {
+                        *free = free.saturating_sub(amount).max(0);
+                    }
                 }
             }
         }
+        free
+    }
+
+    /// Rows and columns of devices that bound pods of lower priorities hold by claims.
+    pub(super) fn held_below(&self, priority: i32) -> Vec<(usize, usize)> {
+        let holder = |key: &ObjectKey| {
+            let pod = self.view.pods.get(key)?;
+            let is_below = !pod.is_terminal() && pod.spec.priority.unwrap_or(0) < priority;
+            is_below.then(|| self.rows.get(pod.node_name.as_str()).copied()).flatten()
+        };
+        self.devices.held(self.view, holder)
     }
 
     /// Whether what the template asks for is not settled while a pod is nominated: the scheduler counts the devices of
     /// such a pod only once they are allocated.
     pub(super) fn contend_for_devices(&self, template: &Template) -> bool {
         let wants = &template.wants;
-        !wants.devices.is_empty() || (!wants.resources.is_empty() && self.devices.delegates())
+        !wants.devices.is_empty() || wants.search.is_some() || (!wants.resources.is_empty() && self.devices.delegates())
     }
 
     /// Columns of GPUs, those of sets of devices included.
@@ -251,7 +254,9 @@ impl<'v> Shape<'v> {
             requests: Vec::new(),
             missing: Vec::new(),
             levies: Vec::new(),
-            overlaps: false,
+            selected: Vec::new(),
+            searched: self.search(&template.wants),
+            gives_up: false,
             judged: self.judge(template),
         };
         for (name, amount) in &template.requests {
@@ -261,12 +266,41 @@ impl<'v> Shape<'v> {
             }
         }
         if !template.wants.is_empty() {
-            let share = self.devices.share(&template.wants, &demand.requests, self.view);
+            let share = self.devices.share(&template.wants, &demand.requests, (&self.column_of, self.view));
             demand.requests.extend(share.requests);
             demand.missing.extend(share.missing);
-            (demand.levies, demand.overlaps) = (share.levies, share.overlaps);
+            (demand.levies, demand.selected) = (share.levies, share.selected);
         }
+        demand.gives_up = self.gives_up(&demand, &template.wants);
         demand
+    }
+
+    /// Whether the scheduler, or the search, gives up on the pods at any node that comes before their devices are looked
+    /// for. Devices of claims that are shared are looked at last.
+    fn gives_up(&self, demand: &Demand, wants: &Wants) -> bool {
+        let mut rows = demand.judged.verdicts.iter().enumerate();
+        rows.any(|(row, verdict)| {
+            let aborted = || demand.searched.as_ref().is_some_and(|searched| searched.is_aborted(row));
+            let unbindable = || self.devices.is_unbindable(row, wants, &self.column_of);
+            match verdict {
+                Verdict::Cordoned | Verdict::Tainted(_) | Verdict::Unselected => false,
+                Verdict::Elsewhere(_) => aborted(),
+                Verdict::Open | Verdict::NotReady | Verdict::Unusable(_) => aborted() || unbindable(),
+            }
+        })
+    }
+
+    /// How many replicas find their devices on each row, where that has to be searched for.
+    fn search(&self, wants: &Arc<Wants>) -> Option<Arc<Searched>> {
+        let search = wants.search.as_ref()?;
+        let mut known = self.searched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(searched) = known.get(wants) {
+            return Some(Arc::clone(searched));
+        }
+        let searched = self.devices.search(search, &self.nodes, &self.column_of, (&self.ledger, &self.unsure));
+        let searched = Arc::new(searched);
+        known.insert(Arc::clone(wants), Arc::clone(&searched));
+        Some(searched)
     }
 
     pub(super) fn judge(&self, template: &Template) -> Arc<Judged> {

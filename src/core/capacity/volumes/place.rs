@@ -1,4 +1,5 @@
-//! Where a volume can be used or made: filters of nodes, like a node selector that the pod does not show.
+//! Where a volume can be used or made, or a claim that pods share: filters of nodes, like a node selector that the pod
+//! does not show.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ const ZONES: [(&str, &str); 4] = [
     ("topology.kubernetes.io/region", "topology.kubernetes.io/region"),
 ];
 
-/// A condition that a volume puts on nodes.
+/// A condition that a volume, or a claim for devices, puts on nodes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(in crate::capacity) enum Place {
     /// The node affinity of a volume.
@@ -26,6 +27,8 @@ pub(in crate::capacity) enum Place {
     Zone { volume: String, key: &'static str, today: &'static str, values: BTreeSet<String> },
     /// Where the volumes of a class are made.
     Topologies { class: String, terms: Vec<TopologySelectorTerm> },
+    /// Where the devices of a claim that has been allocated can be used.
+    Claim { claim: String, terms: Vec<NodeSelectorTerm> },
     /// No volume of the class is there, and none is made.
     Nowhere { class: String },
 }
@@ -70,6 +73,7 @@ impl Place {
             Self::Affinity { terms, .. } => {
                 terms.iter().any(|term| term.match_fields.is_empty() && filters::term_matches(term, node))
             }
+            Self::Claim { terms, .. } => terms.iter().any(|term| filters::term_matches(term, node)),
             // A node that says nothing of zones is taken to be in all of them.
             Self::Zone { key, today, values, .. } => {
                 let silent = !ZONES.into_iter().any(|(key, _)| labels.contains_key(key));
@@ -86,6 +90,7 @@ impl Place {
             Self::Affinity { volume, .. } | Self::Zone { volume, .. } => {
                 format!("PersistentVolume {volume} cannot be used there")
             }
+            Self::Claim { claim, .. } => format!("the devices of ResourceClaim {claim} cannot be used there"),
             Self::Topologies { class, .. } => format!("StorageClass {class} makes no volumes there"),
             Self::Nowhere { class } => {
                 format!("StorageClass {class} makes no volumes, and none that is there fits")

@@ -52,6 +52,8 @@ pub(super) fn parts(template: &Value) -> Vec<Value> {
         "/spec/affinity/podAntiAffinity",
         "/spec/volumes/0",
         "/spec/volumes/1",
+        "/spec/resourceClaims/0",
+        "/spec/resourceClaims/1",
         "/spec/resources",
         "/spec/priorityClassName",
         "/spec/runtimeClassName",

@@ -46,9 +46,10 @@ impl Default for Settings {
 const CONTROLLERS: &str = "horizontal-pod-autoscaler-controller,deployment-controller,replicaset-controller,job-controller,\
     node-lifecycle-controller,taint-eviction-controller,serviceaccount-controller,namespace-controller,\
     root-ca-certificate-publisher-controller,garbage-collector-controller,pod-garbage-collector-controller,\
-    clusterrole-aggregation-controller,disruption-controller,resourcequota-controller";
-/// What completes the status of objects that decide about pods, without making, changing or removing pods.
-const ACCOUNTANTS: &str = "resourcequota-controller";
+    clusterrole-aggregation-controller,disruption-controller,resourcequota-controller,resourceclaim-controller";
+/// What completes the status of objects that decide about pods, and makes their claims, without making, changing or
+/// removing pods.
+const ACCOUNTANTS: &str = "resourcequota-controller,resourceclaim-controller";
 
 /// Admission that needs or waits for controllers which do not run where only the scheduler does.
 const OBSTACLES: [&str; 4] =

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         scenario!(room::gpus_that_have_yet_to_register_are_told_and_not_promised),
         scenario!(room::zones_that_must_stay_even_hold_each_other_back),
         scenario!(room::a_quota_is_room_that_nobody_is_refused),
+        scenario!(room::devices_of_a_driver_are_room_where_nothing_is_allocatable),
         scenario!(room::replicas_that_keep_apart_have_a_node_each),
         scenario!(groups::groups_grow_as_wholes),
         scenario!(groups::leaders_and_workers_that_differ_grow_as_wholes),

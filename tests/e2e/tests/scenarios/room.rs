@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use plimsoll_e2e::{
     World,
     standin::Load,
@@ -11,7 +11,7 @@ use plimsoll_e2e::{
     trajectory::Mark,
     wait,
     workload::{Autoscaler, Inference, Machine, WORKLOAD},
-    world::SOON,
+    world::{SOON, Slice},
 };
 use serde_json::{Value, json};
 
@@ -235,6 +235,30 @@ pub(crate) async fn room_that_is_booked_is_kept_for_its_pods(cluster: &Cluster, 
     overload.world.ensure(told, &format!("the booking is not told: {decision}")).await?;
     overload.world.let_booking_expire("trainer").await?;
     overload.fills(8, "gpu", "the booking has expired").await?;
+    overload.end().await
+}
+
+pub(crate) async fn devices_of_a_driver_are_room_where_nothing_is_allocatable(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let world = World::create(&cluster.plane, "devices").await?;
+    world.add_gpu_class().await?;
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(world.add_machine(&Machine::default()).await?);
+    }
+    let [whole, sick, half] = nodes.as_slice() else { bail!("three nodes are three") };
+    let slice = |node| Slice { node, index: 0, of: 1, gpus: 4, sick: 0 };
+    world.publish(slice(whole)).await?;
+    world.publish(Slice { sick: 1, ..slice(sick) }).await?;
+    world.publish(Slice { of: 2, gpus: 2, ..slice(half) }).await?;
+    world.claim_gpu("train").await?;
+    let overload = Overload::begin(cluster, report, world, |it| it).await?;
+    overload.fills(6, "gpu", "7 GPUs that are well in complete pools, of which a claim has one").await?;
+    overload.world.publish(Slice { index: 1, of: 2, gpus: 1, ..slice(half) }).await?;
+    overload.fills(9, "gpu", "the pool of the third node is complete: 3 more").await?;
+    overload.world.remove_devices().await?;
     overload.end().await
 }
 

@@ -29,6 +29,15 @@ pub(crate) const STORAGE: [(&str, &str); 6] = [
     ("/apis/storage.k8s.io/v1/volumeattachments", "VolumeAttachment"),
 ];
 
+/// Everything that decides about devices, by path and kind.
+pub(crate) const DEVICES: [(&str, &str); 4] = [
+    ("/apis/resource.k8s.io/v1/deviceclasses", "DeviceClass"),
+    ("/apis/resource.k8s.io/v1/resourceslices", "ResourceSlice"),
+    ("/apis/resource.k8s.io/v1/resourceclaimtemplates", "ResourceClaimTemplate"),
+    (CLAIMS, "ResourceClaim"),
+];
+pub(crate) const CLAIMS: &str = "/apis/resource.k8s.io/v1/resourceclaims";
+
 /// The `apiVersion` of what is at a path.
 pub(crate) fn version_of(path: &str) -> &str {
     let version = path.strip_prefix("/apis/").or_else(|| path.strip_prefix("/api/")).unwrap();
@@ -42,9 +51,11 @@ pub(crate) fn all_in(namespace: &str, plural: &str) -> String {
 
 /// Where an object is created.
 pub(crate) fn all_of(object: &Value) -> String {
-    let plural = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
+    let kind = object["kind"].as_str().unwrap().to_lowercase();
+    let plural = if kind.ends_with('s') { format!("{kind}es") } else { format!("{kind}s") };
     match (object["metadata"]["namespace"].as_str(), object["apiVersion"].as_str().unwrap()) {
-        (Some(namespace), _) => all_in(namespace, &plural),
+        (Some(namespace), "v1") => all_in(namespace, &plural),
+        (Some(namespace), group) => format!("/apis/{group}/namespaces/{namespace}/{plural}"),
         (None, "v1") => format!("/api/v1/{plural}"),
         (None, group) => format!("/apis/{group}/{plural}"),
     }

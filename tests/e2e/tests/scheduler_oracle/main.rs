@@ -25,7 +25,10 @@ use plimsoll_e2e::cluster_cases::{CASE, Case, MOST, OTHER, PRIORITIES, runtime_c
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use api::{Api, NAMESPACES, NODES, PODS, PRIORITY_CLASSES, RUNTIME_CLASSES, STORAGE, all_in, all_of, path, version_of};
+use api::{
+    Api, CLAIMS, DEVICES, NAMESPACES, NODES, PODS, PRIORITY_CLASSES, RUNTIME_CLASSES, STORAGE, all_in, all_of, path,
+    version_of,
+};
 use tally::Tally;
 
 /// Cases of one run; about one in ten is no valid object and does not count.
@@ -34,6 +37,8 @@ const CASES: u64 = 560;
 const BATCH: u64 = 50;
 /// The scheduler tries a pod again a second after it found no place; nothing in so long means that it is done.
 const QUIET: Duration = Duration::from_millis(1500);
+/// Within so long the scheduler has heard of an object.
+const HEARSAY: Duration = Duration::from_millis(300);
 /// How long a batch may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Tries at making a difference small.
@@ -70,11 +75,12 @@ async fn the_real_scheduler_binds_what_was_answered_and_never_less_than_was_prom
     for start in (first..first + count).step_by(usize::try_from(BATCH).unwrap()) {
         let cases: Vec<_> = (start..(start + BATCH).min(first + count)).map(Case::random).collect();
         for (case, outcome) in cases.iter().zip(oracle.outcomes(&cases).await) {
-            let Some((outcome, _)) = outcome else {
+            let Some((outcome, asked)) = outcome else {
                 tally.refuse();
                 continue;
             };
             if outcome.is_wrong() {
+                println!("{outcome:?}; looking for what it needs\n{}", asked.keep(case));
                 oracle.report(case).await;
             }
             tally.add(case, &outcome);
@@ -102,6 +108,8 @@ impl Oracle {
     /// What becomes of cases, side by side, and what was asked; none for a case that the API server refuses.
     async fn outcomes(&self, cases: &[Case]) -> Vec<Option<(Outcome, Asked)>> {
         let asked: Vec<_> = stream::iter(cases).map(|case| self.ask(case)).buffered(4).collect().await;
+        // The scheduler hears of claims and of pods on different ways.
+        sleep(HEARSAY).await;
         let accepted = cases.iter().zip(&asked).filter(|(_, asked)| asked.is_some()).map(|(case, _)| case);
         self.api.create_pods(accepted.flat_map(replicas).collect()).await;
         let bound = self.settled().await;
@@ -129,7 +137,7 @@ impl Oracle {
         if !case.guards.is_empty() {
             self.api.create_once(NAMESPACES, &json!({"metadata": {"name": case.namespace}})).await;
         }
-        for object in &case.volumes {
+        for object in case.volumes.iter().chain(&case.devices) {
             self.api.create(&all_of(object), object).await?;
         }
         for pod in &case.pods {
@@ -140,6 +148,9 @@ impl Oracle {
             if pod.pointer("/metadata/finalizers").is_some() {
                 self.api.delete(&path(pod)).await;
             }
+        }
+        for claim in &case.claims {
+            self.claim(claim).await?;
         }
         for guard in &case.guards {
             self.api.create(&all_of(guard), guard).await?;
@@ -153,6 +164,19 @@ impl Oracle {
         template["metadata"]["labels"]["replica"] = json!("");
         let answer = answer(&self.plimsoll, &objects, &template);
         Some(Asked { objects, template, answer })
+    }
+
+    /// Creates a claim that has been allocated; a reservation names the pod that exists.
+    async fn claim(&self, claim: &Value) -> Option<()> {
+        self.api.create(&all_of(claim), claim).await?;
+        let mut status = claim["status"].clone();
+        if let Some(consumer) = status.pointer_mut("/reservedFor/0") {
+            let namespace = claim["metadata"]["namespace"].as_str().unwrap();
+            let pod = format!("{}/{}", all_in(namespace, "pods"), consumer["name"].as_str().unwrap());
+            consumer["uid"] = self.api.get(&pod).await["metadata"]["uid"].clone();
+        }
+        self.api.merge(&format!("{}/status", path(claim)), &json!({"status": status})).await;
+        Some(())
     }
 
     /// Waits until the quotas of a case have been counted: until then they refuse everything.
@@ -177,7 +201,7 @@ impl Oracle {
         for namespace in [&case.namespace, OTHER] {
             items.push(self.api.get(&format!("{NAMESPACES}/{namespace}")).await);
         }
-        for (path, kind) in STORAGE {
+        for (path, kind) in STORAGE.into_iter().chain(DEVICES) {
             // A list of its own says that there are no others.
             let of_case = self.api.items(&format!("{path}?{label}"), version_of(path), kind).await;
             items.push(json!({"apiVersion": version_of(path), "kind": format!("{kind}List"), "items": of_case}));
@@ -196,7 +220,9 @@ impl Oracle {
             let waits = |pod: &Value| pod.pointer("/spec/nodeName").is_none();
             let judged = |pod: &Value| {
                 let conditions = pod["status"]["conditions"].as_array();
-                conditions.is_some_and(|all| all.iter().any(|it| it["reason"] == "Unschedulable"))
+                // A selector that cannot be evaluated is an error.
+                let given_up = |it: &Value| it["reason"] == "Unschedulable" || it["reason"] == "SchedulerError";
+                conditions.is_some_and(|all| all.iter().any(given_up))
             };
             let all_judged = pods.iter().all(|pod| !waits(pod) || judged(pod));
             let mut bound = BTreeMap::new();
@@ -221,15 +247,19 @@ impl Oracle {
         let namespaces: BTreeSet<_> = cases.iter().map(|case| case.namespace.as_str()).chain([OTHER]).collect();
         for namespace in namespaces {
             self.api.delete(&format!("{}?gracePeriodSeconds=0", all_in(namespace, "pods"))).await;
+            self.api.delete(&format!("/apis/resource.k8s.io/v1/namespaces/{namespace}/resourceclaims")).await;
         }
-        for object in cases.iter().flat_map(|case| case.guards.iter().chain(&case.volumes)) {
+        let others = |case: &Case| [&case.guards, &case.volumes, &case.devices].map(Clone::clone).concat();
+        for object in &cases.iter().flat_map(others).collect::<Vec<_>>() {
             self.api.delete_if_there(&path(object)).await;
         }
         self.api.delete(NODES).await;
         let started = Instant::now();
-        while !self.api.items(PODS, "v1", "Pod").await.is_empty() {
-            assert!(started.elapsed() < PATIENCE, "pods do not go away");
-            sleep(Duration::from_millis(50)).await;
+        for (path, kind) in [(PODS, "Pod"), (CLAIMS, "ResourceClaim")] {
+            while !self.api.items(path, version_of(path), kind).await.is_empty() {
+                assert!(started.elapsed() < PATIENCE, "{path} do not go away");
+                sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 
@@ -249,17 +279,21 @@ impl Oracle {
             break;
         }
         let (outcome, asked) = self.outcomes(std::slice::from_ref(&case)).await.remove(0).expect("it was accepted");
+        panic!("seed {}: {outcome:?}\n{}", case.name, asked.keep(&case));
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// Keeps it as files; returns the command that asks the same.
+    fn keep(&self, case: &Case) -> String {
         let folder = env::temp_dir().join(format!("plimsoll-case-{}", case.name));
         fs::create_dir_all(&folder).unwrap();
         let (objects, template) = (folder.join("objects.json"), folder.join("template.json"));
-        fs::write(&objects, serde_json::to_vec_pretty(&asked.objects).unwrap()).unwrap();
-        fs::write(&template, serde_json::to_vec_pretty(&asked.template).unwrap()).unwrap();
-        panic!(
-            "seed {}: {outcome:?}\nplimsoll capacity -f {} --for {}",
-            case.name,
-            objects.display(),
-            template.display()
-        );
+        fs::write(&objects, serde_json::to_vec_pretty(&self.objects).unwrap()).unwrap();
+        fs::write(&template, serde_json::to_vec_pretty(&self.template).unwrap()).unwrap();
+        format!("plimsoll capacity -f {} --for {}", objects.display(), template.display())
     }
 }
 

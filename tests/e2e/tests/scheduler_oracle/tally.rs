@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     classes: BTreeMap<String, usize>,
     features: BTreeMap<&'static str, usize>,
     bound: u64,
+    /// Of those, replicas of cases with devices.
+    with_devices: u64,
     refused: usize,
 }
 
@@ -25,6 +27,7 @@ impl Tally {
     pub(crate) fn add(&mut self, case: &Case, outcome: &Outcome) {
         *self.classes.entry(outcome.class.clone()).or_default() += 1;
         self.bound += outcome.bound;
+        self.with_devices += if case.has_devices() { outcome.bound } else { 0 };
         for (feature, has) in case.features() {
             *self.features.entry(feature).or_default() += usize::from(has);
         }
@@ -36,8 +39,11 @@ impl Tally {
     }
 
     pub(crate) fn print(&self, took: Duration) {
-        let Self { classes, features, bound, refused } = self;
-        println!("{classes:?}, {bound} replicas bound, {refused} cases refused by the API server, in {took:.0?}");
+        let Self { classes, features, bound, with_devices, refused } = self;
+        println!(
+            "{classes:?}, {bound} replicas bound, {with_devices} of them where there are devices, {refused} cases \
+             refused by the API server, in {took:.0?}"
+        );
         println!("covered: {features:?}");
     }
 
