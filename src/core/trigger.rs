@@ -6,6 +6,7 @@
 
 mod parse;
 mod reader;
+mod unread;
 mod write;
 
 use jiff::SignedDuration;

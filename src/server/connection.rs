@@ -260,3 +260,21 @@ impl Drop for InFlight {
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_began_together_do_not_end_together() {
+        let mut ages = Vec::new();
+        for _ in 0..20 {
+            let began = Instant::now();
+            outlived(Some(Duration::from_secs(900))).await;
+            ages.push(began.elapsed());
+        }
+        assert!(ages.iter().all(|age| (810..=901).contains(&age.as_secs())), "{ages:?}");
+        ages.dedup();
+        assert!(ages.len() > 1, "{ages:?}");
+    }
+}
