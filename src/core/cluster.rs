@@ -33,7 +33,7 @@ use crate::{
     autoscaler::NodeAutoscaler,
     coexistence::ExternalApi,
     object::{
-        HorizontalPodAutoscaler, LimitRange, Node, ObjectKey, Pod, ResourceQuota, RuntimeClass, ScaleTarget,
+        HorizontalPodAutoscaler, Labels, LimitRange, Node, ObjectKey, Pod, ResourceQuota, RuntimeClass, ScaleTarget,
         WorkloadKey,
         device::DeviceClass,
         keda::{ScaledJob, ScaledObject},
@@ -92,7 +92,7 @@ pub struct View {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespace {
     /// Labels.
-    pub labels: StringMap,
+    pub labels: Labels,
     /// Annotations, for policy.
     pub annotations: StringMap,
     /// Whether the namespace is being deleted, so that nothing can be made in it.

@@ -52,7 +52,7 @@ pub use trigger::{
 use crate::{
     autoscaler::Arrivals,
     coexistence::ExternalApi,
-    object::{ObjectKey, Shared, WorkloadKey, meta::StringMap},
+    object::{Labels, ObjectKey, Shared, WorkloadKey},
     policy::Policy,
     signal::{Sample, SourceHealth},
 };
@@ -102,7 +102,7 @@ pub struct Snapshot {
     pub samples: BTreeMap<String, Shared<BTreeMap<ObjectKey, Sample>>>,
     /// Labels of the pods that have samples.
     #[serde(skip)]
-    pub labels: Shared<BTreeMap<ObjectKey, Shared<StringMap>>>,
+    pub labels: Shared<BTreeMap<ObjectKey, Shared<Labels>>>,
     /// The policy of the evaluation.
     #[serde(skip)]
     pub policy: Policy,

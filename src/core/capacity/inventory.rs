@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cluster::View,
-    object::{Pod, meta::StringMap},
+    object::{Labels, Pod},
     policy::Policy,
 };
 
@@ -180,9 +180,8 @@ impl<'v> Inventory<'v> {
             return Some(Vec::new());
         }
         let around = Around { shape, judged: shape.judge(template) };
-        let terms = |labels: &StringMap| {
-            between::Terms::of(&template.placement, &template.namespace, labels).unwrap_or_default()
-        };
+        let terms =
+            |labels: &Labels| between::Terms::of(&template.placement, &template.namespace, labels).unwrap_or_default();
         let seats = between::seats(&template.seat, template.exists, terms, &shape.index, shape.view)?;
         let state = |seat: Seat| {
             let mut state = State::of(seat, &shape.index, &around);

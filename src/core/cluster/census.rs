@@ -86,7 +86,7 @@ impl<'v> Census<'v> {
                     }
                 }
                 let set = labels.get(group::SET_NAME).filter(|_| !groups.is_empty());
-                let set = set.and_then(|set| groups.get(&(namespace, &**set))).and_then(|workload| row_of(workload));
+                let set = set.and_then(|set| groups.get(&(namespace, set))).and_then(|workload| row_of(workload));
                 if let Some((_, row)) = set.and_then(|row| rows.get_mut(row)) {
                     row.members.push((key, pod));
                 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    labels::Labels,
     meta::{
         ObjectKey, ObjectMeta, OwnerReference, StringMap, null_as_default, null_items_as_default,
         null_values_as_default,
@@ -55,7 +56,7 @@ pub struct PodMeta {
     /// Unique over time.
     pub uid: Text,
     /// Labels.
-    pub labels: Shared<StringMap>,
+    pub labels: Shared<Labels>,
     /// Annotations that anybody reads: those of Plimsoll and those that say where metrics are.
     pub annotations: Shared<StringMap>,
     /// Owners, of which at most one is the controller.

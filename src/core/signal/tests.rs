@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     cluster::{Census, View},
     exposition::Limits,
-    object::{Pod, ScaleTarget, meta::StringMap},
+    object::{Labels, Pod, ScaleTarget},
     policy::Policy,
     profile::{Observation, Observed, Profile, Reading, Target},
 };
@@ -35,7 +35,7 @@ fn pod(namespace: &str, name: &str) -> Pod {
     pod.metadata.namespace = namespace.into();
     pod.metadata.name = name.into();
     pod.metadata.uid = format!("uid-{name}").into();
-    pod.metadata.labels = StringMap::from([("app".to_owned(), "app".to_owned())]).into();
+    pod.metadata.labels = Labels::from([("app".to_owned(), "app".to_owned())]).into();
     pod.metadata.creation_timestamp = Some(at(-3600));
     pod.node_name = "n1".into();
     pod.status.phase = "Running".into();

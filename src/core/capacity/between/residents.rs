@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Term;
-use crate::object::{ObjectKey, Pod, Shared, Text, meta::StringMap, pod::PodAffinityTerm};
+use crate::object::{Labels, ObjectKey, Pod, Shared, Text, pod::PodAffinityTerm};
 
 /// Namespace and labels.
-type Looks = (Text, Shared<StringMap>);
+type Looks = (Text, Shared<Labels>);
 
 /// All pods that have a node.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -20,7 +20,7 @@ use crate::{
         volumes,
     },
     cluster::View,
-    object::{Node, ObjectKey, Pod, PodSpec, meta::StringMap},
+    object::{Labels, Node, ObjectKey, Pod, PodSpec},
     policy::Policy,
 };
 
@@ -67,7 +67,7 @@ pub(super) struct Nominated<'v> {
     pub(super) row: usize,
     pub(super) priority: i32,
     pub(super) namespace: &'v str,
-    pub(super) labels: &'v StringMap,
+    pub(super) labels: &'v Labels,
     pub(super) seat: Seat,
     pub(super) ports: Vec<HostPort>,
     pub(super) spec: &'v PodSpec,
@@ -332,7 +332,7 @@ impl Surroundings for Around<'_, '_> {
         if let Some(domains) = known.get(key) {
             return Arc::clone(domains);
         }
-        let labels = self.shape.nodes.iter().map(|node| node.metadata.labels.get(key).map(String::as_str));
+        let labels = self.shape.nodes.iter().map(|node| node.metadata.labels.get(key));
         let domains = Arc::new(Domains::of(labels));
         known.insert(key.to_owned(), Arc::clone(&domains));
         domains

@@ -101,7 +101,9 @@ impl Place {
 
 fn selects(term: &TopologySelectorTerm, node: &Node) -> bool {
     let requirements = &term.match_label_expressions;
-    let holds = |key: &String, values: &[String]| node.metadata.labels.get(key).is_some_and(|it| values.contains(it));
+    let holds = |key: &str, values: &[String]| {
+        node.metadata.labels.get(key).is_some_and(|label| values.iter().any(|value| value == label))
+    };
     !requirements.is_empty() && requirements.iter().all(|it| holds(&it.key, &it.values))
 }
 

@@ -15,14 +15,14 @@ use crate::{
         demand::{self, Measured},
         scaled::{served, served_metrics},
     },
-    object::{HorizontalPodAutoscaler, ObjectKey, Shared, WorkloadKey, hpa::MetricSpec, meta::StringMap},
+    object::{HorizontalPodAutoscaler, Labels, ObjectKey, Shared, WorkloadKey, hpa::MetricSpec},
     policy::{HEADROOM_ANNOTATION, Headroom, MODE_ANNOTATION, MetricKind, Mode, Policy, Surplus},
     quantity::Milli,
     signal::{Quality, Signals},
 };
 
 /// Labels of pods.
-type Labels = Shared<BTreeMap<ObjectKey, Shared<StringMap>>>;
+type LabelsOfPods = Shared<BTreeMap<ObjectKey, Shared<Labels>>>;
 
 /// What every HPA is measured in.
 pub(super) struct Surroundings<'v, 'c> {
@@ -69,7 +69,7 @@ impl<'v> Surroundings<'v, '_> {
 
     /// Labels of all pods that have samples: one walk along pods and samples, all of which are sorted. Mostly they are
     /// what they were before.
-    pub(super) fn labels(&self, before: Option<&Labels>) -> Labels {
+    pub(super) fn labels(&self, before: Option<&LabelsOfPods>) -> LabelsOfPods {
         if let Some(before) = before.filter(|before| self.measured_labels().eq(before.iter())) {
             return before.clone();
         }
@@ -78,7 +78,7 @@ impl<'v> Surroundings<'v, '_> {
         labels.into()
     }
 
-    fn measured_labels(&self) -> impl Iterator<Item = (&'v ObjectKey, &'v Shared<StringMap>)> {
+    fn measured_labels(&self) -> impl Iterator<Item = (&'v ObjectKey, &'v Shared<Labels>)> {
         let mut signals: Vec<_> = self.signals.pods.values().map(|samples| samples.keys().peekable()).collect();
         let mut measured = move |key: &ObjectKey| {
             let mut any = false;
