@@ -22,6 +22,7 @@ pub mod scale;
 pub mod shared;
 pub mod storage;
 pub mod text;
+pub mod uid;
 pub mod volume;
 
 pub use admission::{LimitRange, ResourceQuota, RuntimeClass};
@@ -38,6 +39,7 @@ pub use scale::{Scale, ScaleTarget};
 pub use shared::Shared;
 pub use storage::{CsiDriver, CsiNode, StorageClass, VolumeAttachment};
 pub use text::Text;
+pub use uid::Uid;
 pub use volume::PersistentVolume;
 
 #[cfg(test)]

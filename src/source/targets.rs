@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
 };
 
 use plimsoll_core::{
@@ -136,11 +136,7 @@ fn target(
     endpoint: &Endpoint,
     allow_loopback: bool,
 ) -> Result<Target, String> {
-    let text = pod.status.pod_ip.as_str();
-    if text.is_empty() {
-        return Err("the pod has no address yet".to_owned());
-    }
-    let address: IpAddr = text.parse().map_err(|_| format!("the pod's address {text:?} is none"))?;
+    let address = pod.status.pod_ip.ok_or("the pod has no address yet")?;
     address::pod_allowed(address, allow_loopback).map_err(|reason| format!("the pod's address {address} {reason}"))?;
     let host = SocketAddr::new(address, endpoint.port);
     // A pod on the node's network must not lead us to another service of that node.

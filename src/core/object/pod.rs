@@ -7,6 +7,7 @@ mod decode;
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     ops::{Deref, DerefMut},
 };
 
@@ -22,6 +23,7 @@ use super::{
     },
     shared::Shared,
     text::Text,
+    uid::Uid,
 };
 use crate::{quantity::Quantity, selector::LabelSelector};
 
@@ -54,7 +56,7 @@ pub struct PodMeta {
     /// Namespace.
     pub namespace: Text,
     /// Unique over time.
-    pub uid: Text,
+    pub uid: Uid,
     /// Labels.
     pub labels: Shared<Labels>,
     /// Annotations that anybody reads: those of Plimsoll and those that say where metrics are.
@@ -349,8 +351,8 @@ pub struct SchedulingGate {
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`.
     pub phase: Text,
-    /// Address of the pod.
-    pub pod_ip: Text,
+    /// Address of the pod; none before it has one that can be read.
+    pub pod_ip: Option<IpAddr>,
     /// When the kubelet acknowledged the pod.
     pub start_time: Option<Timestamp>,
     /// Node nominated by preemption.

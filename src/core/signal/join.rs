@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cluster::{Census, View},
     histogram::Quantile,
-    object::{ObjectKey, Pod, WorkloadKey},
+    object::{ObjectKey, Pod, Uid, WorkloadKey},
     policy::Policy,
     quantity::Milli,
 };
@@ -124,7 +124,7 @@ impl Moment<'_> {
         let pod = self.view.pods.get(pod).filter(|pod| !pod.is_terminal()).ok_or(Refused::NotRunning)?;
         // A StatefulSet's pod comes back under its name: what its predecessor said is not about it.
         let before = pod.metadata.creation_timestamp.is_some_and(|created| at < created);
-        if before || uid.is_some_and(|uid| uid != pod.metadata.uid) {
+        if before || uid.is_some_and(|uid| Uid::from(uid) != pod.metadata.uid) {
             return Err(Refused::OtherPod);
         }
         match claims {

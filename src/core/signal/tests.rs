@@ -34,7 +34,7 @@ fn pod(namespace: &str, name: &str) -> Pod {
     let mut pod = Pod::default();
     pod.metadata.namespace = namespace.into();
     pod.metadata.name = name.into();
-    pod.metadata.uid = format!("uid-{name}").into();
+    pod.metadata.uid = format!("uid-{name}").as_str().into();
     pod.metadata.labels = Labels::from([("app".to_owned(), "app".to_owned())]).into();
     pod.metadata.creation_timestamp = Some(at(-3600));
     pod.node_name = "n1".into();

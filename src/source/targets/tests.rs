@@ -128,7 +128,7 @@ fn an_annotated_pod_without_a_port_annotation_uses_its_only_port() {
 fn what_cannot_be_scraped_is_told_with_the_reason() {
     let with_ip = |ip: &str| {
         let mut pod = chat("a");
-        pod.status.pod_ip = ip.into();
+        pod.status.pod_ip = ip.parse().ok();
         pod
     };
     let mut on_the_nodes_network = annotate(chat("a"), &[("scrape", "true"), ("port", "10250")]);
@@ -139,7 +139,7 @@ fn what_cannot_be_scraped_is_told_with_the_reason() {
         (with_ip(""), "the pod has no address yet"),
         (with_ip("127.0.0.1"), "the pod's address 127.0.0.1 is a loopback address (scrape.allowLoopback is off)"),
         (with_ip("169.254.169.254"), "the pod's address 169.254.169.254 is a link-local address"),
-        (with_ip("evil.example.com"), "the pod's address \"evil.example.com\" is none"),
+        (with_ip("evil.example.com"), "the pod has no address yet"),
         (annotate(chat("a"), &[("scrape", "yes")]), "annotation prometheus.io/scrape is \"yes\""),
         (annotate(chat("a"), &[yes, ("port", "0")]), "annotation prometheus.io/port is \"0\", expected 1 to 65535"),
         (annotate(chat("a"), &[yes, ("port", "70000")]), "annotation prometheus.io/port is \"70000\""),

@@ -177,7 +177,7 @@ impl<'v> Index<'v> {
         self.postings.get_or_init(|| {
             let mut postings = Postings::default();
             for ((namespace, labels), nodes) in &self.residents().kin {
-                let rows = nodes.iter().filter_map(|(node, kin)| Some((*self.rows.get(node.as_str())?, *kin)));
+                let rows = nodes.iter().filter_map(|(node, kin)| Some((*self.rows.get(node.as_str())?, kin)));
                 let (namespace, labels, rows) = (namespace.clone(), labels.clone(), rows.collect::<Vec<_>>());
                 if !rows.is_empty() {
                     postings.add(Group { namespace, labels, rows });

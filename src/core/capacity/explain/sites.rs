@@ -8,7 +8,6 @@ use crate::capacity::{
     between::State,
     filters::Verdict,
     inventory::{Demand, fitting, short},
-    memo::Fitting,
 };
 
 /// Nodes of a class that are named.
@@ -83,10 +82,10 @@ pub(super) fn sites<'a>(judge: &Judge<'a, '_>, template: &Template, states: &[St
     let mut sites = Sites { sites: Vec::with_capacity(verdicts.len()), classes: Vec::new() };
     for (row, verdict) in verdicts.iter().enumerate() {
         let tallied = tally.as_ref().and_then(|tally| tally.rows.get(row)).filter(|_| !inventory.is_touched(row));
-        let (fits, stop, columns) = if let Some(Fitting { count, short, able }) = tallied.copied() {
-            let columns = Columns { room: count > 0, able };
+        let (fits, stop, columns) = if let Some(tallied) = tallied {
+            let columns = Columns { room: tallied.count > 0, able: tallied.able() };
             match verdict {
-                Verdict::Open => (count.into(), Stop::Short(short.into()), columns),
+                Verdict::Open => (tallied.count.into(), Stop::Short(tallied.short()), columns),
                 verdict => (0, Stop::Filtered(verdict), columns),
             }
         } else {

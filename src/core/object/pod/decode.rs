@@ -83,7 +83,7 @@ impl From<ObjectMeta> for PodMeta {
         Self {
             name: meta.name.into(),
             namespace: meta.namespace.into(),
-            uid: meta.uid.into(),
+            uid: meta.uid.as_str().into(),
             labels: meta.labels.into(),
             annotations: StringMap::into(annotations),
             owner_references: meta.owner_references.into(),
@@ -104,7 +104,7 @@ impl From<WireStatus> for PodStatus {
         };
         Self {
             phase: wire.phase.into(),
-            pod_ip: wire.pod_ip.into(),
+            pod_ip: wire.pod_ip.parse().ok(),
             start_time: wire.start_time,
             nominated_node_name: wire.nominated_node_name.into(),
             granted: granted.into(),
