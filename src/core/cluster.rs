@@ -123,10 +123,10 @@ impl View {
 
 fn within<'a, T>(
     map: &'a BTreeMap<ObjectKey, T>,
-    namespace: &'a str,
-) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> + 'a {
-    let first = ObjectKey::new(namespace, "");
-    map.range(first..).take_while(move |(key, _)| key.namespace == namespace)
+    namespace: &str,
+) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> + use<'a, T> {
+    // No text lies between one and the same with a NUL behind it.
+    map.range(ObjectKey::new(namespace, "")..ObjectKey::new(format!("{namespace}\0"), ""))
 }
 
 /// A change of what is known of the cluster: what a watch, a file or the simulator tells.

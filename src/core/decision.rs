@@ -25,6 +25,7 @@ mod record;
 mod reservation;
 mod rules;
 mod scaled;
+mod sources;
 mod trigger;
 
 use std::collections::BTreeMap;

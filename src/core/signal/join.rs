@@ -44,15 +44,15 @@ impl Store {
 }
 
 /// What decides which of the stored values are signals.
-struct Moment<'a> {
+struct Moment<'a, 'v> {
     bounds: &'a Bounds,
     view: &'a View,
-    census: &'a Census<'a>,
+    census: &'a Census<'v>,
     policy: &'a Policy,
     now: Timestamp,
 }
 
-impl Moment<'_> {
+impl Moment<'_, '_> {
     /// Adds the gauges of a source; returns why claims were not believed.
     fn gauges(&self, source: &Source, signals: &mut Signals) -> Vec<Refused> {
         let mut refusals = Vec::new();

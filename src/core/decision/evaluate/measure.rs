@@ -14,6 +14,7 @@ use crate::{
         binding::{Asked, AskedKind, scale_permission},
         demand::{self, Measured},
         scaled::{served, served_metrics},
+        sources::Sources,
     },
     object::{HorizontalPodAutoscaler, Labels, ObjectKey, Shared, WorkloadKey, hpa::MetricSpec},
     policy::{HEADROOM_ANNOTATION, Headroom, MODE_ANNOTATION, MetricKind, Mode, Policy, Surplus},
@@ -27,15 +28,16 @@ type LabelsOfPods = Shared<BTreeMap<ObjectKey, Shared<Labels>>>;
 /// What every HPA is measured in.
 pub(super) struct Surroundings<'v, 'c> {
     pub(super) view: &'v View,
-    pub(super) signals: &'v Signals,
-    pub(super) policy: &'v Policy,
+    pub(super) signals: &'c Signals,
+    pub(super) policy: &'c Policy,
     pub(super) census: &'c Census<'v>,
+    pub(super) sources: Sources<'c, 'v>,
     pub(super) lives: &'c BTreeMap<WorkloadKey, Live>,
     pub(super) now: Timestamp,
 }
 
 impl<'v> Surroundings<'v, '_> {
-    pub(super) fn case(&self, key: &'v ObjectKey, hpa: &'v HorizontalPodAutoscaler) -> Case<'v> {
+    pub(super) fn case<'a>(&self, key: &'a ObjectKey, hpa: &'a HorizontalPodAutoscaler) -> Case<'a> {
         let workload = hpa.workload();
         let target = self.view.workloads.get(&workload);
         let mode = Chosen::<Mode>::mode(hpa, self.view, self.policy);
@@ -62,20 +64,26 @@ impl<'v> Surroundings<'v, '_> {
         self.lives.get(workload).cloned().unwrap_or_default()
     }
 
-    pub(super) fn measured<'a>(&'a self, workload: &'a WorkloadKey, live: &'a Live) -> Measured<'a> {
-        let Self { view, signals, policy, now, .. } = *self;
-        Measured { view, workload, pods: self.census.matching(workload), live, signals, policy, now }
+    pub(super) fn measured<'a>(&'a self, workload: &'a WorkloadKey, live: &'a Live) -> Measured<'a, 'v> {
+        let Self { signals, policy, census, now, ref sources, .. } = *self;
+        Measured { workload, census, sources, live, signals, policy, now }
     }
 
     /// Labels of all pods that have samples: one walk along pods and samples, all of which are sorted. Mostly they are
     /// what they were before.
     pub(super) fn labels(&self, before: Option<&LabelsOfPods>) -> LabelsOfPods {
-        if let Some(before) = before.filter(|before| self.measured_labels().eq(before.iter())) {
+        if let Some(before) = before.filter(|before| self.are_labelled(before)) {
             return before.clone();
         }
         let labels: BTreeMap<_, _> =
             self.measured_labels().map(|(key, labels)| (key.clone(), labels.clone())).collect();
         labels.into()
+    }
+
+    fn are_labelled(&self, known: &LabelsOfPods) -> bool {
+        let mut known = known.iter();
+        self.measured_labels().all(|measured| known.next().is_some_and(|known| measured == known))
+            && known.next().is_none()
     }
 
     fn measured_labels(&self) -> impl Iterator<Item = (&'v ObjectKey, &'v Shared<Labels>)> {
@@ -142,7 +150,7 @@ impl<'v> Surroundings<'v, '_> {
         hpa: &HorizontalPodAutoscaler,
         spec: &MetricSpec,
         known: bool,
-        measured: &Measured<'_>,
+        measured: &Measured<'_, '_>,
         guard: &Guard,
     ) -> Measurement {
         let asked = Asked::of(hpa, spec).and_then(|asked| Some((&served(&asked, self.policy)?.kind, asked)));
@@ -172,7 +180,7 @@ impl<'v> Surroundings<'v, '_> {
         asked: &Asked<'_>,
         kind: &MetricKind,
         target: Target,
-        measured: &Measured<'_>,
+        measured: &Measured<'_, '_>,
         imputed: &mut u32,
     ) -> Raw {
         let name = &asked.metric.name;
