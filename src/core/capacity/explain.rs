@@ -64,7 +64,7 @@ struct Together {
 
 impl Together {
     fn of(states: &[State], sites: &[Site], room: u32) -> Self {
-        let rooms = || sites.iter().filter(|site| site.fits > 0).map(|site| (site.row, site.fits));
+        let rooms = || sites.iter().filter(|site| site.fits() > 0).map(|site| (site.row(), site.fits()));
         let ranges: Vec<_> = states.iter().map(|state| state.range(rooms())).collect();
         let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         let lo = ranges.iter().map(|range| count(range.lo)).min().unwrap_or(room);

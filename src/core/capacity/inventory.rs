@@ -333,6 +333,11 @@ impl<'v> Inventory<'v> {
         self.touched.contains(&row)
     }
 
+    /// Whether anything was placed or taken away.
+    pub(super) fn has_placed(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     /// Whether pods are nominated to nodes, so that what fits depends on more than the free rows.
     pub(super) fn has_nominated(&self) -> bool {
         !self.shape.nominated.is_empty()

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::scaled;
 use crate::{
     clamp::{PodSample, Standing},
-    cluster::{Census, View},
+    cluster::{Census, Reach, View},
     object::{Pod, Text, WorkloadKey, owner::may_own},
+    policy::Policy,
     quantity::Milli,
 };
 
@@ -44,6 +46,14 @@ impl Live {
         census.workloads().map(|(key, target)| {
             (key.clone(), Self::in_census(census, key, target.spec_replicas, target.status_replicas))
         })
+    }
+
+    /// Brings the states of all workloads that concern us up to date, where only what is within reach has changed.
+    pub fn renew(lives: &mut BTreeMap<WorkloadKey, Self>, view: &View, policy: &Policy, reach: &Reach) {
+        let mut workloads = scaled(view, policy);
+        workloads.retain(|workload| reach.includes(&workload.namespace));
+        lives.retain(|workload, _| !reach.includes(&workload.namespace));
+        lives.extend(Self::all(&Census::of(view, &workloads)));
     }
 
     /// The state of one workload of a census. A replica that is a group of pods is bound when all of them are.
@@ -109,5 +119,41 @@ pub(super) fn standing(pod: &Pod) -> Standing {
         Standing::Pending
     } else {
         Standing::Counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::object::ScaleTarget;
+
+    fn view(scales: &[(&str, i32)]) -> View {
+        let mut view = View::default();
+        for (namespace, spec_replicas) in scales {
+            let hpa: crate::object::HorizontalPodAutoscaler = serde_json::from_value(json!({
+                "metadata": { "name": "chat", "namespace": namespace },
+                "spec": {
+                    "maxReplicas": 9, "scaleTargetRef": { "kind": "Deployment", "apiVersion": "apps/v1", "name": "chat" },
+                    "metrics": [{ "type": "External", "external": { "metric": { "name": "inference_queue_length" } } }],
+                },
+            }))
+            .unwrap();
+            let target = ScaleTarget { spec_replicas: *spec_replicas, ..ScaleTarget::default() };
+            view.workloads.insert(hpa.workload(), target);
+            view.hpas.insert(hpa.metadata.key(), hpa);
+        }
+        view
+    }
+
+    #[test]
+    fn states_are_renewed_and_removed_within_reach_and_kept_beyond() {
+        let (mut lives, policy) = (BTreeMap::new(), Policy::default());
+        Live::renew(&mut lives, &view(&[("a", 1), ("b", 1), ("c", 1)]), &policy, &Reach::Everywhere);
+        let reach = Reach::Within(["a", "b"].map(str::to_owned).into());
+        Live::renew(&mut lives, &view(&[("a", 2)]), &policy, &reach);
+        let scales: Vec<_> = lives.iter().map(|(key, live)| (&*key.namespace, live.current)).collect();
+        assert_eq!(scales, [("a", 2), ("c", 1)]);
     }
 }

@@ -51,7 +51,9 @@ fn settings(text: &str) -> SourceSettings {
 
 fn find(view: &View, settings: &SourceSettings) -> Discovery {
     let workloads = decision::scaled(view, &Policy::default());
-    targets(view, &Census::of(view, &workloads), settings)
+    let mut targets = Targets::default();
+    targets.renew(view, &Census::of(view, &workloads), settings, &Reach::Everywhere);
+    targets.discovery(settings)
 }
 
 fn chat(name: &str) -> Pod {

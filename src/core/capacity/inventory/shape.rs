@@ -57,6 +57,9 @@ pub(in crate::capacity) struct Shape<'v> {
     pub(super) volumes: volumes::Ledger<'v>,
     /// Domains by label key.
     pub(super) domains: Mutex<HashMap<String, Arc<Domains>>>,
+    /// Free GPUs of some columns on the nodes that a filter leaves open, by where in memory its verdicts are; those stay
+    /// there for as long as this does.
+    pub(in crate::capacity) open_gpus: Mutex<HashMap<(usize, Vec<usize>), (Arc<Judged>, i64)>>,
     /// By which the memo of the ledger is asked.
     pub(super) turn: u64,
 }
@@ -128,6 +131,7 @@ impl<'v> Shape<'v> {
             ports: HashMap::new(),
             volumes: volumes::Ledger::default(),
             domains: Mutex::default(),
+            open_gpus: Mutex::default(),
             turn: 0,
         }
     }
