@@ -41,7 +41,7 @@ pub use chosen::Chosen;
 pub use evaluate::{Known, decide, decide_with};
 pub use headroom::Attempt;
 pub use lapse::{Lapse, Lapses};
-pub use live::Live;
+pub use live::{Live, Newest};
 pub use record::{Decision, Demand, Note, Step};
 pub use reservation::Reservation;
 pub use rules::Rules;

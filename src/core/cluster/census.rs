@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use super::{Groups, View};
+use super::{Basis, Groups, Learnt, View};
 use crate::{
     object::{
         Labels, ObjectKey, Pod, ScaleTarget, WorkloadKey, group,
@@ -106,9 +106,25 @@ impl<'v> Census<'v> {
             .max()
     }
 
-    /// The newest of a workload's own pods of a kind that have not ended; of several the first by name.
+    /// What pods of a workload are made from, as its newest pods show; none where its template is not known.
     #[must_use]
-    pub fn newest(&self, workload: &WorkloadKey, is_of_kind: impl Fn(&Pod) -> bool) -> Option<&'v Pod> {
+    pub fn learnt(&self, workload: &WorkloadKey) -> Option<Learnt<'v>> {
+        let (space, place) = self.find(workload)?;
+        let (_, target) = space.workloads.get(place)?;
+        Some(Learnt::of(target.template.as_ref()?, target.group.as_deref(), self.newest_pods(workload), Basis::InForce))
+    }
+
+    /// The newest pod of a workload, and where replicas are groups, the newest leader and the newest worker.
+    #[must_use]
+    pub fn newest_pods(&self, workload: &WorkloadKey) -> (Option<&'v Pod>, Option<&'v Pod>) {
+        match self.group(workload) {
+            Some(_) => (self.newest(workload, group::is_leader), self.newest(workload, |pod| !group::is_leader(pod))),
+            None => (self.newest(workload, |_| true), None),
+        }
+    }
+
+    /// The newest of a workload's own pods of a kind that have not ended; of several the first by name.
+    fn newest(&self, workload: &WorkloadKey, is_of_kind: impl Fn(&Pod) -> bool) -> Option<&'v Pod> {
         let row = self.row(workload)?;
         let is_group = self.group(workload).is_some();
         let pods = if is_group { &row.members } else { &row.pods };

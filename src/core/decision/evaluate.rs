@@ -19,7 +19,7 @@ use crate::{
     autoscaler::Outlook,
     capacity::{Ledger, Replica},
     clamp::Stance,
-    cluster::{Census, Learnt, View},
+    cluster::{Basis, Census, Learnt, View},
     object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
     policy::{Headroom, Mode, Policy, Surplus},
     selector::Selector,
@@ -176,7 +176,8 @@ fn applicants<'v>(
         }
         let held = previous.and_then(|snapshot| snapshot.reservations.get(key)).map(Vec::as_slice);
         let template = target.template.as_ref();
-        let learnt = census.learnt(key);
+        let learnt = template
+            .map(|template| Learnt::of(template, target.group.as_deref(), case.live.newest.pods(view), Basis::InForce));
         let started = census.groups(key).map(|groups| groups.started).unwrap_or_default();
         applicants.insert(
             key,

@@ -6,7 +6,7 @@ use super::scaled;
 use crate::{
     clamp::{PodSample, Standing},
     cluster::{Census, Reach, View},
-    object::{Pod, Text, WorkloadKey, owner::may_own},
+    object::{ObjectKey, Pod, Text, WorkloadKey, owner::may_own},
     policy::Policy,
     quantity::Milli,
 };
@@ -30,6 +30,17 @@ pub struct Live {
     pub pending: i32,
     /// How the HPA controller treats a sample of each pod, by name.
     pub standings: Arc<BTreeMap<Text, Standing>>,
+    /// The newest pods, by which it is learnt what becomes of a template.
+    pub newest: Newest,
+}
+
+/// The newest pods of a workload that have not ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// The newest pod; of groups, the newest leader.
+    pub pod: Option<ObjectKey>,
+    /// The newest worker of a group.
+    pub worker: Option<ObjectKey>,
 }
 
 // === impl Live ===
@@ -61,6 +72,9 @@ impl Live {
     pub fn in_census(census: &Census<'_>, workload: &WorkloadKey, current: i32, reported: i32) -> Self {
         let pods = census.matching(workload).iter().map(|(_, pod)| *pod);
         let mut live = Self::count(workload, current, reported, pods);
+        let (pod, worker) = census.newest_pods(workload);
+        let key = |pod: &Pod| pod.metadata.key();
+        live.newest = Newest { pod: pod.map(key), worker: worker.map(key) };
         if let Some(groups) = census.groups(workload) {
             let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
             (live.bound, live.pending) = (count(groups.whole), count(groups.started.len()));
@@ -108,6 +122,16 @@ impl Live {
             PodSample { value, standing }
         });
         (samples.collect(), missing)
+    }
+}
+
+// === impl Newest ===
+
+impl Newest {
+    /// The pods, as they are now.
+    pub(super) fn pods<'v>(&self, view: &'v View) -> (Option<&'v Pod>, Option<&'v Pod>) {
+        let find = |key: &Option<ObjectKey>| view.pods.get(key.as_ref()?);
+        (find(&self.pod), find(&self.worker))
     }
 }
 
