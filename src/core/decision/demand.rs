@@ -173,7 +173,7 @@ impl<'v> Measured<'_, 'v> {
         let since = pod.condition("Ready").and_then(|ready| ready.last_transition_time);
         let live = self.policy.live_bound;
         let first = if signal == GPU_UTILIZATION { live.max(FIRST_GPU_SAMPLE) } else { live };
-        since.is_some_and(|since| self.now.duration_since(since) <= first)
+        since.is_some_and(|since| self.now.duration_since(since.into()) <= first)
     }
 
     fn refuse(&self, metric: &str, signal: &str, known: &Known<'_>) -> Refusal {

@@ -21,6 +21,7 @@ use super::{
         ObjectKey, ObjectMeta, OwnerReference, StringMap, null_as_default, null_items_as_default,
         null_values_as_default,
     },
+    moment::Moment,
     shared::Shared,
     text::Text,
     uid::Uid,
@@ -64,9 +65,9 @@ pub struct PodMeta {
     /// Owners, of which at most one is the controller.
     pub owner_references: Shared<Vec<OwnerReference>>,
     /// When the pod was made.
-    pub creation_timestamp: Option<Timestamp>,
+    pub creation_timestamp: Option<Moment>,
     /// Set while the pod is terminating.
-    pub deletion_timestamp: Option<Timestamp>,
+    pub deletion_timestamp: Option<Moment>,
 }
 
 /// `v1.PodTemplateSpec`.
@@ -354,7 +355,7 @@ pub struct PodStatus {
     /// Address of the pod; none before it has one that can be read.
     pub pod_ip: Option<IpAddr>,
     /// When the kubelet acknowledged the pod.
-    pub start_time: Option<Timestamp>,
+    pub start_time: Option<Moment>,
     /// Node nominated by preemption.
     pub nominated_node_name: Text,
     /// What the node has granted; differs from the specification during a resize.
@@ -397,7 +398,7 @@ pub struct PodCondition {
     /// What it says.
     pub state: Shared<ConditionState>,
     /// Last change of status.
-    pub last_transition_time: Option<Timestamp>,
+    pub last_transition_time: Option<Moment>,
 }
 
 /// What a condition says, which is the same for most pods.
@@ -460,6 +461,7 @@ impl Pod {
         self.condition("PodScheduled")
             .filter(|condition| condition.status == "False" && condition.reason == "Unschedulable")
             .and_then(|condition| condition.last_transition_time)
+            .map(Timestamp::from)
     }
 }
 

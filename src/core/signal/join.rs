@@ -123,7 +123,7 @@ impl Moment<'_, '_> {
     fn admit(&self, claims: &Claims, pod: &ObjectKey, uid: Option<&str>, at: Timestamp) -> Result<(), Refused> {
         let pod = self.view.pods.get(pod).filter(|pod| !pod.is_terminal()).ok_or(Refused::NotRunning)?;
         // A StatefulSet's pod comes back under its name: what its predecessor said is not about it.
-        let before = pod.metadata.creation_timestamp.is_some_and(|created| at < created);
+        let before = pod.metadata.creation_timestamp.is_some_and(|created| at < Timestamp::from(created));
         if before || uid.is_some_and(|uid| Uid::from(uid) != pod.metadata.uid) {
             return Err(Refused::OtherPod);
         }

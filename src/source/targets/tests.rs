@@ -171,7 +171,7 @@ fn pods_that_do_not_run_are_no_targets() {
     let mut pending = chat("a");
     pending.status.phase = "Pending".into();
     let mut ending = chat("b");
-    ending.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".parse().unwrap());
+    ending.metadata.deletion_timestamp = Some(jiff::Timestamp::UNIX_EPOCH.into());
     let mut done = chat("c");
     done.status.phase = "Succeeded".into();
     assert_eq!(find(&view(&[pending, ending, done]), &settings("")), Discovery::default());

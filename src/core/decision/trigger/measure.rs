@@ -233,7 +233,7 @@ impl Trials<'_, '_> {
         let warmup = trigger.warmup.filter(|_| trigger.signal != Signal::Capacity)?;
         let own = self.measured.pods().iter().map(|(_, pod)| *pod);
         let loading = own.filter(|pod| !pod.is_terminal() && !pod.is_terminating() && !pod.is_ready());
-        loading.filter_map(|pod| pod.metadata.creation_timestamp?.checked_add(warmup).ok()).max()
+        loading.filter_map(|pod| Timestamp::from(pod.metadata.creation_timestamp?).checked_add(warmup).ok()).max()
     }
 }
 
