@@ -102,7 +102,7 @@ pub(in crate::capacity) fn seats(
     let subject = Subject { namespace: &seat.namespace, labels: &seat.labels };
     let mut asking = seat.terms.clone();
     let fresh = |keys: &mut dyn Iterator<Item = &String>| -> Labels {
-        let added = keys.filter(|key| !seat.labels.contains_key(*key)).map(|key| (key, FRESH));
+        let added = keys.filter(|key| !seat.labels.contains_key(key)).map(|key| (key, FRESH));
         seat.labels.clone().with(added)
     };
     // With every added label set, the terms show which of them they ask for.

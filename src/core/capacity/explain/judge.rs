@@ -56,7 +56,7 @@ impl<'a, 'v> Judge<'a, 'v> {
         let counted: Vec<_> = self.inventory.shape().all_gpus().filter(|column| self.counts(*column)).collect();
         let on = |row: usize| self.inventory.gpus_in(row, |column| counted.contains(&column));
         let sum = |rows: &mut dyn Iterator<Item = usize>| rows.map(on).fold(0, i64::saturating_add);
-        if sites.is_narrowed || self.inventory.has_placed() {
+        if sites.narrowed || self.inventory.has_placed() {
             return sum(&mut sites.open().map(Site::row));
         }
         // What the filter leaves open is open, and most templates share theirs.
@@ -84,7 +84,7 @@ impl<'a, 'v> Judge<'a, 'v> {
     pub(super) fn limiting_factor(&self, sites: &Sites<'_>) -> LimitingFactor {
         let able = |class: &Class<'_>| class.able;
         if sites.classes.iter().any(|class| class.is_open() && class.able > 0) {
-            return self.shortage(sites, able, |site| site.able());
+            return self.shortage(sites, able, super::sites::Site::able);
         }
         let closed = |count: fn(&Class<'_>) -> usize| {
             most_frequent(sites.classes.iter().filter(|class| !class.is_open()), count)

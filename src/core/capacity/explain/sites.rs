@@ -64,7 +64,7 @@ pub(super) struct Sites<'a> {
     pub(super) sites: Vec<Site>,
     pub(super) classes: Vec<Class<'a>>,
     /// Whether more than the filter closes nodes.
-    pub(super) is_narrowed: bool,
+    pub(super) narrowed: bool,
 }
 
 /// What the columns of a node alone say.
@@ -84,7 +84,7 @@ pub(super) fn sites<'a>(judge: &Judge<'a, '_>, template: &Template, states: &[St
     let tally = if plain && !inventory.has_nominated() { inventory.tally(demand) } else { None };
     let verdicts = &demand.judged.verdicts;
     let mut sites =
-        Sites { sites: Vec::with_capacity(verdicts.len()), classes: Vec::new(), is_narrowed: !states.is_empty() };
+        Sites { sites: Vec::with_capacity(verdicts.len()), classes: Vec::new(), narrowed: !states.is_empty() };
     for (row, verdict) in verdicts.iter().enumerate() {
         let tallied = tally.as_ref().and_then(|tally| tally.rows.get(row)).filter(|_| !inventory.is_touched(row));
         let (fits, stop, columns) = if let Some(tallied) = tallied {

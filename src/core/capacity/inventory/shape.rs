@@ -59,10 +59,13 @@ pub(in crate::capacity) struct Shape<'v> {
     pub(super) domains: Mutex<HashMap<String, Arc<Domains>>>,
     /// Free GPUs of some columns on the nodes that a filter leaves open, by where in memory its verdicts are; those stay
     /// there for as long as this does.
-    pub(in crate::capacity) open_gpus: Mutex<HashMap<(usize, Vec<usize>), (Arc<Judged>, i64)>>,
+    pub(in crate::capacity) open_gpus: Mutex<OpenGpus>,
     /// By which the memo of the ledger is asked.
     pub(super) turn: u64,
 }
+
+/// Sums by verdicts and columns.
+pub(in crate::capacity) type OpenGpus = HashMap<(usize, Vec<usize>), (Arc<Judged>, i64)>;
 
 /// A pod that preemption has promised a node.
 #[derive(Debug)]
