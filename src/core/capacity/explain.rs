@@ -22,7 +22,7 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let judge = Judge::new(inventory, &demand);
     let sites = sites(&judge, template, &states);
     let room = sites.classes.iter().map(|class| class.fits).fold(0, u32::saturating_add);
-    let together = Together::of(&states, &sites.sites, room).limited(template);
+    let together = Together::of(&states, &sites.rows, room).limited(template);
     let lo = together.lo;
     let plugins = &inventory.shape().plugins;
     let is_bounded = !template.delegates

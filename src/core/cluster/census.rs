@@ -209,10 +209,13 @@ impl<'v> Space<'v> {
                 last = (labels.address(), set);
             }
             for row in places.get(last.1).into_iter().flatten() {
-                rows.get_mut(*row).into_iter().for_each(|row| row.pods.push((key, pod)));
+                if let Some(row) = rows.get_mut(*row) {
+                    row.pods.push((key, pod));
+                }
             }
-            let row = self.member_of(labels).and_then(|place| rows.get_mut(place));
-            row.into_iter().for_each(|row| row.members.push((key, pod)));
+            if let Some(row) = self.member_of(labels).and_then(|place| rows.get_mut(place)) {
+                row.members.push((key, pod));
+            }
         }
         rows
     }

@@ -75,13 +75,14 @@ impl<'a, 'v> Sources<'a, 'v> {
             match name.split_once('/') {
                 Some(("pod", pod)) => {
                     let workload = self.pod(pod).and_then(|pod| self.census.owner(pod));
-                    let names = workload.map(|workload| known.of_workloads.entry(workload.clone()).or_default());
-                    names.into_iter().for_each(|names| names.push(name.clone()));
+                    if let Some(workload) = workload {
+                        known.of_workloads.entry(workload.clone()).or_default().push(name.clone());
+                    }
                 }
                 Some(("exporter", pod)) => {
-                    let node = self.pod(pod).map(|pod| &pod.node_name);
-                    let names = node.map(|node| known.on_nodes.entry(node.clone()).or_default());
-                    names.into_iter().for_each(|names| names.push(name.clone()));
+                    if let Some(pod) = self.pod(pod) {
+                        known.on_nodes.entry(pod.node_name.clone()).or_default().push(name.clone());
+                    }
                 }
                 _ => known.others.push(name.clone()),
             }

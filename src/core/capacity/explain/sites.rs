@@ -61,7 +61,7 @@ pub(super) struct Class<'a> {
 
 /// All nodes.
 pub(super) struct Sites<'a> {
-    pub(super) sites: Vec<Site>,
+    pub(super) rows: Vec<Site>,
     pub(super) classes: Vec<Class<'a>>,
     /// Whether more than the filter closes nodes.
     pub(super) narrowed: bool,
@@ -84,7 +84,7 @@ pub(super) fn sites<'a>(judge: &Judge<'a, '_>, template: &Template, states: &[St
     let tally = if plain && !inventory.has_nominated() { inventory.tally(demand) } else { None };
     let verdicts = &demand.judged.verdicts;
     let mut sites =
-        Sites { sites: Vec::with_capacity(verdicts.len()), classes: Vec::new(), narrowed: !states.is_empty() };
+        Sites { rows: Vec::with_capacity(verdicts.len()), classes: Vec::new(), narrowed: !states.is_empty() };
     for (row, verdict) in verdicts.iter().enumerate() {
         let tallied = tally.as_ref().and_then(|tally| tally.rows.get(row)).filter(|_| !inventory.is_touched(row));
         let (fits, stop, columns) = if let Some(tallied) = tallied {
@@ -150,7 +150,7 @@ pub(super) fn visit<'a>(
 impl<'a> Sites<'a> {
     fn add(&mut self, judge: &Judge<'a, '_>, row: usize, fits: u32, stop: Stop<'a>, columns: Columns) {
         // Neighbours are often alike.
-        let last = self.sites.last().map(|site| usize::from(site.class));
+        let last = self.rows.last().map(|site| usize::from(site.class));
         let known = last.filter(|class| self.classes.get(*class).is_some_and(|class| class.stop == stop));
         let known = known.or_else(|| self.classes.iter().position(|class| class.stop == stop));
         let index = known.unwrap_or(self.classes.len());
@@ -162,12 +162,12 @@ impl<'a> Sites<'a> {
             class.add(row, fits, columns);
         }
         let (row, class) = (u32::try_from(row).unwrap_or(u32::MAX), u16::try_from(index).unwrap_or(u16::MAX));
-        self.sites.push(Site { row, fits, class, columns });
+        self.rows.push(Site { row, fits, class, columns });
     }
 
     /// The class that a row is in: sites are in the order of the rows.
     pub(super) fn class_of(&self, row: usize) -> Option<usize> {
-        self.sites.get(row).map(|site| site.class.into())
+        self.rows.get(row).map(|site| site.class.into())
     }
 
     /// Whether neither a filter nor other pods close a row.
@@ -177,7 +177,7 @@ impl<'a> Sites<'a> {
 
     /// Nodes that are not closed by a filter or by other pods.
     pub(super) fn open(&self) -> impl Iterator<Item = &Site> {
-        self.sites.iter().filter(|site| self.classes.get(usize::from(site.class)).is_some_and(Class::is_open))
+        self.rows.iter().filter(|site| self.classes.get(usize::from(site.class)).is_some_and(Class::is_open))
     }
 }
 
