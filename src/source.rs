@@ -31,7 +31,7 @@ pub mod scrape;
 mod targets;
 
 pub use results::Results;
-pub use targets::{Discovery, targets};
+pub use targets::{Discovery, Targets};
 
 /// Name of a source, unique and stable: `pod/inference/chat-0`, `exporter/gpu/dcgm-x`, `url/http://…`,
 /// `prometheus/main/queueLength/inference`.

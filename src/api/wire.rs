@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use plimsoll_core::{
     answer::{CustomRequest, ExternalValue, ObjectValue},
-    object::meta::StringMap,
+    object::{Labels, meta::StringMap},
     quantity::Quantity,
     selector::{LabelSelector, LabelSelectorRequirement, Requirement, Selector},
 };
@@ -141,7 +141,7 @@ fn label_selector(selector: &Selector) -> Option<LabelSelector> {
         return None;
     }
     let expressions: Option<Vec<_>> = selector.requirements().iter().map(expression).collect();
-    Some(LabelSelector { match_labels: StringMap::new(), match_expressions: expressions? })
+    Some(LabelSelector { match_labels: Labels::default(), match_expressions: expressions? })
 }
 
 fn expression(requirement: &Requirement) -> Option<LabelSelectorRequirement> {

@@ -116,7 +116,7 @@ impl NodeGroup {
     pub fn has(&self, node: &Node) -> bool {
         let name = self.name.rsplit('/').next().unwrap_or(&self.name);
         let labels = &node.metadata.labels;
-        let labelled = GROUP_LABELS.iter().filter_map(|label| labels.get(*label)).any(|value| names(name, value));
+        let labelled = GROUP_LABELS.iter().filter_map(|label| labels.get(label)).any(|value| names(name, value));
         let prefix = name.strip_suffix("-grp").unwrap_or(name);
         let named = node.metadata.name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('-'));
         labelled || named

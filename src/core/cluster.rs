@@ -33,7 +33,7 @@ use crate::{
     autoscaler::NodeAutoscaler,
     coexistence::ExternalApi,
     object::{
-        HorizontalPodAutoscaler, LimitRange, Node, ObjectKey, Pod, ResourceQuota, RuntimeClass, ScaleTarget,
+        HorizontalPodAutoscaler, Labels, LimitRange, Node, ObjectKey, Pod, ResourceQuota, RuntimeClass, ScaleTarget,
         WorkloadKey,
         device::DeviceClass,
         keda::{ScaledJob, ScaledObject},
@@ -92,7 +92,7 @@ pub struct View {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespace {
     /// Labels.
-    pub labels: StringMap,
+    pub labels: Labels,
     /// Annotations, for policy.
     pub annotations: StringMap,
     /// Whether the namespace is being deleted, so that nothing can be made in it.
@@ -123,10 +123,10 @@ impl View {
 
 fn within<'a, T>(
     map: &'a BTreeMap<ObjectKey, T>,
-    namespace: &'a str,
-) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> + 'a {
-    let first = ObjectKey::new(namespace, "");
-    map.range(first..).take_while(move |(key, _)| key.namespace == namespace)
+    namespace: &str,
+) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> + use<'a, T> {
+    // No text lies between one and the same with a NUL behind it.
+    map.range(ObjectKey::new(namespace, "")..ObjectKey::new(format!("{namespace}\0"), ""))
 }
 
 /// A change of what is known of the cluster: what a watch, a file or the simulator tells.

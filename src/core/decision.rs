@@ -25,6 +25,7 @@ mod record;
 mod reservation;
 mod rules;
 mod scaled;
+mod sources;
 mod trigger;
 
 use std::collections::BTreeMap;
@@ -40,7 +41,7 @@ pub use chosen::Chosen;
 pub use evaluate::{Known, decide, decide_with};
 pub use headroom::Attempt;
 pub use lapse::{Lapse, Lapses};
-pub use live::Live;
+pub use live::{Live, Newest};
 pub use record::{Decision, Demand, Note, Step};
 pub use reservation::Reservation;
 pub use rules::Rules;
@@ -52,7 +53,7 @@ pub use trigger::{
 use crate::{
     autoscaler::Arrivals,
     coexistence::ExternalApi,
-    object::{ObjectKey, Shared, WorkloadKey, meta::StringMap},
+    object::{Labels, ObjectKey, Shared, WorkloadKey},
     policy::Policy,
     signal::{Sample, SourceHealth},
 };
@@ -102,7 +103,7 @@ pub struct Snapshot {
     pub samples: BTreeMap<String, Shared<BTreeMap<ObjectKey, Sample>>>,
     /// Labels of the pods that have samples.
     #[serde(skip)]
-    pub labels: Shared<BTreeMap<ObjectKey, Shared<StringMap>>>,
+    pub labels: Shared<BTreeMap<ObjectKey, Shared<Labels>>>,
     /// The policy of the evaluation.
     #[serde(skip)]
     pub policy: Policy,

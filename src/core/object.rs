@@ -13,7 +13,9 @@ pub mod group;
 pub mod hpa;
 pub mod interner;
 pub mod keda;
+pub mod labels;
 pub mod meta;
+pub mod moment;
 pub mod node;
 pub mod owner;
 pub mod pod;
@@ -21,6 +23,7 @@ pub mod scale;
 pub mod shared;
 pub mod storage;
 pub mod text;
+pub mod uid;
 pub mod volume;
 
 pub use admission::{LimitRange, ResourceQuota, RuntimeClass};
@@ -29,13 +32,16 @@ pub use claim::{ClaimTemplate, PersistentVolumeClaim};
 pub use group::{Group, LeaderWorkerSet};
 pub use hpa::HorizontalPodAutoscaler;
 pub use interner::Interner;
+pub use labels::Labels;
 pub use meta::{ObjectKey, ObjectMeta, WorkloadKey};
+pub use moment::Moment;
 pub use node::Node;
 pub use pod::{Pod, PodMeta, PodSpec, PodTemplate};
 pub use scale::{Scale, ScaleTarget};
 pub use shared::Shared;
 pub use storage::{CsiDriver, CsiNode, StorageClass, VolumeAttachment};
 pub use text::Text;
+pub use uid::Uid;
 pub use volume::PersistentVolume;
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::object::meta::{StringMap, null_as_default, null_items_as_default, null_values_as_default};
+use crate::object::{
+    Labels, Text,
+    meta::{null_as_default, null_items_as_default},
+};
 
 /// Most requirements in one selector that is read from outside.
 const MAX_REQUIREMENTS: usize = 64;
@@ -19,8 +22,8 @@ const MAX_TEXT: usize = 16 * 1024;
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelector {
     /// Labels that must be equal.
-    #[serde(deserialize_with = "null_values_as_default", skip_serializing_if = "StringMap::is_empty")]
-    pub match_labels: StringMap,
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    pub match_labels: Labels,
     /// Further requirements.
     #[serde(deserialize_with = "null_items_as_default", skip_serializing_if = "Vec::is_empty")]
     pub match_expressions: Vec<LabelSelectorRequirement>,
@@ -92,17 +95,17 @@ pub struct SelectorError {
 impl Selector {
     /// Whether a set of labels satisfies every requirement.
     #[must_use]
-    pub fn matches(&self, labels: &StringMap) -> bool {
+    pub fn matches(&self, labels: &Labels) -> bool {
         self.requirements.iter().all(|requirement| requirement.matches(labels))
     }
 
     /// The selector of pods that have these labels, and perhaps more.
     #[must_use]
-    pub fn of_labels(labels: &StringMap) -> Self {
-        let requirement = |(key, value): (&String, &String)| Requirement {
-            key: key.clone(),
+    pub fn of_labels(labels: &Labels) -> Self {
+        let requirement = |(key, value): (&Text, &Text)| Requirement {
+            key: key.as_str().to_owned(),
             operator: Operator::Equals,
-            values: [value.clone()].into(),
+            values: [value.as_str().to_owned()].into(),
         };
         Self { requirements: labels.iter().map(requirement).collect() }
     }
@@ -151,7 +154,7 @@ impl Operator {
 impl Requirement {
     /// Whether a set of labels satisfies the requirement.
     #[must_use]
-    pub fn matches(&self, labels: &StringMap) -> bool {
+    pub fn matches(&self, labels: &Labels) -> bool {
         let label = labels.get(&self.key);
         match self.operator {
             Operator::In | Operator::Equals => label.is_some_and(|value| self.values.contains(value)),
@@ -163,7 +166,7 @@ impl Requirement {
         }
     }
 
-    fn compare(&self, label: Option<&String>) -> Option<(i64, i64)> {
+    fn compare(&self, label: Option<&str>) -> Option<(i64, i64)> {
         Some((label?.parse().ok()?, self.values.first()?.parse().ok()?))
     }
 
@@ -182,9 +185,9 @@ impl TryFrom<&LabelSelector> for Selector {
 
     fn try_from(selector: &LabelSelector) -> Result<Self, SelectorError> {
         let equals = selector.match_labels.iter().map(|(key, value)| Requirement {
-            key: key.clone(),
+            key: key.as_str().to_owned(),
             operator: Operator::Equals,
-            values: BTreeSet::from([value.clone()]),
+            values: BTreeSet::from([value.as_str().to_owned()]),
         });
         let mut requirements: Vec<_> = equals.collect();
         for expression in &selector.match_expressions {
@@ -384,7 +387,7 @@ fn is_label_value(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn labels(pairs: &[(&str, &str)]) -> StringMap {
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
@@ -415,7 +418,7 @@ mod tests {
     #[test]
     fn an_empty_text_selects_everything() {
         let selector: Selector = "".parse().unwrap();
-        assert!(selector.is_empty() && selector.matches(&StringMap::new()));
+        assert!(selector.is_empty() && selector.matches(&Labels::default()));
     }
 
     #[test]

@@ -125,7 +125,7 @@ pub async fn run(
 fn start(context: &Context) -> JoinSet<Result<(), Error>> {
     let mut feeds = JoinSet::new();
     let (targets, polled) = scale::targets();
-    watch(&mut feeds, context, kind::Nodes);
+    watch(&mut feeds, context, kind::Nodes::default());
     watch(&mut feeds, context, kind::Pods::default());
     watch(&mut feeds, context, kind::Hpas { targets });
     watch(&mut feeds, context, kind::Apps { feed: Feed::Deployments, kind: "Deployment" });

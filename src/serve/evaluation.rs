@@ -9,6 +9,8 @@
 //! It evaluates on a tick and, debounced, on changes that matter; in between it tries what would lift limits. Nothing here waits for a source or for a request.
 
 use std::{
+    collections::BTreeMap,
+    mem,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -17,6 +19,7 @@ use plimsoll_core::{
     capacity::Ledger,
     cluster::{Census, Change, Reach, View},
     decision::{self, Known, Live, Snapshot},
+    object::WorkloadKey,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -29,7 +32,7 @@ use crate::{
     clock,
     config::Configuration,
     kubernetes::{WatchHealth, events::Publisher},
-    source::{self, SourceEvent, Target},
+    source::{self, SourceEvent, SourceName, Target},
 };
 
 /// How long changes are collected before an evaluation outside of the tick: what belongs together arrives together.
@@ -83,6 +86,13 @@ pub(super) struct Evaluation {
     view: View,
     /// What the pods of the view hold.
     ledger: Arc<Ledger>,
+    /// Scale and pods of every workload that concerns us.
+    lives: Arc<BTreeMap<WorkloadKey, Live>>,
+    scraped: source::Targets,
+    /// What cannot be scraped, and why.
+    refused: BTreeMap<SourceName, String>,
+    /// Where pods and workloads have changed since it was last seen what there is to scrape.
+    unseen: Reach,
     told: Told,
     previous: Option<Arc<Snapshot>>,
     lifter: Lifter,
@@ -105,6 +115,10 @@ impl Evaluation {
             outputs,
             view: View::default(),
             ledger: Arc::default(),
+            lives: Arc::default(),
+            scraped: source::Targets::default(),
+            refused: BTreeMap::new(),
+            unseen: Reach::Everywhere,
             told: Told::default(),
             previous: None,
             lifter: Lifter::default(),
@@ -162,6 +176,7 @@ impl Evaluation {
     fn configured(&mut self) -> Interval {
         let configuration = Arc::clone(&self.inputs.configuration.borrow_and_update());
         self.told.store.set_age(configuration.policy.last_known_good_bound);
+        self.count(Reach::Everywhere);
         let mut ticks = interval(configuration.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
@@ -184,12 +199,17 @@ impl Evaluation {
             next = if taken < BATCH { self.inputs.changes.try_recv().ok() } else { None };
         }
         if !reach.is_nowhere() {
-            let mut workloads = decision::scaled(&self.view, &self.inputs.configuration.borrow().policy);
-            workloads.retain(|workload| reach.includes(&workload.namespace));
-            let lives = Live::all(&Census::of(&self.view, &workloads)).collect();
-            self.outputs.shared.set_live(lives, &reach);
+            self.count(reach);
         }
         matters
+    }
+
+    /// Counts the pods of the workloads within reach anew, and publishes that.
+    fn count(&mut self, reach: Reach) {
+        let configuration = Arc::clone(&self.inputs.configuration.borrow());
+        Live::renew(Arc::make_mut(&mut self.lives), &self.view, &configuration.policy, &reach);
+        self.outputs.shared.set_live(Arc::clone(&self.lives));
+        self.unseen = mem::take(&mut self.unseen).and(reach);
     }
 
     /// Decides on what is known now. Before every kind has been listed once, nothing is: half a cluster looks free.
@@ -204,27 +224,31 @@ impl Evaluation {
         self.note_problems(&self.inputs.health.capacity_problems());
         let workloads = decision::scaled(&self.view, &configuration.policy);
         let census = Census::of(&self.view, &workloads);
-        let mut found = source::targets(&self.view, &census, &configuration.sources);
-        replace(&self.outputs.targets, found.targets);
+        let unseen = mem::take(&mut self.unseen);
+        if !unseen.is_nowhere() {
+            self.scraped.renew(&self.view, &census, &configuration.sources, &unseen);
+            let found = self.scraped.discovery(&configuration.sources);
+            replace(&self.outputs.targets, found.targets);
+            self.refused = found.refused;
+        }
         let needs = needs::of(&self.view, &configuration.policy);
-        found.refused.extend(source::prometheus::refused(&needs, &configuration.sources.prometheus));
+        let mut refused = self.refused.clone();
+        refused.extend(source::prometheus::refused(&needs, &configuration.sources.prometheus));
         replace(&self.outputs.needs, needs);
         let demands = decision::demands(&self.view);
         self.told.demands.retain(|key| demands.contains_key(key));
         replace(&self.outputs.demands, demands);
-        self.told.refuse(found.refused, now);
+        self.told.refuse(&refused, now);
         let mut signals = self.told.store.signals(&self.view, &census, &configuration.policy, now);
         signals.demands = self.told.demands.samples(&configuration.policy, now);
         let previous = self.previous.as_deref();
         let (ledger, policy) = (Arc::clone(&self.ledger), &configuration.policy);
-        let lives = Live::all(&census).collect();
-        let known = Known { ledger, census: &census, lives: &lives };
+        let known = Known { ledger, census: &census, lives: &self.lives };
         let snapshot = decision::decide_with(&self.view, known, &signals, policy, previous, now);
         let snapshot = Arc::new(snapshot);
         announce::changes(previous, &snapshot, &self.view, &self.outputs.events);
         self.outputs.gauges.update(&snapshot);
         self.outputs.coexistence.tell(snapshot.external_api.as_ref(), configuration.keda.is_some());
-        self.outputs.shared.set_live(lives, &Reach::Everywhere);
         self.outputs.shared.set_snapshot(Arc::clone(&snapshot), signals);
         self.outputs.shared.beat.store(now.as_second(), Ordering::Relaxed);
         if self.lifter.note(&snapshot) {

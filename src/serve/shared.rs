@@ -10,7 +10,6 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use plimsoll_core::{
     answer::{Answers, CustomRequest, ExternalValue, ObjectValue, Reason, Refusal},
-    cluster::Reach,
     decision::{self, Live, Snapshot, TriggerActivity},
     object::{ObjectKey, WorkloadKey},
     policy::Policy,
@@ -50,12 +49,9 @@ impl Shared {
         self.changed();
     }
 
-    /// Publishes the scales and pods of workloads, which are all in reach; those that are out of reach stay as they were.
-    pub(super) fn set_live(&self, lives: BTreeMap<WorkloadKey, Live>, reach: &Reach) {
-        let before = self.live.load();
-        let rest = before.iter().filter(|(key, _)| !reach.includes(&key.namespace));
-        let live = rest.map(|(key, live)| (key.clone(), live.clone())).chain(lives);
-        self.live.store(Arc::new(live.collect()));
+    /// Publishes the scales and pods of all workloads.
+    pub(super) fn set_live(&self, lives: Arc<BTreeMap<WorkloadKey, Live>>) {
+        self.live.store(lives);
         self.changed();
     }
 
@@ -132,40 +128,5 @@ impl Triggers for Shared {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use plimsoll_core::{
-        cluster::{Census, View},
-        object::ScaleTarget,
-    };
-
-    use super::*;
-
-    fn view(scales: &[(&str, i32)]) -> View {
-        let mut view = View::default();
-        for (namespace, spec_replicas) in scales {
-            let key = WorkloadKey { namespace: (*namespace).to_owned(), ..WorkloadKey::default() };
-            view.workloads.insert(key, ScaleTarget { spec_replicas: *spec_replicas, ..ScaleTarget::default() });
-        }
-        view
-    }
-
-    fn scales(shared: &Shared) -> Vec<(String, i32)> {
-        shared.live.load().iter().map(|(key, live)| (key.namespace.clone(), live.current)).collect()
-    }
-
-    #[test]
-    fn live_scales_are_renewed_and_removed_within_reach_and_kept_beyond() {
-        let shared = Shared::default();
-        let before = view(&[("a", 1), ("b", 1), ("c", 1)]);
-        let lives = |view: &View| Live::all(&Census::of(view, view.workloads.keys())).collect();
-        shared.set_live(lives(&before), &Reach::Everywhere);
-        let after = view(&[("a", 2)]);
-        let reach = Reach::Within(["a", "b"].map(str::to_owned).into());
-        shared.set_live(lives(&after), &reach);
-        assert_eq!(scales(&shared), [("a".to_owned(), 2), ("c".to_owned(), 1)]);
     }
 }

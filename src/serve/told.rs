@@ -60,11 +60,11 @@ impl Told {
     }
 
     /// Notes which targets cannot be scraped, and why.
-    pub(super) fn refuse(&mut self, refused: BTreeMap<SourceName, String>, now: Timestamp) {
-        for (name, reason) in &refused {
+    pub(super) fn refuse(&mut self, refused: &BTreeMap<SourceName, String>, now: Timestamp) {
+        for (name, reason) in refused {
             self.store.fail(name, reason.as_str(), now);
         }
-        let refused: BTreeSet<_> = refused.into_keys().collect();
+        let refused: BTreeSet<_> = refused.keys().cloned().collect();
         for gone in self.refused.difference(&refused) {
             self.store.forget(gone);
         }
@@ -102,9 +102,9 @@ mod tests {
     #[test]
     fn a_target_that_is_not_refused_any_more_is_forgotten() {
         let mut told = Told::default();
-        told.refuse([("pod/ml/a".into(), "no port".to_owned())].into(), Timestamp::UNIX_EPOCH);
+        told.refuse(&[("pod/ml/a".into(), "no port".to_owned())].into(), Timestamp::UNIX_EPOCH);
         assert_eq!(told.store.len(), 1);
-        told.refuse(BTreeMap::new(), Timestamp::UNIX_EPOCH);
+        told.refuse(&BTreeMap::new(), Timestamp::UNIX_EPOCH);
         assert!(told.store.is_empty());
     }
 }

@@ -1,16 +1,16 @@
-//! What is scraped: a pure function of the cluster view and the settings.
+//! What is scraped: decided by the cluster view and the settings alone.
 //!
 //! A pod is asked at its own `status.podIP` and nowhere else. Exporters are chosen by the administrator's selectors;
 //! workloads are those of the census. A pod that should be scraped but cannot be is told with the reason.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
 };
 
 use plimsoll_core::{
-    cluster::{Census, View},
-    object::{ObjectKey, Pod, WorkloadKey},
+    cluster::{Census, Reach, View},
+    object::{ObjectKey, Pod, Text, WorkloadKey},
     profile,
 };
 use reqwest::Url;
@@ -36,6 +36,18 @@ pub struct Discovery {
     pub refused: BTreeMap<SourceName, String>,
 }
 
+/// What there is to scrape, found namespace by namespace: only where something changed is looked at again.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    spaces: BTreeMap<Text, Space>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Space {
+    found: Vec<Target>,
+    refused: Vec<(SourceName, String)>,
+}
+
 /// Where a pod serves its metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Endpoint {
@@ -44,51 +56,75 @@ struct Endpoint {
     scheme: Scheme,
 }
 
-/// Finds all targets; `census` holds the workloads whose pods are to be measured.
-#[must_use]
-pub fn targets(view: &View, census: &Census<'_>, settings: &SourceSettings) -> Discovery {
-    let mut found = BTreeMap::new();
-    let mut refused = BTreeMap::new();
-    let loopback = settings.scrape.allow_loopback;
-    let mut keep = |source: SourceName, target: Result<Target, String>| match target {
-        Ok(target) => drop(found.insert(source, target)),
-        Err(reason) => drop(refused.insert(source, reason)),
-    };
-    for url in &settings.dcgm.urls {
-        let source = SourceName::from(format!("url/{url}"));
-        let subject = profile::Target::Exporter { pod: None, node: None };
-        keep(source.clone(), Ok(Target { source, url: url.url().clone(), subject, ready: true }));
+// === impl Targets ===
+
+impl Targets {
+    /// Looks again at the namespaces within reach; `census` holds the workloads whose pods are to be measured.
+    pub fn renew(&mut self, view: &View, census: &Census<'_>, settings: &SourceSettings, reach: &Reach) {
+        self.spaces.retain(|namespace, _| !reach.includes(namespace));
+        self.find_exporters(view, settings, reach);
+        self.find_pods(census, settings, reach);
     }
-    for (key, pod) in exporters(view, &settings.dcgm) {
-        let node = (!pod.node_name.is_empty()).then(|| pod.node_name.to_string());
-        let subject = profile::Target::Exporter { pod: Some(key.clone()), node };
-        let source = SourceName::from(format!("exporter/{key}"));
-        if !settings.dcgm.trusts(&key.namespace) {
-            keep(source, Err(format!("namespace {:?} is not in dcgm.namespaces", key.namespace)));
-            continue;
-        }
-        keep(source.clone(), target(source, pod, subject, &exporter_endpoint(pod, &settings.dcgm), loopback));
+
+    /// Everything that was found, within the limits.
+    #[must_use]
+    pub fn discovery(&self, settings: &SourceSettings) -> Discovery {
+        let urls = settings.dcgm.urls.iter().map(|url| {
+            let source = SourceName::from(format!("url/{url}"));
+            let subject = profile::Target::Exporter { pod: None, node: None };
+            (source.clone(), Target { source, url: url.url().clone(), subject, ready: true })
+        });
+        let found = self.spaces.values().flat_map(|space| &space.found);
+        let found = found.map(|target| (target.source.clone(), target.clone())).chain(urls).collect();
+        let refused = self.spaces.values().flat_map(|space| space.refused.iter().cloned()).collect();
+        bounded(found, refused, settings.scrape.limits.targets)
     }
-    // Replicas share specification and annotations, so most are read once.
-    let mut read: HashMap<_, (Result<Option<Endpoint>, String>, usize)> = HashMap::new();
-    for (key, pod, workload) in workload_pods(census) {
-        let of = (std::ptr::from_ref(workload), pod.spec.address(), pod.metadata.annotations.address());
-        let (endpoint, told) = read.entry(of).or_insert_with(|| (endpoint(pod, workload, &settings.pods), 0));
-        let source = || SourceName::from(format!("pod/{key}"));
-        match endpoint {
-            Ok(None) => {}
-            Err(_) if *told == TOLD => {}
-            Err(reason) => {
-                *told += 1;
-                keep(source(), Err(reason.clone()));
-            }
-            Ok(Some(endpoint)) => {
-                let (source, subject) = (source(), profile::Target::Pod(key.clone()));
-                keep(source.clone(), target(source, pod, subject, endpoint, loopback));
-            }
+
+    fn find_exporters(&mut self, view: &View, settings: &SourceSettings, reach: &Reach) {
+        for (key, pod) in exporters(view, &settings.dcgm, reach) {
+            let node = (!pod.node_name.is_empty()).then(|| pod.node_name.to_string());
+            let subject = profile::Target::Exporter { pod: Some(key.clone()), node };
+            let source = SourceName::from(format!("exporter/{key}"));
+            let target = if settings.dcgm.trusts(&key.namespace) {
+                let endpoint = exporter_endpoint(pod, &settings.dcgm);
+                target(source.clone(), pod, subject, &endpoint, settings.scrape.allow_loopback)
+            } else {
+                Err(format!("namespace {:?} is not in dcgm.namespaces", key.namespace))
+            };
+            self.keep(key, source, target);
         }
     }
-    bounded(found, refused, settings.scrape.limits.targets)
+
+    fn find_pods(&mut self, census: &Census<'_>, settings: &SourceSettings, reach: &Reach) {
+        // Replicas share specification and annotations, so most are read once.
+        let mut read: HashMap<_, (Result<Option<Endpoint>, String>, usize)> = HashMap::new();
+        for (key, pod, workload) in workload_pods(census, reach) {
+            let of = (std::ptr::from_ref(workload), pod.spec.address(), pod.metadata.annotations.address());
+            let (endpoint, told) = read.entry(of).or_insert_with(|| (endpoint(pod, workload, &settings.pods), 0));
+            let source = || SourceName::from(format!("pod/{key}"));
+            match endpoint {
+                Ok(None) => {}
+                Err(_) if *told == TOLD => {}
+                Err(reason) => {
+                    *told += 1;
+                    self.keep(key, source(), Err(reason.clone()));
+                }
+                Ok(Some(endpoint)) => {
+                    let (source, subject) = (source(), profile::Target::Pod(key.clone()));
+                    let target = target(source.clone(), pod, subject, endpoint, settings.scrape.allow_loopback);
+                    self.keep(key, source, target);
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, pod: &ObjectKey, source: SourceName, target: Result<Target, String>) {
+        let space = self.spaces.entry(pod.namespace.clone()).or_default();
+        match target {
+            Ok(target) => space.found.push(target),
+            Err(reason) => space.refused.push((source, reason)),
+        }
+    }
 }
 
 fn bounded(found: BTreeMap<SourceName, Target>, mut refused: BTreeMap<SourceName, String>, most: usize) -> Discovery {
@@ -108,7 +144,7 @@ fn is_up(pod: &Pod) -> bool {
     pod.status.phase == "Running" && !pod.is_terminating()
 }
 
-fn exporters<'a>(view: &'a View, dcgm: &'a Dcgm) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> {
+fn exporters<'a>(view: &'a View, dcgm: &'a Dcgm, reach: &'a Reach) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> {
     // Replicas share their labels, so most are matched once.
     let mut selected: HashMap<usize, bool> = HashMap::new();
     let mut is_selected = move |pod: &Pod| {
@@ -116,15 +152,22 @@ fn exporters<'a>(view: &'a View, dcgm: &'a Dcgm) -> impl Iterator<Item = (&'a Ob
         let matches = || dcgm.selectors.iter().any(|selector| selector.selector().matches(labels));
         *selected.entry(labels.address()).or_insert_with(matches)
     };
-    let pods = view.pods.iter().filter(|_| dcgm.discover);
+    let (all, some) = match reach {
+        Reach::Everywhere => (Some(view.pods.iter()), None),
+        Reach::Within(namespaces) => (None, Some(namespaces.iter().flat_map(|namespace| view.pods_in(namespace)))),
+    };
+    let pods = all.into_iter().flatten().chain(some.into_iter().flatten()).filter(|_| dcgm.discover);
     pods.filter(move |(_, pod)| is_selected(pod) && is_up(pod))
 }
 
 /// The own pods of workloads; a pod of several counts for the first.
-fn workload_pods<'a>(census: &'a Census<'a>) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod, &'a WorkloadKey)> {
+fn workload_pods<'a>(
+    census: &'a Census<'_>,
+    reach: &'a Reach,
+) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod, &'a WorkloadKey)> {
     let mut seen = HashSet::new();
-    census
-        .workloads()
+    let workloads = census.workloads().filter(|(workload, _)| reach.includes(&workload.namespace));
+    workloads
         .flat_map(|(workload, _)| census.own(workload).map(move |(key, pod)| (key, pod, workload)))
         .filter(move |(_, pod, _)| is_up(pod) && seen.insert(std::ptr::from_ref(*pod)))
 }
@@ -136,11 +179,7 @@ fn target(
     endpoint: &Endpoint,
     allow_loopback: bool,
 ) -> Result<Target, String> {
-    let text = pod.status.pod_ip.as_str();
-    if text.is_empty() {
-        return Err("the pod has no address yet".to_owned());
-    }
-    let address: IpAddr = text.parse().map_err(|_| format!("the pod's address {text:?} is none"))?;
+    let address = pod.status.pod_ip.ok_or("the pod has no address yet")?;
     address::pod_allowed(address, allow_loopback).map_err(|reason| format!("the pod's address {address} {reason}"))?;
     let host = SocketAddr::new(address, endpoint.port);
     // A pod on the node's network must not lead us to another service of that node.

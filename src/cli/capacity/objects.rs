@@ -12,9 +12,8 @@ use plimsoll_core::{
     capacity::{negative_allocatable, negative_request},
     cluster::{Change, Delta, DeviceChange, StorageChange, StorageKind, View},
     object::{
-        Interner, Node, ObjectKey, PersistentVolumeClaim, Pod, ResourceQuota,
+        Interner, Labels, Node, ObjectKey, PersistentVolumeClaim, Pod, ResourceQuota,
         device::{ResourceClaim, ResourceClaimTemplate},
-        meta::StringMap,
     },
 };
 use serde::de::DeserializeOwned;
@@ -104,7 +103,7 @@ impl Objects {
             ("", "Node") => self.node(source, object)?,
             ("", "Pod") => self.pod(source, object)?,
             ("", "Namespace") => {
-                let labels = decode::<StringMap>(source, kind, &object, "/metadata/labels")?.unwrap_or_default();
+                let labels = decode::<Labels>(source, kind, &object, "/metadata/labels")?.unwrap_or_default();
                 self.view.namespaces.entry(name(source, kind, &object)?).or_default().labels = labels;
             }
             ("", "ResourceQuota") => {

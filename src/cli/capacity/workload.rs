@@ -7,10 +7,9 @@ use plimsoll_core::{
     capacity::{Edit, EditError, Limited, Replica, negative_request},
     cluster::{Basis, Groups, Learnt, Started, View},
     object::{
-        ClaimTemplate, Group, Pod, PodTemplate, WorkloadKey,
+        ClaimTemplate, Group, Labels, Pod, PodTemplate, WorkloadKey,
         claim::ClaimOwner,
         group::{self, LeaderWorkerTemplate, is_group_kind},
-        meta::StringMap,
         owner::may_own,
     },
     selector::{LabelSelector, Selector},
@@ -209,9 +208,9 @@ fn template_at(object: &Value) -> Option<&'static str> {
 }
 
 /// `spec.selector`, in the old form of ReplicationControllers too; else the labels of the template.
-fn selector(source: &Source, object: &Value, kind: &str, labels: &StringMap) -> anyhow::Result<Selector> {
+fn selector(source: &Source, object: &Value, kind: &str, labels: &Labels) -> anyhow::Result<Selector> {
     let given = object.pointer("/spec/selector").filter(|given| given.is_object());
-    let by_labels = |labels: &StringMap| LabelSelector { match_labels: labels.clone(), ..LabelSelector::default() };
+    let by_labels = |labels: &Labels| LabelSelector { match_labels: labels.clone(), ..LabelSelector::default() };
     let selector = match given {
         None => by_labels(labels),
         Some(given) if given.get("matchLabels").is_some() || given.get("matchExpressions").is_some() => {

@@ -77,8 +77,8 @@ fn compare(path: &str, raw: &Value, read: &Value, paths: &mut Vec<String>) {
 fn manifest(api_version: &str, kind: &str, metadata: &ObjectMeta, spec: &Value) -> Value {
     let mut written = json!({"name": metadata.name, "namespace": metadata.namespace});
     // Values of labels and annotations may be empty.
-    for (key, map) in [("labels", &metadata.labels), ("annotations", &metadata.annotations)] {
-        set(&mut written, key, json!(map));
+    for (key, map) in [("labels", json!(metadata.labels)), ("annotations", json!(metadata.annotations))] {
+        set(&mut written, key, map);
     }
     if let Value::Object(fields) = &mut written {
         fields.retain(|_, value| !is_nothing(value));

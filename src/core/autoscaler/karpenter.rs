@@ -140,7 +140,7 @@ impl Event {
 
 impl NodePool {
     fn node_group(self, claims: &[NodeClaim]) -> NodeGroup {
-        let own = || claims.iter().filter(|claim| claim.metadata.labels.get(POOL) == Some(&self.metadata.name));
+        let own = || claims.iter().filter(|claim| claim.metadata.labels.get(POOL) == Some(&*self.metadata.name));
         let count = |some: &dyn Fn(&&NodeClaim) -> bool| u32::try_from(own().filter(some).count()).unwrap_or(u32::MAX);
         let (limits, used) = (&self.spec.limits, &self.status.resources);
         let left =

@@ -74,7 +74,7 @@ impl<'v> Registration<'v> {
 
 /// The GPUs that a node offers, or that its kubelet knows of.
 fn gpus<'a>(node: &'a Node, policy: &'a Policy) -> impl Iterator<Item = (&'a String, &'a Quantity)> {
-    let both = node.status.allocatable.iter().chain(&node.status.capacity);
+    let both = node.status.allocatable.iter().chain(node.status.capacity.iter());
     both.filter(|(name, amount)| **amount > Quantity::ZERO && policy.is_gpu(name))
 }
 
@@ -97,8 +97,7 @@ fn amount(resource: &str, count: i64) -> ResourceList {
 fn like(node: &Node, sign: Option<&Signs<'_>>, view: &View, policy: &Policy) -> ResourceList {
     let keys = [sign.map(|sign| sign.product.as_str()), Some(KIND)];
     let alike = |key: &str, other: &Node| {
-        let label = |node: &Node| node.metadata.labels.get(key).cloned();
-        label(node).is_some_and(|value| label(other) == Some(value))
+        node.metadata.labels.get(key).is_some_and(|value| other.metadata.labels.get(key) == Some(value))
     };
     let offers =
         |other: &Node| -> ResourceList { gpus(other, policy).map(|(name, amount)| (name.clone(), *amount)).collect() };
@@ -125,7 +124,7 @@ impl<'a> Signs<'a> {
 
     fn is_on(&self, node: &Node) -> bool {
         let labels = &node.metadata.labels;
-        let count = labels.get(&self.count).map(String::as_str);
+        let count = labels.get(&self.count);
         let present = labels.get(&self.present).is_some_and(|present| present == "true");
         count != Some("0") && (present || count.is_some() || labels.contains_key(&self.product))
     }

@@ -25,8 +25,7 @@ pub(super) use state::{Domains, Seat, State, Surroundings, seats};
 use crate::{
     cluster::View,
     object::{
-        PodSpec,
-        meta::StringMap,
+        Labels, PodSpec,
         pod::{PodAffinityTerm, TopologySpreadConstraint},
     },
     selector::{LabelSelector, LabelSelectorRequirement, Selector},
@@ -87,7 +86,7 @@ pub(super) struct Term {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {
     pub(super) namespace: &'a str,
-    pub(super) labels: &'a StringMap,
+    pub(super) labels: &'a Labels,
 }
 
 // === impl Terms ===
@@ -97,7 +96,7 @@ impl Terms {
     ///
     /// For a template the keys of `matchLabelKeys` are merged into the selectors as the API server does when the pod is
     /// created (`pkg/registry/core/pod/strategy.go`); in an existing pod they are merged already.
-    pub(super) fn of(spec: &PodSpec, namespace: &str, labels: &StringMap) -> Result<Self, String> {
+    pub(super) fn of(spec: &PodSpec, namespace: &str, labels: &Labels) -> Result<Self, String> {
         let binding = spec.topology_spread_constraints.iter().filter(|it| it.when_unsatisfiable != "ScheduleAnyway");
         let affinity = spec.affinity.as_ref();
         let of = |terms: Option<&crate::object::pod::PodAffinity>, path: &str| {
@@ -143,7 +142,7 @@ fn is_added(key: &str) -> bool {
 // === impl Spread ===
 
 impl Spread {
-    fn of(constraint: &TopologySpreadConstraint, labels: &StringMap) -> Result<Self, String> {
+    fn of(constraint: &TopologySpreadConstraint, labels: &Labels) -> Result<Self, String> {
         let keys = constraint.match_label_keys.iter().map(|key| (key.as_str(), "In"));
         let selector = merged(constraint.label_selector.as_ref(), keys, labels);
         Ok(Self {
@@ -166,7 +165,7 @@ impl Spread {
 // === impl Term ===
 
 impl Term {
-    fn of(term: &PodAffinityTerm, namespace: &str, labels: &StringMap) -> Result<Self, String> {
+    fn of(term: &PodAffinityTerm, namespace: &str, labels: &Labels) -> Result<Self, String> {
         let keys = term.match_label_keys.iter().map(|key| (key.as_str(), "In"));
         let keys = keys.chain(term.mismatch_label_keys.iter().map(|key| (key.as_str(), "NotIn")));
         let own = term.namespaces.is_empty() && term.namespace_selector.is_none();
@@ -201,9 +200,12 @@ impl Term {
 }
 
 /// The labels of a namespace. The API server puts its name among them.
-fn labels_of(name: &str, view: &View) -> StringMap {
+fn labels_of(name: &str, view: &View) -> Labels {
+    const NAME: &str = "kubernetes.io/metadata.name";
     let mut labels = view.namespaces.get(name).map(|known| known.labels.clone()).unwrap_or_default();
-    labels.entry("kubernetes.io/metadata.name".to_owned()).or_insert_with(|| name.to_owned());
+    if !labels.contains_key(NAME) {
+        labels.insert(NAME, name);
+    }
     labels
 }
 
@@ -211,7 +213,7 @@ fn labels_of(name: &str, view: &View) -> StringMap {
 fn merged<'a>(
     selector: Option<&LabelSelector>,
     keys: impl Iterator<Item = (&'a str, &'a str)>,
-    labels: &StringMap,
+    labels: &Labels,
 ) -> Result<Option<Selector>, String> {
     let Some(selector) = selector else { return Ok(None) };
     let mut selector = selector.clone();
@@ -220,7 +222,7 @@ fn merged<'a>(
             selector.match_expressions.push(LabelSelectorRequirement {
                 key: key.to_owned(),
                 operator: operator.to_owned(),
-                values: vec![value.clone()],
+                values: vec![value.to_owned()],
             });
         }
     }

@@ -22,7 +22,7 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let judge = Judge::new(inventory, &demand);
     let sites = sites(&judge, template, &states);
     let room = sites.classes.iter().map(|class| class.fits).fold(0, u32::saturating_add);
-    let together = Together::of(&states, &sites.sites, room).limited(template);
+    let together = Together::of(&states, &sites.rows, room).limited(template);
     let lo = together.lo;
     let plugins = &inventory.shape().plugins;
     let is_bounded = !template.delegates
@@ -64,7 +64,7 @@ struct Together {
 
 impl Together {
     fn of(states: &[State], sites: &[Site], room: u32) -> Self {
-        let rooms = || sites.iter().filter(|site| site.fits > 0).map(|site| (site.row, site.fits));
+        let rooms = || sites.iter().filter(|site| site.fits() > 0).map(|site| (site.row(), site.fits()));
         let ranges: Vec<_> = states.iter().map(|state| state.range(rooms())).collect();
         let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         let lo = ranges.iter().map(|range| count(range.lo)).min().unwrap_or(room);

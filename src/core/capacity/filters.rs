@@ -104,7 +104,7 @@ impl Filter {
     /// Whether the node selector and the required node affinity select a node.
     pub(super) fn selects(&self, node: &Node) -> bool {
         let labels = &node.metadata.labels;
-        self.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+        self.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value.as_str()))
             && self.affinity.as_ref().is_none_or(|terms| terms.iter().any(|term| term_matches(term, node)))
     }
 
@@ -162,7 +162,7 @@ pub(super) fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
         && term
             .match_expressions
             .iter()
-            .all(|requirement| holds(requirement, node.metadata.labels.get(&requirement.key).map(String::as_str)))
+            .all(|requirement| holds(requirement, node.metadata.labels.get(&requirement.key)))
         && term.match_fields.iter().all(|requirement| {
             // Fields that a node does not have read as empty.
             let name = if requirement.key == "metadata.name" { node.metadata.name.as_str() } else { "" };

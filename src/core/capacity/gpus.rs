@@ -146,7 +146,7 @@ pub(super) fn several(spec: &PodSpec) -> Vec<String> {
 /// Why a node's GPUs are not to be counted on although the scheduler would use them, for pods that ask for several of
 /// some devices (`several`) or for any of NVIDIA's (`nvidia`).
 pub(super) fn unusable(node: &Node, several: &[String], nvidia: bool) -> Option<String> {
-    let label = |key: &str| node.metadata.labels.get(key).map(String::as_str);
+    let label = |key: &str| node.metadata.labels.get(key);
     let state = label(MIG_STATE).filter(|state| nvidia && *state != "success");
     if let Some(state) = state {
         let state: String = state.chars().take(MAX_STATE).collect();

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cluster::View,
-    object::{Pod, meta::StringMap},
+    object::{Labels, Pod},
     policy::Policy,
 };
 
@@ -180,9 +180,8 @@ impl<'v> Inventory<'v> {
             return Some(Vec::new());
         }
         let around = Around { shape, judged: shape.judge(template) };
-        let terms = |labels: &StringMap| {
-            between::Terms::of(&template.placement, &template.namespace, labels).unwrap_or_default()
-        };
+        let terms =
+            |labels: &Labels| between::Terms::of(&template.placement, &template.namespace, labels).unwrap_or_default();
         let seats = between::seats(&template.seat, template.exists, terms, &shape.index, shape.view)?;
         let state = |seat: Seat| {
             let mut state = State::of(seat, &shape.index, &around);
@@ -332,6 +331,11 @@ impl<'v> Inventory<'v> {
     /// Whether replicas were placed on a row or taken from it, so that no tally tells of it.
     pub(super) fn is_touched(&self, row: usize) -> bool {
         self.touched.contains(&row)
+    }
+
+    /// Whether anything was placed or taken away.
+    pub(super) fn has_placed(&self) -> bool {
+        !self.touched.is_empty()
     }
 
     /// Whether pods are nominated to nodes, so that what fits depends on more than the free rows.

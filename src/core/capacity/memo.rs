@@ -18,7 +18,9 @@ use crate::object::Node;
 /// Inventories for which an entry that nobody asks for is kept.
 const IDLE: u64 = 3;
 /// Most resources of a template that is tallied; templates ask for a handful.
-const MAX_REQUESTS: usize = u16::BITS as usize;
+const MAX_REQUESTS: usize = u16::BITS as usize - 1;
+/// Beside the bits of the requests: the empty node would take one.
+const ABLE: u16 = 1 << MAX_REQUESTS;
 
 /// Verdicts on all nodes.
 #[derive(Clone, Debug, Default)]
@@ -49,10 +51,7 @@ pub(super) struct Tally {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fitting {
     pub(super) count: u16,
-    /// Bit n: the nth request is short once all that fit are placed.
-    pub(super) short: u16,
-    /// Whether the empty node would take one.
-    pub(super) able: bool,
+    bits: u16,
 }
 
 /// The nodes as an inventory sees them.
@@ -220,6 +219,20 @@ impl Judged {
     }
 }
 
+// === impl Fitting ===
+
+impl Fitting {
+    /// Bit n: the nth request is short once all that fit are placed.
+    pub(super) fn short(self) -> u64 {
+        (self.bits & !ABLE).into()
+    }
+
+    /// Whether the empty node would take one.
+    pub(super) fn able(self) -> bool {
+        self.bits & ABLE != 0
+    }
+}
+
 // === impl Tally ===
 
 impl Tally {
@@ -240,7 +253,8 @@ impl Tally {
         // Templates with more requests than bits are not tallied.
         let short = u16::try_from(short(free, &self.requests, count)).unwrap_or(u16::MAX);
         if let Some(known) = self.rows.get_mut(row) {
-            *known = Fitting { count: u16::try_from(count).unwrap_or(u16::MAX), short, able };
+            let bits = if able { short | ABLE } else { short & !ABLE };
+            *known = Fitting { count: u16::try_from(count).unwrap_or(u16::MAX), bits };
         }
     }
 }

@@ -12,10 +12,9 @@ use super::{LimitingFactor, Reason, requests};
 use crate::{
     cluster::View,
     object::{
-        ObjectKey, PodSpec,
+        Labels, ObjectKey, PodSpec,
         admission::{ResourceQuota, ScopeRequirement},
         claim::CLAIM_OF_EACH,
-        meta::StringMap,
         pod::{Container, PodAffinityTerm},
     },
     quantity::Quantity,
@@ -291,7 +290,7 @@ impl Subject<'_> {
         };
         let selector = LabelSelector { match_expressions: vec![requirement], ..LabelSelector::default() };
         let class = (!self.class.is_empty()).then(|| ("PriorityClass".to_owned(), self.class.to_owned()));
-        let labels: StringMap = class.into_iter().collect();
+        let labels: Labels = class.into_iter().collect();
         Selector::try_from(&selector).is_ok_and(|selector| selector.matches(&labels))
     }
 

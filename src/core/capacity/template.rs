@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cluster::View,
-    object::{ObjectMeta, Pod, PodSpec, PodTemplate, meta::StringMap},
+    object::{Labels, ObjectMeta, Pod, PodSpec, PodTemplate},
 };
 
 /// Something that decides about placement and is not modelled, so that nothing may be promised.
@@ -104,7 +104,7 @@ impl Template {
     fn new(
         spec: &PodSpec,
         namespace: &str,
-        labels: &StringMap,
+        labels: &Labels,
         needs: Needs,
         mut unmodelled: Vec<Reason>,
         view: &View,
@@ -209,7 +209,7 @@ fn of_scheduling(spec: &PodSpec) -> Vec<Reason> {
 /// Kueue's webhooks mark the pod templates of the workloads that it admits (`pkg/controller/jobs/deployment` and
 /// `statefulset`): their pods are gated until a queue has quota for them.
 fn of_queue(metadata: &ObjectMeta) -> Option<Reason> {
-    let queue = metadata.labels.get("kueue.x-k8s.io/queue-name").map(String::as_str);
+    let queue = metadata.labels.get("kueue.x-k8s.io/queue-name");
     let parent = metadata.annotations.contains_key("kueue.x-k8s.io/pod-suspending-parent");
     let name = queue.or(parent.then_some(""))?;
     let message = format!("pods wait until Kueue admits them to queue {name:?}, whose quota is not known");

@@ -83,10 +83,10 @@ pub(super) struct Division<'v> {
 
 /// Divides what is free; `fresh` says whether the view of it is recent enough for anything to grow.
 pub(super) fn divide<'v>(
-    view: &'v View,
+    view: &View,
     ledger: Arc<Ledger>,
-    policy: &'v Policy,
-    census: &Census<'v>,
+    policy: &Policy,
+    census: &Census<'_>,
     applicants: &BTreeMap<&'v WorkloadKey, Applicant>,
     outlook: &Outlook,
     fresh: bool,
@@ -258,14 +258,7 @@ impl Table<'_> {
     }
 
     /// Places the pods that wait for a node as the scheduler would: by priority, then by age.
-    fn seat_pending<'v>(
-        &mut self,
-        view: &View,
-        waiting: Vec<&'v Pod>,
-        census: &Census<'v>,
-        shares: &mut [Share<'v, '_>],
-    ) {
-        let workloads = census.unassigned();
+    fn seat_pending(&mut self, view: &View, waiting: Vec<&Pod>, census: &Census<'_>, shares: &mut [Share<'_, '_>]) {
         let mut full = HashSet::new();
         let mut whole = HashMap::new();
         for pod in waiting {
@@ -273,8 +266,8 @@ impl Table<'_> {
             if template.1.is_some() && full.contains(&template) {
                 continue;
             }
-            let workload = workloads.get(&pod.metadata.key());
-            let index = workload.and_then(|key| shares.binary_search_by_key(key, |share| share.key).ok());
+            let workload = census.owner(pod);
+            let index = workload.and_then(|key| shares.binary_search_by(|share| share.key.cmp(key)).ok());
             let seated = match index.and_then(|index| shares.get_mut(index)) {
                 Some(share) if share.alone.fits.class != Class::Unknown => match share.group(pod) {
                     None => self.give(share),

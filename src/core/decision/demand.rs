@@ -13,19 +13,21 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Live, Raw, live::standing};
+use super::{
+    Live, Raw,
+    live::standing,
+    sources::{Sources, public_name},
+};
 use crate::{
     answer::{Reason, Refusal},
     clamp::Standing,
-    cluster::View,
+    cluster::Census,
     object::{ObjectKey, Pod, Text, WorkloadKey, owner::may_own},
     policy::Policy,
     quantity::{MILLI_MAX, Milli},
-    signal::{GPU_UTILIZATION, Quality, Sample, Signals, SourceHealth},
+    signal::{GPU_UTILIZATION, Quality, Sample, Signals},
 };
 
-/// Names of sources that are pods of workloads: from the first, and to what is behind all of them.
-const POD: (&str, &str) = ("pod/", "pod0");
 /// Failing sources that a message names.
 const NAMED_SOURCES: usize = 2;
 
@@ -34,11 +36,10 @@ const NAMED_SOURCES: usize = 2;
 const FIRST_GPU_SAMPLE: SignedDuration = SignedDuration::from_secs(45);
 
 /// A workload and what is measured of it.
-pub(super) struct Measured<'a> {
-    pub(super) view: &'a View,
+pub(super) struct Measured<'a, 'v> {
     pub(super) workload: &'a WorkloadKey,
-    /// The pods that its selector matches.
-    pub(super) pods: &'a [(&'a ObjectKey, &'a Pod)],
+    pub(super) census: &'a Census<'v>,
+    pub(super) sources: &'a Sources<'a, 'v>,
     pub(super) live: &'a Live,
     pub(super) signals: &'a Signals,
     pub(super) policy: &'a Policy,
@@ -94,7 +95,12 @@ impl<'m, V> Walk<'m, V> {
     }
 }
 
-impl Measured<'_> {
+impl<'v> Measured<'_, 'v> {
+    /// The pods that the workload's selector matches.
+    pub(super) fn pods(&self) -> &[(&'v ObjectKey, &'v Pod)] {
+        self.census.matching(self.workload)
+    }
+
     /// The sum of a signal over the workload's own pods.
     pub(super) fn sum(&self, metric: &str, signal: &str) -> Sum {
         let known = self.known(signal, |pod| may_own(self.workload, pod));
@@ -130,15 +136,26 @@ impl Measured<'_> {
         }
     }
 
+    /// The samples of a signal, if any pod of the namespace has one.
+    fn samples(&self, signal: &str) -> Option<&BTreeMap<ObjectKey, Sample>> {
+        let samples = self.signals.pods.get(signal)?;
+        let mut here = samples.range(ObjectKey::new(&*self.workload.namespace, "")..);
+        here.next().filter(|(key, _)| key.namespace == self.workload.namespace).map(|_| &**samples)
+    }
+
     fn known(&self, signal: &str, counts: impl Fn(&Pod) -> bool) -> Known<'_> {
         let mut known = Known { samples: Vec::new(), expected: 0, ready: 0, missing: 0, live: 0 };
-        let mut samples = self.signals.pods.get(signal).map(|samples| Walk::new(samples));
-        for (key, pod) in self.pods.iter().filter(|(_, pod)| counts(pod)) {
+        let Some(samples) = self.samples(signal) else {
+            known.expected = usize::try_from(self.live.ready).unwrap_or(0);
+            return known;
+        };
+        let mut samples = Walk::new(samples);
+        for (key, pod) in self.pods().iter().filter(|(_, pod)| counts(pod)) {
             if standing(pod) != Standing::Counted || pod.is_terminal() {
                 continue;
             }
             let ready = pod.is_ready();
-            let sample = samples.as_mut().and_then(|samples| samples.find(key)).filter(|sample| usable(sample));
+            let sample = samples.find(key).filter(|sample| usable(sample));
             if let Some(sample) = sample {
                 known.samples.push((&key.name, *sample));
                 known.ready += usize::from(ready);
@@ -156,47 +173,12 @@ impl Measured<'_> {
         let since = pod.condition("Ready").and_then(|ready| ready.last_transition_time);
         let live = self.policy.live_bound;
         let first = if signal == GPU_UTILIZATION { live.max(FIRST_GPU_SAMPLE) } else { live };
-        since.is_some_and(|since| self.now.duration_since(since) <= first)
-    }
-
-    /// The sources that may have measured the signal for this workload. Others are not named: whose they are and how
-    /// they fare is not for this namespace to know. Each pod may be a source, so those of others are not even looked at.
-    fn concerned(&self, signal: &str) -> Vec<(&str, &SourceHealth)> {
-        let sources = &self.signals.sources;
-        let (before, behind) = (sources.range(..POD.0.to_owned()), sources.range(POD.1.to_owned()..));
-        let others = before.chain(behind).filter(|(name, _)| self.concerns(name, signal));
-        let mut concerned: Vec<_> = others.map(|(name, health)| (name.as_str(), health)).collect();
-        let mut name = String::new();
-        for (key, _) in self.pods {
-            name.clear();
-            name.extend([POD.0, key.namespace.as_str(), "/", key.name.as_str()]);
-            concerned.extend(sources.get_key_value(&name).map(|(name, health)| (name.as_str(), health)));
-        }
-        concerned
-    }
-
-    /// Whether a source that is no pod of a workload may have.
-    fn concerns(&self, source: &str, signal: &str) -> bool {
-        let mut parts = source.splitn(2, '/');
-        match (parts.next(), parts.next()) {
-            (Some("prometheus"), Some(query)) => query.ends_with(&format!("/{signal}/{}", self.workload.namespace)),
-            (Some("exporter"), Some(exporter)) => signal == GPU_UTILIZATION && self.shares_node(exporter),
-            (Some("url"), _) => signal == GPU_UTILIZATION,
-            _ => false,
-        }
-    }
-
-    /// Whether an exporter's pod, given as `namespace/name`, is on a node of one of the workload's pods.
-    fn shares_node(&self, exporter: &str) -> bool {
-        let key = exporter.split_once('/').map(|(namespace, name)| ObjectKey::new(namespace, name));
-        let exporter = key.and_then(|key| self.view.pods.get(&key));
-        let node = exporter.map(|pod| &pod.node_name).filter(|node| !node.is_empty());
-        node.is_some_and(|node| self.pods.iter().any(|(_, pod)| pod.node_name == *node))
+        since.is_some_and(|since| self.now.duration_since(since.into()) <= first)
     }
 
     fn refuse(&self, metric: &str, signal: &str, known: &Known<'_>) -> Refusal {
-        let stale = self.signals.pods.get(signal).and_then(|samples| {
-            self.pods.iter().filter_map(|(key, _)| samples.get(*key)).map(|sample| sample.at).max()
+        let stale = self.samples(signal).and_then(|samples| {
+            self.pods().iter().filter_map(|(key, _)| samples.get(*key)).map(|sample| sample.at).max()
         });
         let needed = self.policy.min_coverage * 100.0;
         let what = if self.live.ready == 0 {
@@ -218,7 +200,7 @@ impl Measured<'_> {
 
     /// Names metric, sources, age and cure: this text is what `kubectl describe hpa` shows.
     fn refusal(&self, metric: &str, signal: &str, newest: Option<Timestamp>, what: &str) -> Refusal {
-        let concerned = self.concerned(signal);
+        let concerned = self.sources.concerned(self.workload, signal);
         let failing: Vec<_> = concerned
             .iter()
             .filter_map(|(name, health)| Some(format!("{} fails: {}", public_name(name), health.error.as_ref()?)))
@@ -242,11 +224,6 @@ impl Measured<'_> {
             format!("{metric} of {} is unknown ({}): {what}; {age}; {sources}", self.workload, reason.as_str());
         Refusal { reason, message }
     }
-}
-
-/// The name of a source for everybody: where else in the network there is an exporter is for its operator to know.
-fn public_name(source: &str) -> &str {
-    if source.starts_with("url/") { "a DCGM exporter" } else { source }
 }
 
 fn usable(sample: &Sample) -> bool {

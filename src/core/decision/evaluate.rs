@@ -12,13 +12,14 @@ use super::{
     record::Demand,
     reservation,
     scaled::{refers_to_ours, scaled as workloads},
+    sources::Sources,
     trigger,
 };
 use crate::{
     autoscaler::Outlook,
     capacity::{Ledger, Replica},
     clamp::Stance,
-    cluster::{Census, Learnt, View},
+    cluster::{Basis, Census, Learnt, View},
     object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
     policy::{Headroom, Mode, Policy, Surplus},
     selector::Selector,
@@ -101,7 +102,10 @@ pub fn decide_with<'v>(
 ) -> Snapshot {
     let hpas: Vec<_> = view.hpas.iter().filter(|(_, hpa)| refers_to_ours(hpa, policy)).collect();
     let objects = trigger::all(view);
-    let surroundings = measure::Surroundings { view, signals, policy, census, lives, now };
+    let surroundings = {
+        let sources = Sources::of(view, census, signals);
+        measure::Surroundings { view, signals, policy, census, sources, lives, now }
+    };
     let cases = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa));
     let cases: Vec<_> = cases.chain(objects.iter().map(|object| surroundings.scaled(object))).collect();
     let fresh = is_fresh(view, policy, now);
@@ -155,8 +159,8 @@ fn is_fresh(view: &View, policy: &Policy, now: Timestamp) -> bool {
 /// What each workload brings to the division; several HPAs of one workload speak with one voice.
 fn applicants<'v>(
     view: &'v View,
-    census: &Census<'v>,
-    cases: &[Case<'v>],
+    census: &Census<'_>,
+    cases: &[Case<'_>],
     previous: Option<&Snapshot>,
     attempts: &BTreeMap<WorkloadKey, Attempt>,
     now: Timestamp,
@@ -172,7 +176,8 @@ fn applicants<'v>(
         }
         let held = previous.and_then(|snapshot| snapshot.reservations.get(key)).map(Vec::as_slice);
         let template = target.template.as_ref();
-        let learnt = census.learnt(key);
+        let learnt = template
+            .map(|template| Learnt::of(template, target.group.as_deref(), case.live.newest.pods(view), Basis::InForce));
         let started = census.groups(key).map(|groups| groups.started).unwrap_or_default();
         applicants.insert(
             key,

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::scaled;
 use crate::{
     clamp::{PodSample, Standing},
-    cluster::{Census, View},
-    object::{Pod, Text, WorkloadKey, owner::may_own},
+    cluster::{Census, Reach, View},
+    object::{ObjectKey, Pod, Text, WorkloadKey, owner::may_own},
+    policy::Policy,
     quantity::Milli,
 };
 
@@ -28,6 +30,17 @@ pub struct Live {
     pub pending: i32,
     /// How the HPA controller treats a sample of each pod, by name.
     pub standings: Arc<BTreeMap<Text, Standing>>,
+    /// The newest pods, by which it is learnt what becomes of a template.
+    pub newest: Newest,
+}
+
+/// The newest pods of a workload that have not ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// The newest pod; of groups, the newest leader.
+    pub pod: Option<ObjectKey>,
+    /// The newest worker of a group.
+    pub worker: Option<ObjectKey>,
 }
 
 // === impl Live ===
@@ -46,11 +59,22 @@ impl Live {
         })
     }
 
+    /// Brings the states of all workloads that concern us up to date, where only what is within reach has changed.
+    pub fn renew(lives: &mut BTreeMap<WorkloadKey, Self>, view: &View, policy: &Policy, reach: &Reach) {
+        let mut workloads = scaled(view, policy);
+        workloads.retain(|workload| reach.includes(&workload.namespace));
+        lives.retain(|workload, _| !reach.includes(&workload.namespace));
+        lives.extend(Self::all(&Census::of(view, &workloads)));
+    }
+
     /// The state of one workload of a census. A replica that is a group of pods is bound when all of them are.
     #[must_use]
     pub fn in_census(census: &Census<'_>, workload: &WorkloadKey, current: i32, reported: i32) -> Self {
         let pods = census.matching(workload).iter().map(|(_, pod)| *pod);
         let mut live = Self::count(workload, current, reported, pods);
+        let (pod, worker) = census.newest_pods(workload);
+        let key = |pod: &Pod| pod.metadata.key();
+        live.newest = Newest { pod: pod.map(key), worker: worker.map(key) };
         if let Some(groups) = census.groups(workload) {
             let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
             (live.bound, live.pending) = (count(groups.whole), count(groups.started.len()));
@@ -101,6 +125,16 @@ impl Live {
     }
 }
 
+// === impl Newest ===
+
+impl Newest {
+    /// The pods, as they are now.
+    pub(super) fn pods<'v>(&self, view: &'v View) -> (Option<&'v Pod>, Option<&'v Pod>) {
+        let find = |key: &Option<ObjectKey>| view.pods.get(key.as_ref()?);
+        (find(&self.pod), find(&self.worker))
+    }
+}
+
 /// How the controller treats a sample of the pod (`groupPods`, `replica_calculator.go` v1.36.3).
 pub(super) fn standing(pod: &Pod) -> Standing {
     if pod.is_terminating() || pod.status.phase == "Failed" {
@@ -109,5 +143,41 @@ pub(super) fn standing(pod: &Pod) -> Standing {
         Standing::Pending
     } else {
         Standing::Counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::object::ScaleTarget;
+
+    fn view(scales: &[(&str, i32)]) -> View {
+        let mut view = View::default();
+        for (namespace, spec_replicas) in scales {
+            let hpa: crate::object::HorizontalPodAutoscaler = serde_json::from_value(json!({
+                "metadata": { "name": "chat", "namespace": namespace },
+                "spec": {
+                    "maxReplicas": 9, "scaleTargetRef": { "kind": "Deployment", "apiVersion": "apps/v1", "name": "chat" },
+                    "metrics": [{ "type": "External", "external": { "metric": { "name": "inference_queue_length" } } }],
+                },
+            }))
+            .unwrap();
+            let target = ScaleTarget { spec_replicas: *spec_replicas, ..ScaleTarget::default() };
+            view.workloads.insert(hpa.workload(), target);
+            view.hpas.insert(hpa.metadata.key(), hpa);
+        }
+        view
+    }
+
+    #[test]
+    fn states_are_renewed_and_removed_within_reach_and_kept_beyond() {
+        let (mut lives, policy) = (BTreeMap::new(), Policy::default());
+        Live::renew(&mut lives, &view(&[("a", 1), ("b", 1), ("c", 1)]), &policy, &Reach::Everywhere);
+        let reach = Reach::Within(["a", "b"].map(str::to_owned).into());
+        Live::renew(&mut lives, &view(&[("a", 2)]), &policy, &reach);
+        let scales: Vec<_> = lives.iter().map(|(key, live)| (&*key.namespace, live.current)).collect();
+        assert_eq!(scales, [("a", 2), ("c", 1)]);
     }
 }

@@ -87,14 +87,14 @@ impl Judging<'_> {
     fn starts(self, pod: &Pod, sample: &PodSample) -> bool {
         let Self::Cpu(config, now) = self else { return false };
         let (Some(ready), Some(started)) = (pod.condition("Ready"), pod.status.start_time) else { return true };
-        let not_ready = ready.status == "False";
+        let (started, not_ready) = (started.into(), ready.status == "False");
         if after(started, config.cpu_initialization_period, now) {
             // The sample must cover a whole window since the pod last became Ready.
             not_ready || !covers(sample, ready)
         } else {
             // Not Ready, and never was but for the first moments: a pod that lost readiness later counts.
             let Some(changed) = ready.last_transition_time else { return not_ready };
-            not_ready && after(started, config.initial_readiness_delay, changed)
+            not_ready && after(started, config.initial_readiness_delay, changed.into())
         }
     }
 }
@@ -106,6 +106,7 @@ fn after(start: Timestamp, duration: GoDuration, then: Timestamp) -> bool {
 
 fn covers(sample: &PodSample, ready: &PodCondition) -> bool {
     ready.last_transition_time.is_none_or(|changed| {
+        let changed = Timestamp::from(changed);
         sample.timestamp.as_nanosecond() >= changed.as_nanosecond() + i128::from(sample.window.nanos)
     })
 }

@@ -5,13 +5,12 @@ use super::{Findings, Migrated, WORKLOAD, carried, name_in_hpa};
 use crate::{
     keda::{Finding, Severity, findings_of_object},
     object::{
-        HorizontalPodAutoscaler, ObjectMeta,
+        HorizontalPodAutoscaler, Labels, ObjectMeta,
         hpa::{
             ContainerResourceMetric, ExternalMetric, HpaSpec, MetricIdentifier, MetricSpec, MetricTarget,
             ObjectReference, ResourceMetric,
         },
         keda::{ScaleTrigger, ScaledObject},
-        meta::StringMap,
     },
     policy::{HEADROOM_ANNOTATION, MetricKind, Policy},
     quantity::{Milli, Quantity},
@@ -239,7 +238,7 @@ impl Back<'_> {
         } else {
             MetricTarget { kind: "AverageValue".to_owned(), average_value: quantity, ..MetricTarget::default() }
         };
-        let match_labels = StringMap::from([(WORKLOAD.to_owned(), self.workload.clone())]);
+        let match_labels = Labels::from([(WORKLOAD, self.workload.as_str())]);
         let selector = Some(LabelSelector { match_labels, ..LabelSelector::default() });
         let metric = MetricIdentifier { name: name.to_owned(), selector };
         let external = Some(ExternalMetric { metric, target });

@@ -138,7 +138,7 @@ pub fn is_group_kind(workload: &WorkloadKey) -> bool {
 /// The number of the group that a pod is of; none if it is of none.
 #[must_use]
 pub fn group_index(pod: &Pod) -> Option<&str> {
-    pod.metadata.labels.get(GROUP_INDEX).map(String::as_str)
+    pod.metadata.labels.get(GROUP_INDEX)
 }
 
 /// Whether a pod of a group leads it.

@@ -1,19 +1,23 @@
-//! Makes equal parts of pods one value in memory.
+//! Makes equal parts of pods, and of nodes, one value in memory.
 //!
 //! A pod of a large cluster costs some hundred bytes of its own; what its replicas have in common (specification,
-//! labels, owners, granted resources) is held once. The pools hold what pods hold: what no pod refers to any more is
-//! dropped when a pool has grown to twice what was in use the last time, so their size follows the cluster's.
+//! labels, owners, granted resources) is held once. Nodes have some fifty labels, most of which are on every node. The
+//! pools hold what objects hold: what nothing refers to any more is dropped when a pool has grown to twice what was in
+//! use the last time, so their size follows the cluster's.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use hashbrown::HashTable;
 use serde::Serialize;
 
 use super::{
+    labels::Labels,
     meta::{OwnerReference, StringMap},
-    pod::{ConditionState, Granted, Pod, PodSpec},
+    node::Node,
+    pod::{ConditionState, Granted, Pod, PodMeta, PodSpec, ResourceList},
     shared::Shared,
     text::Text,
 };
@@ -21,13 +25,15 @@ use super::{
 /// Growth in bytes of JSON that is not worth a sweep.
 const SLACK: usize = 1 << 20;
 
-/// The parts that pods have in common.
+/// The parts that objects have in common.
 #[derive(Debug, Default)]
 pub struct Interner {
     specs: Pool<PodSpec>,
-    maps: Pool<StringMap>,
+    labels: Pool<Labels>,
+    annotations: Pool<StringMap>,
     owners: Pool<Vec<OwnerReference>>,
     granted: Pool<Granted>,
+    amounts: Pool<ResourceList>,
     conditions: Pool<ConditionState>,
     texts: Texts,
 }
@@ -35,13 +41,14 @@ pub struct Interner {
 /// Values of one type, found by a digest of their JSON and compared whole.
 #[derive(Debug)]
 struct Pool<T> {
-    known: HashMap<u64, Vec<Entry<T>>>,
+    known: HashTable<Entry<T>>,
     budget: Budget,
     json: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
+    digest: u64,
     value: Shared<T>,
     size: usize,
 }
@@ -65,8 +72,17 @@ impl Interner {
     /// Makes the pod share what others that were given before have too. The pod stays equal to what it was.
     pub fn pod(&mut self, pod: &mut Pod) {
         self.specs.share(&mut pod.spec);
-        self.maps.share(&mut pod.metadata.labels);
-        self.maps.share(&mut pod.metadata.annotations);
+        let PodMeta { name, labels, .. } = &mut pod.metadata;
+        for text in labels.texts_mut() {
+            // A StatefulSet's pod is labelled with its name, which no other pod has.
+            if text == name {
+                *text = name.clone();
+            } else {
+                self.texts.share(text);
+            }
+        }
+        self.labels.share(labels);
+        self.annotations.share(&mut pod.metadata.annotations);
         self.owners.share(&mut pod.metadata.owner_references);
         self.granted.share(&mut pod.status.granted);
         for condition in &mut pod.status.conditions {
@@ -79,13 +95,22 @@ impl Interner {
             self.texts.share(text);
         }
     }
+
+    /// The same for a node.
+    pub fn node(&mut self, node: &mut Node) {
+        for text in node.metadata.labels.texts_mut() {
+            self.texts.share(text);
+        }
+        self.amounts.share(&mut node.status.allocatable);
+        self.amounts.share(&mut node.status.capacity);
+    }
 }
 
 // === impl Pool ===
 
 impl<T> Default for Pool<T> {
     fn default() -> Self {
-        Self { known: HashMap::new(), budget: Budget::default(), json: Vec::new() }
+        Self { known: HashTable::new(), budget: Budget::default(), json: Vec::new() }
     }
 }
 
@@ -96,24 +121,20 @@ impl<T: PartialEq + Serialize> Pool<T> {
         if serde_json::to_writer(&mut self.json, &**value).is_err() {
             return;
         }
-        let size = self.json.len();
-        let alike = self.known.entry(digest(&self.json)).or_default();
-        if let Some(entry) = alike.iter().find(|entry| entry.value == *value) {
+        let (digest, size) = (digest(&self.json), self.json.len());
+        if let Some(entry) = self.known.find(digest, |entry| entry.digest == digest && entry.value == *value) {
             *value = entry.value.clone();
             return;
         }
-        alike.push(Entry { value: value.clone(), size });
+        self.known.insert_unique(digest, Entry { digest, value: value.clone(), size }, |entry| entry.digest);
         if self.budget.exceeds(size) {
             self.sweep();
         }
     }
 
     fn sweep(&mut self) {
-        self.known.retain(|_, alike| {
-            alike.retain(|entry| entry.value.is_held());
-            !alike.is_empty()
-        });
-        self.budget.renew(self.known.values().flatten().map(|entry| entry.size).sum());
+        self.known.retain(|entry| entry.value.is_held());
+        self.budget.renew(self.known.iter().map(|entry| entry.size).sum());
         self.json = Vec::new();
     }
 }
@@ -214,7 +235,7 @@ mod tests {
         for index in 0..100 {
             interner.pod(&mut pod("gone", &format!("{long}-{index}")));
         }
-        let held: usize = interner.specs.known.values().map(Vec::len).sum();
+        let held = interner.specs.known.len();
         assert!((1..20).contains(&held), "{held}");
         let mut again = pod("again", "kept");
         interner.pod(&mut again);

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::text::Text;
+use super::{labels::Labels, text::Text};
 
-/// Labels or annotations.
+/// Annotations, and other texts by name.
 pub type StringMap = BTreeMap<String, String>;
 
 /// The read part of `metav1.ObjectMeta`.
@@ -24,8 +24,7 @@ pub struct ObjectMeta {
     #[serde(deserialize_with = "null_as_default")]
     pub uid: String,
     /// Labels.
-    #[serde(deserialize_with = "null_values_as_default")]
-    pub labels: StringMap,
+    pub labels: Labels,
     /// Annotations.
     #[serde(deserialize_with = "null_values_as_default")]
     pub annotations: StringMap,

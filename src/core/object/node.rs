@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     meta::{ObjectMeta, null_as_default, null_items_as_default},
     pod::ResourceList,
+    shared::Shared,
 };
 
 /// A node.
@@ -56,10 +57,10 @@ pub struct Taint {
 pub struct NodeStatus {
     /// What pods may use.
     #[serde(deserialize_with = "null_as_default")]
-    pub allocatable: ResourceList,
+    pub allocatable: Shared<ResourceList>,
     /// What the machine has.
     #[serde(deserialize_with = "null_as_default")]
-    pub capacity: ResourceList,
+    pub capacity: Shared<ResourceList>,
     /// Conditions.
     #[serde(deserialize_with = "null_items_as_default")]
     pub conditions: Vec<NodeCondition>,

@@ -30,9 +30,14 @@ pub fn may_own(workload: &WorkloadKey, pod: &Pod) -> bool {
 /// v1.36.3). None for a workload that chooses otherwise.
 #[must_use]
 pub fn ordinal(workload: &WorkloadKey, pod: &Pod) -> Option<i32> {
-    let is_numbered = workload.group == "apps" && workload.kind == "StatefulSet";
-    let (_, number) = pod.metadata.name.rsplit_once('-').filter(|_| is_numbered)?;
+    let (_, number) = pod.metadata.name.rsplit_once('-').filter(|_| is_numbered(workload))?;
     number.parse().ok()
+}
+
+/// Whether the pods of a workload have numbers that say which go first.
+#[must_use]
+pub fn is_numbered(workload: &WorkloadKey) -> bool {
+    workload.group == "apps" && workload.kind == "StatefulSet"
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod decode;
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     ops::{Deref, DerefMut},
 };
 
@@ -15,12 +16,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    labels::Labels,
     meta::{
         ObjectKey, ObjectMeta, OwnerReference, StringMap, null_as_default, null_items_as_default,
         null_values_as_default,
     },
+    moment::Moment,
     shared::Shared,
     text::Text,
+    uid::Uid,
 };
 use crate::{quantity::Quantity, selector::LabelSelector};
 
@@ -53,17 +57,17 @@ pub struct PodMeta {
     /// Namespace.
     pub namespace: Text,
     /// Unique over time.
-    pub uid: Text,
+    pub uid: Uid,
     /// Labels.
-    pub labels: Shared<StringMap>,
+    pub labels: Shared<Labels>,
     /// Annotations that anybody reads: those of Plimsoll and those that say where metrics are.
     pub annotations: Shared<StringMap>,
     /// Owners, of which at most one is the controller.
     pub owner_references: Shared<Vec<OwnerReference>>,
     /// When the pod was made.
-    pub creation_timestamp: Option<Timestamp>,
+    pub creation_timestamp: Option<Moment>,
     /// Set while the pod is terminating.
-    pub deletion_timestamp: Option<Timestamp>,
+    pub deletion_timestamp: Option<Moment>,
 }
 
 /// `v1.PodTemplateSpec`.
@@ -348,10 +352,10 @@ pub struct SchedulingGate {
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`.
     pub phase: Text,
-    /// Address of the pod.
-    pub pod_ip: Text,
+    /// Address of the pod; none before it has one that can be read.
+    pub pod_ip: Option<IpAddr>,
     /// When the kubelet acknowledged the pod.
-    pub start_time: Option<Timestamp>,
+    pub start_time: Option<Moment>,
     /// Node nominated by preemption.
     pub nominated_node_name: Text,
     /// What the node has granted; differs from the specification during a resize.
@@ -394,7 +398,7 @@ pub struct PodCondition {
     /// What it says.
     pub state: Shared<ConditionState>,
     /// Last change of status.
-    pub last_transition_time: Option<Timestamp>,
+    pub last_transition_time: Option<Moment>,
 }
 
 /// What a condition says, which is the same for most pods.
@@ -457,6 +461,7 @@ impl Pod {
         self.condition("PodScheduled")
             .filter(|condition| condition.status == "False" && condition.reason == "Unschedulable")
             .and_then(|condition| condition.last_transition_time)
+            .map(Timestamp::from)
     }
 }
 

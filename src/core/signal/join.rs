@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cluster::{Census, View},
     histogram::Quantile,
-    object::{ObjectKey, Pod, WorkloadKey},
+    object::{ObjectKey, Pod, Uid, WorkloadKey},
     policy::Policy,
     quantity::Milli,
 };
@@ -44,15 +44,15 @@ impl Store {
 }
 
 /// What decides which of the stored values are signals.
-struct Moment<'a> {
+struct Moment<'a, 'v> {
     bounds: &'a Bounds,
     view: &'a View,
-    census: &'a Census<'a>,
+    census: &'a Census<'v>,
     policy: &'a Policy,
     now: Timestamp,
 }
 
-impl Moment<'_> {
+impl Moment<'_, '_> {
     /// Adds the gauges of a source; returns why claims were not believed.
     fn gauges(&self, source: &Source, signals: &mut Signals) -> Vec<Refused> {
         let mut refusals = Vec::new();
@@ -123,8 +123,8 @@ impl Moment<'_> {
     fn admit(&self, claims: &Claims, pod: &ObjectKey, uid: Option<&str>, at: Timestamp) -> Result<(), Refused> {
         let pod = self.view.pods.get(pod).filter(|pod| !pod.is_terminal()).ok_or(Refused::NotRunning)?;
         // A StatefulSet's pod comes back under its name: what its predecessor said is not about it.
-        let before = pod.metadata.creation_timestamp.is_some_and(|created| at < created);
-        if before || uid.is_some_and(|uid| uid != pod.metadata.uid) {
+        let before = pod.metadata.creation_timestamp.is_some_and(|created| at < Timestamp::from(created));
+        if before || uid.is_some_and(|uid| Uid::from(uid) != pod.metadata.uid) {
             return Err(Refused::OtherPod);
         }
         match claims {

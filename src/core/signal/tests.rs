@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     cluster::{Census, View},
     exposition::Limits,
-    object::{Pod, ScaleTarget, meta::StringMap},
+    object::{Labels, Pod, ScaleTarget},
     policy::Policy,
     profile::{Observation, Observed, Profile, Reading, Target},
 };
@@ -34,9 +34,9 @@ fn pod(namespace: &str, name: &str) -> Pod {
     let mut pod = Pod::default();
     pod.metadata.namespace = namespace.into();
     pod.metadata.name = name.into();
-    pod.metadata.uid = format!("uid-{name}").into();
-    pod.metadata.labels = StringMap::from([("app".to_owned(), "app".to_owned())]).into();
-    pod.metadata.creation_timestamp = Some(at(-3600));
+    pod.metadata.uid = format!("uid-{name}").as_str().into();
+    pod.metadata.labels = Labels::from([("app".to_owned(), "app".to_owned())]).into();
+    pod.metadata.creation_timestamp = Some(at(-3600).into());
     pod.node_name = "n1".into();
     pod.status.phase = "Running".into();
     pod
@@ -169,7 +169,7 @@ fn what_a_predecessor_of_the_same_name_said_is_not_about_the_new_pod() {
     let mut store = Store::default();
     store.record("a", &target("a"), observed(vec![queue("a", 1.0)]), at(0));
     let mut successor = pod("ml", "a");
-    successor.metadata.creation_timestamp = Some(at(1));
+    successor.metadata.creation_timestamp = Some(at(1).into());
     let view = view([successor]);
     assert_eq!(queues(&signals(&store, &view, at(2))), []);
     store.record("a", &target("a"), observed(vec![queue("a", 2.0)]), at(3));

@@ -47,7 +47,10 @@ pub(super) trait Kind: Send + Sync + 'static {
 }
 
 /// Nodes.
-pub(super) struct Nodes;
+#[derive(Default)]
+pub(super) struct Nodes {
+    interner: Interner,
+}
 /// Pods that have not ended: those that have hold nothing.
 #[derive(Default)]
 pub(super) struct Pods {
@@ -100,6 +103,8 @@ impl Kind for Nodes {
 
     fn read(&mut self, mut node: Node) -> Result<Option<Node>, Undecodable> {
         trim(&mut node.metadata.annotations);
+        node.status.conditions.retain(|condition| condition.kind == "Ready");
+        self.interner.node(&mut node);
         Ok(Some(node))
     }
 

@@ -51,7 +51,9 @@ fn settings(text: &str) -> SourceSettings {
 
 fn find(view: &View, settings: &SourceSettings) -> Discovery {
     let workloads = decision::scaled(view, &Policy::default());
-    targets(view, &Census::of(view, &workloads), settings)
+    let mut targets = Targets::default();
+    targets.renew(view, &Census::of(view, &workloads), settings, &Reach::Everywhere);
+    targets.discovery(settings)
 }
 
 fn chat(name: &str) -> Pod {
@@ -128,7 +130,7 @@ fn an_annotated_pod_without_a_port_annotation_uses_its_only_port() {
 fn what_cannot_be_scraped_is_told_with_the_reason() {
     let with_ip = |ip: &str| {
         let mut pod = chat("a");
-        pod.status.pod_ip = ip.into();
+        pod.status.pod_ip = ip.parse().ok();
         pod
     };
     let mut on_the_nodes_network = annotate(chat("a"), &[("scrape", "true"), ("port", "10250")]);
@@ -139,7 +141,7 @@ fn what_cannot_be_scraped_is_told_with_the_reason() {
         (with_ip(""), "the pod has no address yet"),
         (with_ip("127.0.0.1"), "the pod's address 127.0.0.1 is a loopback address (scrape.allowLoopback is off)"),
         (with_ip("169.254.169.254"), "the pod's address 169.254.169.254 is a link-local address"),
-        (with_ip("evil.example.com"), "the pod's address \"evil.example.com\" is none"),
+        (with_ip("evil.example.com"), "the pod has no address yet"),
         (annotate(chat("a"), &[("scrape", "yes")]), "annotation prometheus.io/scrape is \"yes\""),
         (annotate(chat("a"), &[yes, ("port", "0")]), "annotation prometheus.io/port is \"0\", expected 1 to 65535"),
         (annotate(chat("a"), &[yes, ("port", "70000")]), "annotation prometheus.io/port is \"70000\""),
@@ -169,7 +171,7 @@ fn pods_that_do_not_run_are_no_targets() {
     let mut pending = chat("a");
     pending.status.phase = "Pending".into();
     let mut ending = chat("b");
-    ending.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".parse().unwrap());
+    ending.metadata.deletion_timestamp = Some(jiff::Timestamp::UNIX_EPOCH.into());
     let mut done = chat("c");
     done.status.phase = "Succeeded".into();
     assert_eq!(find(&view(&[pending, ending, done]), &settings("")), Discovery::default());

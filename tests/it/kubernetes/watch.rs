@@ -68,7 +68,7 @@ async fn every_kind_reaches_the_view() {
     assert_eq!(kinds, [("Deployment", "llm"), ("ReplicaSet", "bare"), ("StatefulSet", "db")]);
     assert_eq!(view.resource_quotas.keys().collect::<Vec<_>>(), [&ObjectKey::new("ml", "gpus")]);
     assert_eq!(view.limit_ranges.keys().collect::<Vec<_>>(), [&ObjectKey::new("ml", "defaults")]);
-    assert_eq!(view.namespaces["ml"].labels["team"], "x");
+    assert_eq!(view.namespaces["ml"].labels.get("team"), Some("x"));
     assert!(view.runtime_classes.contains_key("kata"));
     assert_eq!(view.priority_classes[""], 1000);
     let autoscaler = view.node_autoscaler.as_ref().unwrap();

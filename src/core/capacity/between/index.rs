@@ -14,7 +14,7 @@ use super::{
 use crate::{
     capacity::Ledger,
     cluster::View,
-    object::{Shared, Text, meta::StringMap},
+    object::{Labels, Shared, Text},
     selector::{Operator, Selector},
 };
 
@@ -53,7 +53,7 @@ struct Postings {
 #[derive(Debug)]
 struct Group {
     namespace: Text,
-    labels: Shared<StringMap>,
+    labels: Shared<Labels>,
     rows: Vec<(usize, Kin)>,
 }
 
@@ -147,8 +147,8 @@ impl<'v> Index<'v> {
         if !keys.is_empty() {
             let own = Selector::of_labels(subject.labels);
             for group in self.selected(&own, subject.namespace) {
-                let labels = group.labels.iter().filter(|(key, _)| keys.contains(*key));
-                values.insert(labels.map(|(key, value)| (key.clone(), value.clone())).collect::<StringMap>());
+                let labels = group.labels.iter().filter(|(key, _)| keys.contains(key.as_str()));
+                values.insert(labels.map(|(key, value)| (key.clone(), value.clone())).collect::<Labels>());
             }
         }
         Completions { keys, values }
@@ -177,7 +177,7 @@ impl<'v> Index<'v> {
         self.postings.get_or_init(|| {
             let mut postings = Postings::default();
             for ((namespace, labels), nodes) in &self.residents().kin {
-                let rows = nodes.iter().filter_map(|(node, kin)| Some((*self.rows.get(node.as_str())?, *kin)));
+                let rows = nodes.iter().filter_map(|(node, kin)| Some((*self.rows.get(node.as_str())?, kin)));
                 let (namespace, labels, rows) = (namespace.clone(), labels.clone(), rows.collect::<Vec<_>>());
                 if !rows.is_empty() {
                     postings.add(Group { namespace, labels, rows });
@@ -223,7 +223,7 @@ impl Group {
 #[derive(Debug)]
 pub(super) struct Completions {
     pub(super) keys: BTreeSet<String>,
-    pub(super) values: BTreeSet<StringMap>,
+    pub(super) values: BTreeSet<Labels>,
 }
 
 /// A label that every matching pod carries, with its value.

@@ -3,21 +3,25 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Term;
-use crate::object::{ObjectKey, Pod, Shared, Text, meta::StringMap, pod::PodAffinityTerm};
+use crate::object::{Labels, ObjectKey, Pod, Shared, Text, pod::PodAffinityTerm};
 
 /// Namespace and labels.
-type Looks = (Text, Shared<StringMap>);
+type Looks = (Text, Shared<Labels>);
 
 /// All pods that have a node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::capacity) struct Residents {
     /// Where pods of equal namespace and labels are: replicas of one workload mostly share theirs.
-    pub(super) kin: HashMap<Looks, Shared<BTreeMap<Text, Kin>>>,
+    pub(super) kin: HashMap<Looks, Shared<Places>>,
     /// The distinct anti-affinity terms of placed pods.
     pub(super) repelling: BTreeMap<String, Holders>,
     /// Pods whose own terms cannot be understood, with the reason.
     pub(super) unreadable: BTreeMap<ObjectKey, String>,
 }
+
+/// Pods of one kind by node, sorted: mostly one node, or some hundreds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::capacity) struct Places(Vec<(Text, Kin)>);
 
 /// Pods of one kind on one node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +43,7 @@ impl Residents {
     /// Takes note of a placed pod.
     pub(in crate::capacity) fn add(&mut self, key: &ObjectKey, pod: &Pod) {
         let nodes = self.kin.entry((pod.metadata.namespace.clone(), pod.metadata.labels.clone())).or_default();
-        *nodes.entry(pod.node_name.clone()).or_default().of(pod) += 1;
+        nodes.count(pod, |count| count.saturating_add(1));
         for term in terms(pod) {
             let known = self.repelling.entry(identity(term, pod));
             let holders = match known {
@@ -62,14 +66,8 @@ impl Residents {
     pub(in crate::capacity) fn remove(&mut self, key: &ObjectKey, pod: &Pod) {
         let kin = (pod.metadata.namespace.clone(), pod.metadata.labels.clone());
         if let Some(nodes) = self.kin.get_mut(&kin) {
-            if let Some(here) = nodes.get_mut(&pod.node_name) {
-                let count = here.of(pod);
-                *count = count.saturating_sub(1);
-                if *here == Kin::default() {
-                    nodes.remove(&pod.node_name);
-                }
-            }
-            if nodes.is_empty() {
+            nodes.count(pod, |count| count.saturating_sub(1));
+            if nodes.0.is_empty() {
                 self.kin.remove(&kin);
             }
         }
@@ -81,6 +79,34 @@ impl Residents {
                 if holders.pods.is_empty() {
                     self.repelling.remove(&identity);
                 }
+            }
+        }
+    }
+}
+
+// === impl Places ===
+
+impl Places {
+    /// Each node with the pods on it.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Text, Kin)> {
+        self.0.iter().map(|(node, kin)| (node, *kin))
+    }
+
+    /// Changes how many pods like this one are on its node.
+    fn count(&mut self, pod: &Pod, change: impl FnOnce(u32) -> u32) {
+        let place = self.0.binary_search_by(|(node, _)| node.cmp(&pod.node_name));
+        let known = place.ok().and_then(|place| self.0.get(place));
+        let mut kin = known.map(|(_, kin)| *kin).unwrap_or_default();
+        let count = kin.of(pod);
+        *count = change(*count);
+        match place {
+            Ok(place) if kin == Kin::default() => drop(self.0.remove(place)),
+            Ok(place) => self.0.get_mut(place).into_iter().for_each(|(_, known)| *known = kin),
+            Err(_) if kin == Kin::default() => {}
+            Err(place) => {
+                // Most have one node for ever: spare room would cost more than growing now and then.
+                self.0.reserve_exact(1 + self.0.len() / 8);
+                self.0.insert(place, (pod.node_name.clone(), kin));
             }
         }
     }

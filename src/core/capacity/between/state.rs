@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Index, Spread, Subject, Terms};
-use crate::{cluster::View, object::meta::StringMap};
+use crate::{cluster::View, object::Labels};
 
 /// Most sets of labels that controllers may have added which are told apart.
 const MAX_COMPLETIONS: usize = 4;
@@ -23,7 +23,7 @@ pub(in crate::capacity) struct Domains {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::capacity) struct Seat {
     pub(in crate::capacity) namespace: String,
-    pub(in crate::capacity) labels: StringMap,
+    pub(in crate::capacity) labels: Labels,
     pub(in crate::capacity) terms: Terms,
 }
 
@@ -92,7 +92,7 @@ pub(in crate::capacity) struct State {
 pub(in crate::capacity) fn seats(
     seat: &Seat,
     exists: bool,
-    terms: impl Fn(&StringMap) -> Terms,
+    terms: impl Fn(&Labels) -> Terms,
     index: &Index<'_>,
     view: &View,
 ) -> Option<Vec<Seat>> {
@@ -101,9 +101,9 @@ pub(in crate::capacity) fn seats(
     }
     let subject = Subject { namespace: &seat.namespace, labels: &seat.labels };
     let mut asking = seat.terms.clone();
-    let fresh = |keys: &mut dyn Iterator<Item = &String>| -> StringMap {
-        let added = keys.filter(|key| !seat.labels.contains_key(*key)).map(|key| (key.clone(), FRESH.to_owned()));
-        seat.labels.clone().into_iter().chain(added).collect()
+    let fresh = |keys: &mut dyn Iterator<Item = &String>| -> Labels {
+        let added = keys.filter(|key| !seat.labels.contains_key(key)).map(|key| (key, FRESH));
+        seat.labels.clone().with(added)
     };
     // With every added label set, the terms show which of them they ask for.
     let all: Vec<_> = super::ADDED_LABELS.map(str::to_owned).to_vec();
@@ -118,9 +118,12 @@ pub(in crate::capacity) fn seats(
     if completions.values.len() > MAX_COMPLETIONS {
         return None;
     }
-    let known = completions.values.iter().map(|values| seat.labels.clone().into_iter().chain(values.clone()).collect());
+    let known = completions
+        .values
+        .iter()
+        .map(|values| seat.labels.clone().with(values.iter().map(|(key, value)| (key.clone(), value.clone()))));
     let all = known.chain([fresh(&mut completions.keys.iter())]);
-    Some(all.map(|labels: StringMap| Seat { terms: terms(&labels), labels, ..seat.clone() }).collect())
+    Some(all.map(|labels: Labels| Seat { terms: terms(&labels), labels, ..seat.clone() }).collect())
 }
 
 // === impl State ===

@@ -3,7 +3,7 @@
 use super::EditError;
 use crate::{
     cluster::{Change, Delta, DeviceChange, StorageChange, View},
-    object::{Node, Pod, Text, device::ResourceSlice},
+    object::{Node, Pod, Uid, device::ResourceSlice},
 };
 
 /// Most nodes that one edit adds.
@@ -80,7 +80,7 @@ fn published(slice: &ResourceSlice, node: &str) -> ResourceSlice {
 fn moved(daemon: &Pod, node: &str) -> Pod {
     let mut pod = daemon.clone();
     pod.metadata.name = format!("{}-{node}", daemon.metadata.name).into();
-    pod.metadata.uid = Text::default();
+    pod.metadata.uid = Uid::default();
     pod.node_name = node.into();
     pod
 }

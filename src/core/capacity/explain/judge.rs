@@ -1,5 +1,7 @@
 //! What limits, in one word and in words for people.
 
+use std::sync::{Arc, PoisonError};
+
 use super::sites::{Class, Site, Sites, Stop, most_frequent};
 use crate::capacity::{
     Inventory, LimitingFactor, NodeGroupReport, Sharing,
@@ -52,14 +54,17 @@ impl<'a, 'v> Judge<'a, 'v> {
 
     pub(super) fn free_gpus(&self, sites: &Sites<'_>) -> i64 {
         let counted: Vec<_> = self.inventory.shape().all_gpus().filter(|column| self.counts(*column)).collect();
-        let on = |site: &Site| {
-            let free = self.inventory.row(site.row);
-            counted
-                .iter()
-                .filter_map(|column| free.get(*column))
-                .fold(0_i64, |sum, free| sum.saturating_add((*free).max(0)))
-        };
-        sites.open().map(on).fold(0, i64::saturating_add)
+        let on = |row: usize| self.inventory.gpus_in(row, |column| counted.contains(&column));
+        let sum = |rows: &mut dyn Iterator<Item = usize>| rows.map(on).fold(0, i64::saturating_add);
+        if sites.narrowed || self.inventory.has_placed() {
+            return sum(&mut sites.open().map(Site::row));
+        }
+        // What the filter leaves open is open, and most templates share theirs.
+        let judged = &self.demand.judged;
+        let known = self.inventory.shape().open_gpus.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        let place = known.entry((Arc::as_ptr(judged).addr(), counted.clone()));
+        place.or_insert_with(|| (Arc::clone(judged), sum(&mut judged.open.iter().copied()))).1
     }
 
     /// Rows that the template may use, with GPUs of the requested kinds which are there and not allocatable.
@@ -79,7 +84,7 @@ impl<'a, 'v> Judge<'a, 'v> {
     pub(super) fn limiting_factor(&self, sites: &Sites<'_>) -> LimitingFactor {
         let able = |class: &Class<'_>| class.able;
         if sites.classes.iter().any(|class| class.is_open() && class.able > 0) {
-            return self.shortage(sites, able, |site| site.columns.able);
+            return self.shortage(sites, able, super::sites::Site::able);
         }
         let closed = |count: fn(&Class<'_>) -> usize| {
             most_frequent(sites.classes.iter().filter(|class| !class.is_open()), count)
@@ -110,8 +115,8 @@ impl<'a, 'v> Judge<'a, 'v> {
     fn is_fragmented<'s, I: Iterator<Item = &'s Site>>(&self, open: impl Fn() -> I) -> bool {
         let left = |column: usize, amount: i64| {
             let on = |site: &Site| {
-                let free = self.inventory.row(site.row).get(column).copied().unwrap_or(0);
-                free.saturating_sub(amount.saturating_mul(i64::from(site.fits)))
+                let free = self.inventory.row(site.row()).get(column).copied().unwrap_or(0);
+                free.saturating_sub(amount.saturating_mul(i64::from(site.fits())))
             };
             open().map(on).fold(0, i64::saturating_add)
         };

@@ -8,7 +8,6 @@ use crate::capacity::{
     between::State,
     filters::Verdict,
     inventory::{Demand, fitting, short},
-    memo::Fitting,
 };
 
 /// Nodes of a class that are named.
@@ -35,13 +34,15 @@ pub(super) enum Stop<'a> {
 }
 
 /// One node in the eyes of a template.
+///
+/// There is one for every node and template, so it is small.
 #[derive(Clone, Copy)]
 pub(super) struct Site {
-    pub(super) row: usize,
-    pub(super) fits: u32,
+    row: u32,
+    fits: u32,
     /// Which of the classes it is in.
-    pub(super) class: usize,
-    pub(super) columns: Columns,
+    class: u16,
+    columns: Columns,
 }
 
 /// Nodes that treat the template alike: few, one per taint and per set of short resources.
@@ -60,8 +61,10 @@ pub(super) struct Class<'a> {
 
 /// All nodes.
 pub(super) struct Sites<'a> {
-    pub(super) sites: Vec<Site>,
+    pub(super) rows: Vec<Site>,
     pub(super) classes: Vec<Class<'a>>,
+    /// Whether more than the filter closes nodes.
+    pub(super) narrowed: bool,
 }
 
 /// What the columns of a node alone say.
@@ -80,13 +83,14 @@ pub(super) fn sites<'a>(judge: &Judge<'a, '_>, template: &Template, states: &[St
     let plain = plain && demand.searched.is_none() && !demand.gives_up && template.wants.shared.is_empty();
     let tally = if plain && !inventory.has_nominated() { inventory.tally(demand) } else { None };
     let verdicts = &demand.judged.verdicts;
-    let mut sites = Sites { sites: Vec::with_capacity(verdicts.len()), classes: Vec::new() };
+    let mut sites =
+        Sites { rows: Vec::with_capacity(verdicts.len()), classes: Vec::new(), narrowed: !states.is_empty() };
     for (row, verdict) in verdicts.iter().enumerate() {
         let tallied = tally.as_ref().and_then(|tally| tally.rows.get(row)).filter(|_| !inventory.is_touched(row));
-        let (fits, stop, columns) = if let Some(Fitting { count, short, able }) = tallied.copied() {
-            let columns = Columns { room: count > 0, able };
+        let (fits, stop, columns) = if let Some(tallied) = tallied {
+            let columns = Columns { room: tallied.count > 0, able: tallied.able() };
             match verdict {
-                Verdict::Open => (count.into(), Stop::Short(short.into()), columns),
+                Verdict::Open => (tallied.count.into(), Stop::Short(tallied.short()), columns),
                 verdict => (0, Stop::Filtered(verdict), columns),
             }
         } else {
@@ -146,7 +150,7 @@ pub(super) fn visit<'a>(
 impl<'a> Sites<'a> {
     fn add(&mut self, judge: &Judge<'a, '_>, row: usize, fits: u32, stop: Stop<'a>, columns: Columns) {
         // Neighbours are often alike.
-        let last = self.sites.last().map(|site| site.class);
+        let last = self.rows.last().map(|site| usize::from(site.class));
         let known = last.filter(|class| self.classes.get(*class).is_some_and(|class| class.stop == stop));
         let known = known.or_else(|| self.classes.iter().position(|class| class.stop == stop));
         let index = known.unwrap_or(self.classes.len());
@@ -157,12 +161,13 @@ impl<'a> Sites<'a> {
         if let Some(class) = self.classes.get_mut(index) {
             class.add(row, fits, columns);
         }
-        self.sites.push(Site { row, fits, class: index, columns });
+        let (row, class) = (u32::try_from(row).unwrap_or(u32::MAX), u16::try_from(index).unwrap_or(u16::MAX));
+        self.rows.push(Site { row, fits, class, columns });
     }
 
     /// The class that a row is in: sites are in the order of the rows.
     pub(super) fn class_of(&self, row: usize) -> Option<usize> {
-        self.sites.get(row).map(|site| site.class)
+        self.rows.get(row).map(|site| site.class.into())
     }
 
     /// Whether neither a filter nor other pods close a row.
@@ -172,7 +177,24 @@ impl<'a> Sites<'a> {
 
     /// Nodes that are not closed by a filter or by other pods.
     pub(super) fn open(&self) -> impl Iterator<Item = &Site> {
-        self.sites.iter().filter(|site| self.classes.get(site.class).is_some_and(Class::is_open))
+        self.rows.iter().filter(|site| self.classes.get(usize::from(site.class)).is_some_and(Class::is_open))
+    }
+}
+
+// === impl Site ===
+
+impl Site {
+    pub(super) fn row(&self) -> usize {
+        self.row as usize
+    }
+
+    pub(super) fn fits(&self) -> u32 {
+        self.fits
+    }
+
+    /// Whether the node would have room for one if it were empty.
+    pub(super) fn able(&self) -> bool {
+        self.columns.able
     }
 }
 

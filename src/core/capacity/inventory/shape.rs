@@ -20,7 +20,7 @@ use crate::{
         volumes,
     },
     cluster::View,
-    object::{Node, ObjectKey, Pod, PodSpec, meta::StringMap},
+    object::{Labels, Node, ObjectKey, Pod, PodSpec},
     policy::Policy,
 };
 
@@ -57,9 +57,15 @@ pub(in crate::capacity) struct Shape<'v> {
     pub(super) volumes: volumes::Ledger<'v>,
     /// Domains by label key.
     pub(super) domains: Mutex<HashMap<String, Arc<Domains>>>,
+    /// Free GPUs of some columns on the nodes that a filter leaves open, by where in memory its verdicts are; those stay
+    /// there for as long as this does.
+    pub(in crate::capacity) open_gpus: Mutex<OpenGpus>,
     /// By which the memo of the ledger is asked.
     pub(super) turn: u64,
 }
+
+/// Sums by verdicts and columns.
+pub(in crate::capacity) type OpenGpus = HashMap<(usize, Vec<usize>), (Arc<Judged>, i64)>;
 
 /// A pod that preemption has promised a node.
 #[derive(Debug)]
@@ -67,7 +73,7 @@ pub(super) struct Nominated<'v> {
     pub(super) row: usize,
     pub(super) priority: i32,
     pub(super) namespace: &'v str,
-    pub(super) labels: &'v StringMap,
+    pub(super) labels: &'v Labels,
     pub(super) seat: Seat,
     pub(super) ports: Vec<HostPort>,
     pub(super) spec: &'v PodSpec,
@@ -128,6 +134,7 @@ impl<'v> Shape<'v> {
             ports: HashMap::new(),
             volumes: volumes::Ledger::default(),
             domains: Mutex::default(),
+            open_gpus: Mutex::default(),
             turn: 0,
         }
     }
@@ -332,7 +339,7 @@ impl Surroundings for Around<'_, '_> {
         if let Some(domains) = known.get(key) {
             return Arc::clone(domains);
         }
-        let labels = self.shape.nodes.iter().map(|node| node.metadata.labels.get(key).map(String::as_str));
+        let labels = self.shape.nodes.iter().map(|node| node.metadata.labels.get(key));
         let domains = Arc::new(Domains::of(labels));
         known.insert(key.to_owned(), Arc::clone(&domains));
         domains

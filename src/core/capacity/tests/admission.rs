@@ -67,7 +67,7 @@ fn pods_that_the_status_does_not_count_yet_are_counted() {
     );
     assert_eq!(answer(&view, &mk_template(1, json!({}))).quota.unwrap().pods, 6);
     view.pods.get_mut(&ObjectKey::new("ml", "two")).unwrap().metadata.deletion_timestamp =
-        Some("2026-01-01T00:00:00Z".parse().unwrap());
+        Some(jiff::Timestamp::UNIX_EPOCH.into());
     assert_eq!(answer(&view, &mk_template(1, json!({}))).quota.unwrap().pods, 7);
 }
 

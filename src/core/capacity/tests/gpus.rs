@@ -14,7 +14,7 @@ fn offering(mut node: Node, resource: &str, capacity: u32, allocatable: u32) -> 
 }
 
 fn labelled(mut node: Node, labels: &[(&str, &str)]) -> Node {
-    node.metadata.labels.extend(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    node.metadata.labels = std::mem::take(&mut node.metadata.labels).with(labels.iter().copied());
     node
 }
 

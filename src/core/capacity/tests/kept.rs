@@ -40,7 +40,7 @@ fn pods() -> impl Strategy<Value = Pod> {
         pod.spec.priority = Some(priority);
         match kind {
             0 => pod.status.phase = "Succeeded".into(),
-            1 => pod.metadata.deletion_timestamp = "2026-01-01T00:00:00Z".parse().ok(),
+            1 => pod.metadata.deletion_timestamp = Some(jiff::Timestamp::UNIX_EPOCH.into()),
             2 => {
                 pod.status.nominated_node_name = pod.node_name.clone();
                 pod.node_name = "".into();

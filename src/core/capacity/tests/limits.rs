@@ -48,7 +48,7 @@ fn three_free_gpus_on_each_of_eight_nodes_hold_no_replica_that_wants_four() {
 #[test]
 fn terminating_pods_hold_their_gpus_and_terminal_ones_do_not() {
     let mut terminating = mk_pod("t", "a", 3);
-    terminating.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".parse().unwrap());
+    terminating.metadata.deletion_timestamp = Some(jiff::Timestamp::UNIX_EPOCH.into());
     let mut done = mk_pod("d", "a", 2);
     done.status.phase = "Succeeded".into();
     let view = mk_view([mk_node("a", 8)], [terminating, done]);

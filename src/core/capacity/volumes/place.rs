@@ -43,7 +43,7 @@ impl Place {
         let affinity =
             required.map(|it| Self::Affinity { volume: name.clone(), terms: it.node_selector_terms.clone() });
         let zones = ZONES.into_iter().filter_map(|(key, today)| {
-            let values = volume.metadata.labels.get(key).and_then(|value| zones(value))?;
+            let values = volume.metadata.labels.get(key).and_then(zones)?;
             Some(Self::Zone { volume: name.clone(), key, today, values })
         });
         affinity.into_iter().chain(zones)
@@ -77,7 +77,7 @@ impl Place {
             // A node that says nothing of zones is taken to be in all of them.
             Self::Zone { key, today, values, .. } => {
                 let silent = !ZONES.into_iter().any(|(key, _)| labels.contains_key(key));
-                silent || labels.get(*key).or_else(|| labels.get(*today)).is_some_and(|value| values.contains(value))
+                silent || labels.get(key).or_else(|| labels.get(today)).is_some_and(|value| values.contains(value))
             }
             Self::Topologies { terms, .. } => terms.iter().any(|term| selects(term, node)),
             Self::Nowhere { .. } => false,
@@ -101,7 +101,9 @@ impl Place {
 
 fn selects(term: &TopologySelectorTerm, node: &Node) -> bool {
     let requirements = &term.match_label_expressions;
-    let holds = |key: &String, values: &[String]| node.metadata.labels.get(key).is_some_and(|it| values.contains(it));
+    let holds = |key: &str, values: &[String]| {
+        node.metadata.labels.get(key).is_some_and(|label| values.iter().any(|value| value == label))
+    };
     !requirements.is_empty() && requirements.iter().all(|it| holds(&it.key, &it.values))
 }
 

@@ -14,28 +14,30 @@ use crate::{
         binding::{Asked, AskedKind, scale_permission},
         demand::{self, Measured},
         scaled::{served, served_metrics},
+        sources::Sources,
     },
-    object::{HorizontalPodAutoscaler, ObjectKey, Shared, WorkloadKey, hpa::MetricSpec, meta::StringMap},
+    object::{HorizontalPodAutoscaler, Labels, ObjectKey, Shared, WorkloadKey, hpa::MetricSpec},
     policy::{HEADROOM_ANNOTATION, Headroom, MODE_ANNOTATION, MetricKind, Mode, Policy, Surplus},
     quantity::Milli,
     signal::{Quality, Signals},
 };
 
 /// Labels of pods.
-type Labels = Shared<BTreeMap<ObjectKey, Shared<StringMap>>>;
+type LabelsOfPods = Shared<BTreeMap<ObjectKey, Shared<Labels>>>;
 
 /// What every HPA is measured in.
 pub(super) struct Surroundings<'v, 'c> {
     pub(super) view: &'v View,
-    pub(super) signals: &'v Signals,
-    pub(super) policy: &'v Policy,
+    pub(super) signals: &'c Signals,
+    pub(super) policy: &'c Policy,
     pub(super) census: &'c Census<'v>,
+    pub(super) sources: Sources<'c, 'v>,
     pub(super) lives: &'c BTreeMap<WorkloadKey, Live>,
     pub(super) now: Timestamp,
 }
 
 impl<'v> Surroundings<'v, '_> {
-    pub(super) fn case(&self, key: &'v ObjectKey, hpa: &'v HorizontalPodAutoscaler) -> Case<'v> {
+    pub(super) fn case<'a>(&self, key: &'a ObjectKey, hpa: &'a HorizontalPodAutoscaler) -> Case<'a> {
         let workload = hpa.workload();
         let target = self.view.workloads.get(&workload);
         let mode = Chosen::<Mode>::mode(hpa, self.view, self.policy);
@@ -62,15 +64,15 @@ impl<'v> Surroundings<'v, '_> {
         self.lives.get(workload).cloned().unwrap_or_default()
     }
 
-    pub(super) fn measured<'a>(&'a self, workload: &'a WorkloadKey, live: &'a Live) -> Measured<'a> {
-        let Self { view, signals, policy, now, .. } = *self;
-        Measured { view, workload, pods: self.census.matching(workload), live, signals, policy, now }
+    pub(super) fn measured<'a>(&'a self, workload: &'a WorkloadKey, live: &'a Live) -> Measured<'a, 'v> {
+        let Self { signals, policy, census, now, ref sources, .. } = *self;
+        Measured { workload, census, sources, live, signals, policy, now }
     }
 
     /// Labels of all pods that have samples: one walk along pods and samples, all of which are sorted. Mostly they are
     /// what they were before.
-    pub(super) fn labels(&self, before: Option<&Labels>) -> Labels {
-        if let Some(before) = before.filter(|before| self.measured_labels().eq(before.iter())) {
+    pub(super) fn labels(&self, before: Option<&LabelsOfPods>) -> LabelsOfPods {
+        if let Some(before) = before.filter(|before| self.are_labelled(before)) {
             return before.clone();
         }
         let labels: BTreeMap<_, _> =
@@ -78,7 +80,13 @@ impl<'v> Surroundings<'v, '_> {
         labels.into()
     }
 
-    fn measured_labels(&self) -> impl Iterator<Item = (&'v ObjectKey, &'v Shared<StringMap>)> {
+    fn are_labelled(&self, known: &LabelsOfPods) -> bool {
+        let mut known = known.iter();
+        self.measured_labels().all(|measured| known.next().is_some_and(|known| measured == known))
+            && known.next().is_none()
+    }
+
+    fn measured_labels(&self) -> impl Iterator<Item = (&'v ObjectKey, &'v Shared<Labels>)> {
         let mut signals: Vec<_> = self.signals.pods.values().map(|samples| samples.keys().peekable()).collect();
         let mut measured = move |key: &ObjectKey| {
             let mut any = false;
@@ -142,7 +150,7 @@ impl<'v> Surroundings<'v, '_> {
         hpa: &HorizontalPodAutoscaler,
         spec: &MetricSpec,
         known: bool,
-        measured: &Measured<'_>,
+        measured: &Measured<'_, '_>,
         guard: &Guard,
     ) -> Measurement {
         let asked = Asked::of(hpa, spec).and_then(|asked| Some((&served(&asked, self.policy)?.kind, asked)));
@@ -172,7 +180,7 @@ impl<'v> Surroundings<'v, '_> {
         asked: &Asked<'_>,
         kind: &MetricKind,
         target: Target,
-        measured: &Measured<'_>,
+        measured: &Measured<'_, '_>,
         imputed: &mut u32,
     ) -> Raw {
         let name = &asked.metric.name;

@@ -28,8 +28,8 @@ pub(super) struct ByTriggers {
     pub(super) raw: BTreeSet<BindingKey>,
 }
 
-impl<'v> Surroundings<'v, '_> {
-    pub(super) fn scaled(&self, scaled: &'v Scaled) -> Case<'v> {
+impl Surroundings<'_, '_> {
+    pub(super) fn scaled<'a>(&self, scaled: &'a Scaled) -> Case<'a> {
         let (hpa, workload) = (&scaled.hpa, scaled.workload.clone());
         let target = self.view.workloads.get(&workload);
         let mode = Chosen::<Mode>::mode(hpa, self.view, self.policy);

@@ -128,7 +128,7 @@ fn a_pod_that_ends_meanwhile_is_left_out() {
     let scene = textbook(&[pods("inference_queue_length", &average("10"))]);
     let snapshot = scene.decide();
     let mut now = scene.clone();
-    now.view.pods.get_mut(&key("llm-0")).unwrap().metadata.deletion_timestamp = Some(scene.now);
+    now.view.pods.get_mut(&key("llm-0")).unwrap().metadata.deletion_timestamp = Some(scene.now.into());
     assert_eq!(now.ask_pods(&snapshot, "inference_queue_length", "app=llm").unwrap().len(), 4);
 }
 

@@ -262,10 +262,10 @@ fn a_replica_that_loads_its_model_keeps_the_trigger_active_for_a_time() {
     let sample = Sample { value: Milli(0), at: scene.now, quality: Quality::Live };
     scene.signals.demands.insert(demand(), Ok(sample));
     let created = scene.now - SignedDuration::from_mins(14);
-    scene.view.pods.values_mut().for_each(|pod| pod.metadata.creation_timestamp = Some(created));
+    scene.view.pods.values_mut().for_each(|pod| pod.metadata.creation_timestamp = Some(created.into()));
     assert!(active(&scene, &trigger));
     let created = scene.now - SignedDuration::from_mins(16);
-    scene.view.pods.values_mut().for_each(|pod| pod.metadata.creation_timestamp = Some(created));
+    scene.view.pods.values_mut().for_each(|pod| pod.metadata.creation_timestamp = Some(created.into()));
     assert!(!active(&scene, &trigger));
 }
 

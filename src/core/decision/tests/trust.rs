@@ -108,7 +108,7 @@ fn pods_that_have_just_become_ready_do_not_make_a_sum_unknown() {
     for name in ["llm-0", "llm-1", "llm-2"] {
         scene.signals.pods.get_mut("queueLength").unwrap().remove(&key(name));
         let ready = &mut scene.view.pods.get_mut(&key(name)).unwrap().status.conditions[0];
-        ready.last_transition_time = Some(now - SignedDuration::from_secs(5));
+        ready.last_transition_time = Some((now - SignedDuration::from_secs(5)).into());
     }
     let demand = &scene.decide().decisions[&key("llm")].demands[0];
     assert_eq!((demand.raw, demand.imputed), (Some(Milli(150_000)), 3));
@@ -124,7 +124,7 @@ fn a_pod_may_wait_for_the_next_collection_of_a_dcgm_exporter() {
     for name in ["llm-0", "llm-1"] {
         samples.remove(&key(name));
         let ready = &mut scene.view.pods.get_mut(&key(name)).unwrap().status.conditions[0];
-        ready.last_transition_time = Some(now - SignedDuration::from_secs(40));
+        ready.last_transition_time = Some((now - SignedDuration::from_secs(40)).into());
     }
     scene.signals.pods.insert("gpuUtilization".to_owned(), samples);
     let demand = &scene.decide().decisions[&key("llm")].demands[0];

@@ -37,14 +37,14 @@ struct Summed {
 }
 
 /// One object's triggers and what they are measured in.
-pub(in super::super) struct Trials<'a> {
-    pub(in super::super) measured: &'a Measured<'a>,
+pub(in super::super) struct Trials<'a, 'v> {
+    pub(in super::super) measured: &'a Measured<'a, 'v>,
     pub(in super::super) guard: &'a Guard,
     /// See [`Scaled::keeps`](super::Scaled).
     pub(in super::super) keeps: bool,
 }
 
-impl Trials<'_> {
+impl Trials<'_, '_> {
     /// Measures one trigger.
     pub(in super::super) fn of(&self, ours: &Ours) -> Trial {
         let trigger = &*ours.trigger;
@@ -231,9 +231,9 @@ impl Trials<'_> {
     /// Until when a replica that loads its model keeps the trigger active.
     fn warming_until(&self, trigger: &Trigger) -> Option<Timestamp> {
         let warmup = trigger.warmup.filter(|_| trigger.signal != Signal::Capacity)?;
-        let own = self.measured.pods.iter().map(|(_, pod)| *pod);
+        let own = self.measured.pods().iter().map(|(_, pod)| *pod);
         let loading = own.filter(|pod| !pod.is_terminal() && !pod.is_terminating() && !pod.is_ready());
-        loading.filter_map(|pod| pod.metadata.creation_timestamp?.checked_add(warmup).ok()).max()
+        loading.filter_map(|pod| Timestamp::from(pod.metadata.creation_timestamp?).checked_add(warmup).ok()).max()
     }
 }
 

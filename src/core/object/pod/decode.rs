@@ -7,6 +7,7 @@ use super::{
     ConditionState, ContainerStatus, Granted, Pod, PodCondition, PodMeta, PodSpec, PodStatus, ResourceList, Resources,
 };
 use crate::object::{
+    Moment,
     autoscaling::CONSUMES,
     meta::{ObjectMeta, StringMap, null_as_default, null_items_as_default},
 };
@@ -83,12 +84,12 @@ impl From<ObjectMeta> for PodMeta {
         Self {
             name: meta.name.into(),
             namespace: meta.namespace.into(),
-            uid: meta.uid.into(),
+            uid: meta.uid.as_str().into(),
             labels: meta.labels.into(),
             annotations: StringMap::into(annotations),
             owner_references: meta.owner_references.into(),
-            creation_timestamp: meta.creation_timestamp,
-            deletion_timestamp: meta.deletion_timestamp,
+            creation_timestamp: meta.creation_timestamp.map(Moment::from),
+            deletion_timestamp: meta.deletion_timestamp.map(Moment::from),
         }
     }
 }
@@ -104,8 +105,8 @@ impl From<WireStatus> for PodStatus {
         };
         Self {
             phase: wire.phase.into(),
-            pod_ip: wire.pod_ip.into(),
-            start_time: wire.start_time,
+            pod_ip: wire.pod_ip.parse().ok(),
+            start_time: wire.start_time.map(Moment::from),
             nominated_node_name: wire.nominated_node_name.into(),
             granted: granted.into(),
             conditions: conditions.map(PodCondition::from).collect(),
@@ -127,6 +128,6 @@ impl WireCondition {
 
 impl From<WireCondition> for PodCondition {
     fn from(wire: WireCondition) -> Self {
-        Self { state: wire.state.into(), last_transition_time: wire.last_transition_time }
+        Self { state: wire.state.into(), last_transition_time: wire.last_transition_time.map(Moment::from) }
     }
 }

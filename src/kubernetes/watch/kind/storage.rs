@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use plimsoll_core::{
     cluster::{Change, Delta, StorageChange},
     object::{
-        CsiDriver, CsiNode, ObjectKey, ObjectMeta, PersistentVolume, PersistentVolumeClaim, StorageClass,
+        CsiDriver, CsiNode, Labels, ObjectKey, ObjectMeta, PersistentVolume, PersistentVolumeClaim, StorageClass,
         VolumeAttachment,
     },
 };
@@ -65,7 +65,7 @@ impl<T: Object> Kind for Stored<T> {
         metadata.annotations.retain(|key, _| T::ANNOTATIONS.contains(&key.as_str()));
         metadata.owner_references.clear();
         if !T::KEEPS_LABELS {
-            metadata.labels.clear();
+            metadata.labels = Labels::default();
         }
         Ok(Some(object))
     }
