@@ -37,6 +37,8 @@ For a template with claims, too, in a further file with a further -f:
   kubectl get persistentvolumeclaims,persistentvolumes,storageclasses,csinodes,csidrivers,volumeattachments -A -o json
 Where devices are allocated dynamically, too:
   kubectl get resourceslices,resourceclaims,resourceclaimtemplates -A -o json
+Where Kueue admits pods, too:
+  kubectl get localqueues,clusterqueues,resourceflavors,cohorts -A -o json
 or ask a cluster:
   plimsoll capacity deployment/chat -n inference
 

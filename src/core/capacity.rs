@@ -27,6 +27,7 @@ mod memo;
 mod model;
 mod placer;
 mod ports;
+mod queue;
 mod quota;
 mod replica;
 mod requests;

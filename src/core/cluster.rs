@@ -16,6 +16,7 @@ mod doubt;
 mod groups;
 mod keda;
 mod learnt;
+mod queues;
 mod reach;
 mod storage;
 
@@ -26,6 +27,7 @@ pub use devices::{DeviceChange, Devices};
 pub use doubt::Doubts;
 pub use groups::{Groups, Started};
 pub use learnt::{Basis, Learnt};
+pub use queues::{QueueChange, Queues};
 pub use reach::Reach;
 pub use storage::{Storage, StorageChange, StorageKind};
 
@@ -74,6 +76,8 @@ pub struct View {
     pub storage: Storage,
     /// What node autoscalers are asked to have room for, and the PodTemplates of a cluster.
     pub bookings: Bookings,
+    /// Kueue's queues and their quota.
+    pub queues: Queues,
     /// Names of the PriorityClasses that claim to be the global default; the lowest value of them is it.
     pub global_default_classes: BTreeSet<String>,
     /// Why objects are not known although they are there, by resource name in the plural.
@@ -163,6 +167,8 @@ pub enum Change {
     PriorityClass(Delta<(String, i32, bool), String>),
     /// Devices and claims for them.
     Device(DeviceChange),
+    /// Kueue's queues and their quota.
+    Queue(QueueChange),
     /// Claims, volumes and what makes and attaches them.
     Storage(StorageChange),
     /// ProvisioningRequests and PodTemplates.

@@ -13,6 +13,7 @@ pub mod group;
 pub mod hpa;
 pub mod interner;
 pub mod keda;
+pub mod kueue;
 pub mod labels;
 pub mod meta;
 pub mod moment;

@@ -52,6 +52,14 @@ pub enum Feed {
     ScaledObjects,
     /// KEDA's ScaledJobs; not required either.
     ScaledJobs,
+    /// Kueue's LocalQueues; not required, since a cluster may not have the kind.
+    LocalQueues,
+    /// Kueue's ClusterQueues; not required either.
+    ClusterQueues,
+    /// Kueue's ResourceFlavors; not required either.
+    ResourceFlavors,
+    /// Kueue's Cohorts; not required either.
+    Cohorts,
     /// PersistentVolumeClaims; without them and the further kinds of storage, only templates with claims are unknown.
     PersistentVolumeClaims,
     /// PersistentVolumes.
@@ -134,6 +142,10 @@ impl Feed {
                 | Self::ScaledObjects
                 | Self::ScaledJobs
                 | Self::ProvisioningRequests
+                | Self::LocalQueues
+                | Self::ClusterQueues
+                | Self::ResourceFlavors
+                | Self::Cohorts
         )
     }
 
@@ -151,6 +163,10 @@ impl Feed {
                 | Self::ResourceSlices
                 | Self::ResourceClaims
                 | Self::ResourceClaimTemplates
+                | Self::LocalQueues
+                | Self::ClusterQueues
+                | Self::ResourceFlavors
+                | Self::Cohorts
                 | Self::PersistentVolumeClaims
                 | Self::PersistentVolumes
                 | Self::StorageClasses
@@ -183,6 +199,10 @@ impl Feed {
             Self::ResourceClaimTemplates => "resourceclaimtemplates",
             Self::ScaledObjects => "scaledobjects",
             Self::ScaledJobs => "scaledjobs",
+            Self::LocalQueues => "localqueues",
+            Self::ClusterQueues => "clusterqueues",
+            Self::ResourceFlavors => "resourceflavors",
+            Self::Cohorts => "cohorts",
             Self::PersistentVolumeClaims => "persistentvolumeclaims",
             Self::PersistentVolumes => "persistentvolumes",
             Self::StorageClasses => "storageclasses",

@@ -24,6 +24,7 @@ use plimsoll_core::{
         CsiDriver, CsiNode, ObjectKey, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment,
         autoscaling::{ProvisioningRequest, StoredTemplate},
         device::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice},
+        kueue::{ClusterQueue, Cohort, LocalQueue, ResourceFlavor},
     },
 };
 use tokio::{sync::mpsc, task::JoinSet};
@@ -140,6 +141,10 @@ fn start(context: &Context) -> JoinSet<Result<(), Error>> {
     watch(&mut feeds, context, kind::Stored::<ResourceSlice>::default());
     watch(&mut feeds, context, kind::Stored::<ResourceClaim>::default());
     watch(&mut feeds, context, kind::Stored::<ResourceClaimTemplate>::default());
+    watch(&mut feeds, context, kind::Stored::<LocalQueue>::default());
+    watch(&mut feeds, context, kind::Stored::<ClusterQueue>::default());
+    watch(&mut feeds, context, kind::Stored::<ResourceFlavor>::default());
+    watch(&mut feeds, context, kind::Stored::<Cohort>::default());
     if context.settings.keda {
         watch(&mut feeds, context, kind::ScaledObjects);
         watch(&mut feeds, context, kind::ScaledJobs);

@@ -16,7 +16,7 @@ use plimsoll_core::{
     capacity::{Fits, Ledger, Lift, Limited, LimitingFactor, Model, Search, Step},
     cluster::{Census, Learnt, Started, View, is_own},
     decision::{Decision, Snapshot},
-    object::{Group, Pod, PodTemplate, WorkloadKey},
+    object::{Group, Pod, PodTemplate, WorkloadKey, kueue},
     policy::Policy,
 };
 use serde::Serialize;
@@ -169,7 +169,7 @@ impl Job {
         let (made_from, started, pending) = {
             let census = Census::of(model.view, [&workload]);
             let groups = census.groups(&workload).map(|groups| groups.started);
-            let pending = census.own(&workload).filter(|(_, pod)| pod.is_pending()).count();
+            let pending = census.own(&workload).filter(|(_, pod)| pod.is_pending() && !kueue::waits(&pod.spec)).count();
             let started = groups.unwrap_or_default();
             let pending = if started.is_empty() { pending } else { started.len() };
             let Learnt { template, group } = census.learnt(&workload)?;

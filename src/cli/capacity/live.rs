@@ -27,7 +27,7 @@ const MAY_LACK: &[u16] = &[404];
 const MAY_HIDE: &[u16] = &[403, 404];
 
 /// What is listed where under which kind, and which refusals are none.
-const KINDS: [(&str, &str, &[u16]); 20] = [
+const KINDS: [(&str, &str, &[u16]); 28] = [
     ("/api/v1/nodes", "NodeList", &[]),
     ("/api/v1/pods", "PodList", &[]),
     ("/api/v1/namespaces", "NamespaceList", &[]),
@@ -39,6 +39,14 @@ const KINDS: [(&str, &str, &[u16]); 20] = [
     ("/apis/resource.k8s.io/v1/resourceslices", "ResourceSliceList", MAY_HIDE),
     ("/apis/resource.k8s.io/v1/resourceclaims", "ResourceClaimList", MAY_HIDE),
     ("/apis/resource.k8s.io/v1/resourceclaimtemplates", "ResourceClaimTemplateList", MAY_HIDE),
+    ("/apis/kueue.x-k8s.io/v1beta1/localqueues", "LocalQueueList", MAY_HIDE),
+    ("/apis/kueue.x-k8s.io/v1beta1/clusterqueues", "ClusterQueueList", MAY_HIDE),
+    ("/apis/kueue.x-k8s.io/v1beta1/resourceflavors", "ResourceFlavorList", MAY_HIDE),
+    ("/apis/kueue.x-k8s.io/v1beta1/cohorts", "CohortList", MAY_HIDE),
+    ("/apis/kueue.x-k8s.io/v1beta2/localqueues", "LocalQueueList", MAY_HIDE),
+    ("/apis/kueue.x-k8s.io/v1beta2/clusterqueues", "ClusterQueueList", MAY_HIDE),
+    ("/apis/kueue.x-k8s.io/v1beta2/resourceflavors", "ResourceFlavorList", MAY_HIDE),
+    ("/apis/kueue.x-k8s.io/v1beta2/cohorts", "CohortList", MAY_HIDE),
     ("/apis/karpenter.sh/v1/nodepools", "NodePoolList", MAY_LACK),
     ("/apis/karpenter.sh/v1/nodeclaims", "NodeClaimList", MAY_LACK),
     ("/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status", "ConfigMap", MAY_LACK),

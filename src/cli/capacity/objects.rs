@@ -10,10 +10,11 @@ use plimsoll_core::{
         karpenter::{self, NodeClaim, NodePool},
     },
     capacity::{negative_allocatable, negative_request},
-    cluster::{Change, Delta, DeviceChange, StorageChange, StorageKind, View},
+    cluster::{Change, Delta, DeviceChange, QueueChange, StorageChange, StorageKind, View},
     object::{
         Interner, Labels, Node, ObjectKey, PersistentVolumeClaim, Pod, ResourceQuota,
         device::{ResourceClaim, ResourceClaimTemplate},
+        kueue::LocalQueue,
     },
 };
 use serde::de::DeserializeOwned;
@@ -91,6 +92,7 @@ impl Objects {
                 self.view.storage.know(kind);
             }
             self.view.devices.know(item_kind);
+            self.view.queues.know(item_kind);
             return self.document(source, items, item_kind, depth + 1);
         }
         let group = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
@@ -123,6 +125,10 @@ impl Objects {
             ("" | "resource.k8s.io", "DeviceClass" | "ResourceSlice" | "ResourceClaim" | "ResourceClaimTemplate") => {
                 let change = device(source, kind, object)?;
                 self.view.apply(Change::Device(change));
+            }
+            ("" | "kueue.x-k8s.io", "LocalQueue" | "ClusterQueue" | "ResourceFlavor" | "Cohort") => {
+                let change = queue(source, kind, object)?;
+                self.view.apply(Change::Queue(change));
             }
             ("" | "karpenter.sh", "NodePool") => self.pools.push(whole(source, kind, object)?),
             ("" | "karpenter.sh", "NodeClaim") => self.claims.push(whole(source, kind, object)?),
@@ -231,6 +237,19 @@ fn device(source: &Source, kind: &str, object: Value) -> anyhow::Result<DeviceCh
             template.metadata.namespace = key.namespace.to_string();
             DeviceChange::ClaimTemplate(Delta::Applied(template))
         }
+    })
+}
+
+fn queue(source: &Source, kind: &str, object: Value) -> anyhow::Result<QueueChange> {
+    Ok(match kind {
+        "LocalQueue" => {
+            let (key, mut queue) = namespaced::<LocalQueue>(source, kind, object)?;
+            queue.metadata.namespace = key.namespace.to_string();
+            QueueChange::Local(Delta::Applied(queue))
+        }
+        "ClusterQueue" => QueueChange::Cluster(Delta::Applied(whole(source, kind, object)?)),
+        "ResourceFlavor" => QueueChange::Flavor(Delta::Applied(whole(source, kind, object)?)),
+        _ => QueueChange::Cohort(Delta::Applied(whole(source, kind, object)?)),
     })
 }
 

@@ -135,8 +135,8 @@ impl Report {
         let pending_others = view.pods.values().filter(|pod| others(pod) && pod.is_pending()).count();
         let outlook = Outlook::of(view, policy, clock::now());
         let on = |room: &View| Inventory::of(room, policy).fits_replica(&replica).fits.lo;
-        let Replicas { bound, pending, .. } = replicas;
-        let further = answer.further(pending);
+        let Replicas { bound, pending, charged, .. } = replicas;
+        let further = answer.further(charged);
         Self {
             pods: replica.pods(),
             requests: requests(&replica),

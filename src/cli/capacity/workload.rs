@@ -10,6 +10,7 @@ use plimsoll_core::{
         ClaimTemplate, Group, Labels, Pod, PodTemplate, WorkloadKey,
         claim::ClaimOwner,
         group::{self, LeaderWorkerTemplate, is_group_kind},
+        kueue,
         owner::may_own,
     },
     selector::{LabelSelector, Selector},
@@ -29,6 +30,8 @@ pub(super) struct Replicas {
     pub(super) bound: u32,
     /// Replicas that wait for a node.
     pub(super) pending: u32,
+    /// Those of them that have been charged to quotas: they do not wait at a gate of Kueue.
+    pub(super) charged: u32,
     /// Those of them that are groups of pods.
     started: Vec<Started>,
 }
@@ -84,11 +87,12 @@ impl Workload {
         match &self.group {
             Some(group) => {
                 let Groups { whole, started, .. } = Groups::of(group, own());
-                Replicas { bound: count(whole), pending: count(started.len()), started }
+                Replicas { bound: count(whole), pending: count(started.len()), charged: count(started.len()), started }
             }
             None => Replicas {
                 bound: count(own().filter(|pod| pod.is_bound()).count()),
                 pending: count(own().filter(|pod| pod.is_pending()).count()),
+                charged: count(own().filter(|pod| pod.is_pending() && !kueue::waits(&pod.spec)).count()),
                 started: Vec::new(),
             },
         }
@@ -122,7 +126,7 @@ impl Workload {
             template: &self.template,
             group: self.group.as_ref(),
             started: &replicas.started,
-            pending: replicas.pending,
+            pending: replicas.charged,
         }
     }
 

@@ -137,6 +137,12 @@ impl Filter {
     }
 }
 
+/// Whether any of some taints repels pods of a specification.
+pub(super) fn repels(taints: &[Taint], spec: &PodSpec) -> bool {
+    let filter = Filter::of(spec, Vec::new());
+    taints.iter().any(|taint| filter.is_repelled_by(taint))
+}
+
 /// Admission adds a toleration of the taint with `NoExecute` unless the pod has any for it
 /// (`plugin/pkg/admission/defaulttolerationseconds`).
 fn is_defaulted(spec: &PodSpec, key: &str) -> bool {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{LimitingFactor, Reason, requests};
+use super::{LimitingFactor, Reason, queue, requests};
 use crate::{
     cluster::View,
     object::{
@@ -89,6 +89,9 @@ impl Quotas {
                 left.insert((key.clone(), name.clone()), Left { used, hard });
             }
         }
+        for (key, name, used, hard) in queue::books(view) {
+            left.insert((key, name), Left { used, hard });
+        }
         Self { left: Arc::new(left), taken: BTreeMap::new() }
     }
 
@@ -97,7 +100,11 @@ impl Quotas {
         let rooms = charge.amounts.iter().filter_map(|(quota, name, amount)| {
             let (used, hard) = self.left(quota, name)?;
             let pods = (hard - used).nano().max(0) / amount.nano().max(1);
-            let reason = format!("ResourceQuota {quota}: {name} {used} of {hard} used, {amount} for each");
+            let who = match quota.namespace.as_str() {
+                "" => format!("Kueue's {}", quota.name),
+                _ => format!("ResourceQuota {quota}"),
+            };
+            let reason = format!("{who}: {name} {used} of {hard} used, {amount} for each");
             Some(QuotaRoom { pods: u32::try_from(pods).unwrap_or(u32::MAX), reason })
         });
         rooms.min_by_key(|room| room.pods)
@@ -158,6 +165,12 @@ fn charged(key: &ObjectKey, quota: &ResourceQuota, view: &View) -> BTreeMap<Stri
 // === impl Charge ===
 
 impl Charge {
+    /// With further amounts.
+    pub(super) fn and(mut self, amounts: queue::Amounts) -> Self {
+        self.amounts.extend(amounts);
+        self
+    }
+
     /// What pods of a specification, as admission leaves it, are charged with; else why no pod can be created.
     pub(super) fn of(spec: &PodSpec, namespace: &str, view: &View) -> Result<Self, Reason> {
         let refuse = |message: String| Reason::new("resourceQuota", message, LimitingFactor::Quota);

@@ -1,6 +1,6 @@
 //! A pod template as placement sees it: what it asks for, which nodes it may use, and what of it is not modelled.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Serialize;
 
@@ -12,13 +12,14 @@ use super::{
     doubt,
     filters::Filter,
     ports::{self, HostPort},
+    queue,
     quota::Charge,
     requests,
     volumes::{Claims, Needs},
 };
 use crate::{
     cluster::View,
-    object::{Labels, ObjectMeta, Pod, PodSpec, PodTemplate},
+    object::{Labels, Pod, PodSpec, PodTemplate},
 };
 
 /// Something that decides about placement and is not modelled, so that nothing may be promised.
@@ -84,8 +85,15 @@ impl Template {
         unmodelled.extend(unknown);
         unmodelled.extend(Charge::unmodelled(&spec, namespace, view));
         unmodelled.extend(doubt::of(&spec, namespace, view));
-        unmodelled.extend(of_queue(&template.metadata));
         let creation = refusal.map_or_else(|| Charge::of(&spec, namespace, view), Err);
+        let (spec, creation) = match queue::admit(&spec, &template.metadata, namespace, view) {
+            Ok(None) => (spec, creation),
+            Ok(Some((spec, amounts))) => (Cow::Owned(spec), creation.map(|charge| charge.and(amounts))),
+            Err(reason) => {
+                unmodelled.push(reason);
+                (spec, creation)
+            }
+        };
         let needs = Needs::of(&spec, namespace, None, view);
         let template = Self::new(&spec, namespace, &template.metadata.labels, needs, unmodelled, view);
         Self { creation, ..template }
@@ -204,16 +212,6 @@ fn of_scheduling(spec: &PodSpec) -> Vec<Reason> {
         add("schedulingGroup", "pods are scheduled as a group".to_owned());
     }
     reasons
-}
-
-/// Kueue's webhooks mark the pod templates of the workloads that it admits (`pkg/controller/jobs/deployment` and
-/// `statefulset`): their pods are gated until a queue has quota for them.
-fn of_queue(metadata: &ObjectMeta) -> Option<Reason> {
-    let queue = metadata.labels.get("kueue.x-k8s.io/queue-name");
-    let parent = metadata.annotations.contains_key("kueue.x-k8s.io/pod-suspending-parent");
-    let name = queue.or(parent.then_some(""))?;
-    let message = format!("pods wait until Kueue admits them to queue {name:?}, whose quota is not known");
-    Some(Reason::new("kueue", message, LimitingFactor::Quota))
 }
 
 // === impl Reason ===

@@ -8,6 +8,7 @@ mod kept;
 mod lifting;
 mod limits;
 mod properties;
+mod queue;
 mod replica;
 mod requests;
 mod trust;

@@ -58,6 +58,7 @@ impl View {
             }
             Change::PriorityClass(delta) => self.apply_priority_class(delta),
             Change::Device(change) => self.apply_device(change),
+            Change::Queue(change) => self.apply_queue(change),
             Change::Storage(change) => self.storage.apply(change),
             Change::Booking(change) => self.bookings.apply(change),
             Change::NodeAutoscaler(new) => self.apply_autoscaler(new),

@@ -132,7 +132,7 @@ impl<'v, 'a> Share<'v, 'a> {
     fn new(key: &'v WorkloadKey, applicant: &'a Applicant, alone: Answer, policy: &Policy) -> Self {
         let gpus = applicant.replica.as_ref().map_or(0, |replica| replica.gpus(|name| policy.is_gpu(name)));
         let bound = applicant.live.bound;
-        let created = applicant.live.pending;
+        let created = applicant.live.charged();
         let mut alone = alone;
         if i64::from(further(&alone, created)) < i64::from(alone.fits.lo) {
             alone.limiting_factor = LimitingFactor::Quota;

@@ -20,7 +20,7 @@ use crate::{
     capacity::{Ledger, Replica},
     clamp::Stance,
     cluster::{Basis, Census, Learnt, View},
-    object::{HorizontalPodAutoscaler, ObjectKey, ScaleTarget, WorkloadKey},
+    object::{HorizontalPodAutoscaler, ObjectKey, Pod, ScaleTarget, WorkloadKey, kueue},
     policy::{Headroom, Mode, Policy, Surplus},
     selector::Selector,
     signal::{Quality, Signals},
@@ -321,7 +321,11 @@ impl Case<'_> {
             );
         }
         let surplus = self.live.current - grant;
-        let oldest = census.own(&self.workload).filter_map(|(_, pod)| pod.unschedulable_since()).min();
+        // A pod that Kueue does not let through has no place from the beginning.
+        let gated =
+            |pod: &Pod| pod.metadata.creation_timestamp.filter(|_| kueue::waits(&pod.spec)).map(Timestamp::from);
+        let without_place = |pod: &Pod| pod.unschedulable_since().or_else(|| gated(pod));
+        let oldest = census.own(&self.workload).filter_map(|(_, pod)| without_place(pod)).min();
         match (self.surplus.value, oldest) {
             (Surplus::Hold, _) => {
                 (Stance::Hold, format!("{surplus} replicas of surplus are held ({})", self.surplus.by))

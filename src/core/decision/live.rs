@@ -6,7 +6,7 @@ use super::scaled;
 use crate::{
     clamp::{PodSample, Standing},
     cluster::{Census, Reach, View},
-    object::{ObjectKey, Pod, Text, WorkloadKey, owner::may_own},
+    object::{ObjectKey, Pod, Text, WorkloadKey, kueue, owner::may_own},
     policy::Policy,
     quantity::Milli,
 };
@@ -28,6 +28,8 @@ pub struct Live {
     pub bound: i32,
     /// Replicas of its own without a node that are not terminating; groups of pods of which one has none.
     pub pending: i32,
+    /// Of these, pods that have to be admitted by Kueue first.
+    pub gated: i32,
     /// How the HPA controller treats a sample of each pod, by name.
     pub standings: Arc<BTreeMap<Text, Standing>>,
     /// The newest pods, by which it is learnt what becomes of a template.
@@ -104,7 +106,15 @@ impl Live {
         self.ready += i32::from(pod.status.phase == "Running" && pod.is_ready());
         let own = may_own(workload, pod);
         self.bound += i32::from(own && pod.is_bound());
-        self.pending += i32::from(own && !assigned && !pod.is_terminating());
+        let waits = own && !assigned && !pod.is_terminating();
+        self.pending += i32::from(waits);
+        self.gated += i32::from(waits && kueue::waits(&pod.spec));
+    }
+
+    /// Replicas that wait for a node and have been charged to quotas.
+    #[must_use]
+    pub fn charged(&self) -> i32 {
+        self.pending.saturating_sub(self.gated).max(0)
     }
 
     /// Pods that the controller takes for Pending.

@@ -9,6 +9,7 @@ mod learnt;
 mod owners;
 mod plugins;
 mod properties;
+mod queue;
 mod registration;
 mod scene;
 mod sharing;

@@ -208,6 +208,7 @@ impl<K: Kind> State<K> {
         let feed = self.kind.feed();
         if failure.is(404) && feed.may_be_absent() {
             self.version = None;
+            self.kind.absent();
             self.doubt.list(&[]);
             self.put(Delta::Replaced(Vec::new())).await?;
             self.context.health.withheld(feed);

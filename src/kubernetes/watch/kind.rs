@@ -5,6 +5,7 @@ mod apps;
 mod bookings;
 mod devices;
 mod keda;
+mod queues;
 mod storage;
 
 use plimsoll_core::{
@@ -44,6 +45,8 @@ pub(super) trait Kind: Send + Sync + 'static {
     /// None for an object that the view does not keep; an error for one that cannot be understood.
     fn read(&mut self, object: Self::Object) -> Result<Option<Self::Item>, Undecodable>;
     fn change(&mut self, delta: Delta<Self::Item, Self::Key>) -> Change;
+    /// The server does not have it where it was looked for.
+    fn absent(&mut self) {}
 }
 
 /// Nodes.

@@ -98,7 +98,7 @@ pub(super) fn decision(
     let known = fits.class != Class::Unknown;
     let (stance, surplus) = case.stance(grant, census, fresh, known, policy, now);
     let guard = case.rules.guard(&case.live, grant, stance);
-    let further = allotment.map_or(0, |allotment| further(&allotment.alone, case.live.pending));
+    let further = allotment.map_or(0, |allotment| further(&allotment.alone, case.live.charged()));
     let purposeful = allotment.map_or(0, Allotment::purposeful);
     let ceiling = case.live.bound.saturating_add(further).saturating_add(purposeful).max(grant);
     let limiting_factor = limiting_factor(&case, allotment, grant);

@@ -15,7 +15,11 @@ use super::{super::frame::Undecodable, Kind};
 use crate::kubernetes::health::Feed;
 
 /// A kind of storage.
-pub(in crate::kubernetes::watch) struct Stored<T>(PhantomData<fn() -> T>);
+pub(in crate::kubernetes::watch) struct Stored<T> {
+    /// Whether the older version is asked for.
+    older: bool,
+    of: PhantomData<fn() -> T>,
+}
 
 /// What differs between the kinds.
 pub(in crate::kubernetes::watch) trait Object: DeserializeOwned + Send + 'static {
@@ -23,6 +27,8 @@ pub(in crate::kubernetes::watch) trait Object: DeserializeOwned + Send + 'static
     const FEED: Feed;
     /// Path of the group and version.
     const GROUP: &'static str;
+    /// The same of an older version, where a server may have only that.
+    const OLDER: Option<&'static str> = None;
     /// Annotations that decide anything.
     const ANNOTATIONS: &'static [&'static str] = &[];
     const KEEPS_LABELS: bool = false;
@@ -39,7 +45,7 @@ const STORAGE: &str = "/apis/storage.k8s.io/v1";
 
 impl<T> Default for Stored<T> {
     fn default() -> Self {
-        Self(PhantomData)
+        Self { older: false, of: PhantomData }
     }
 }
 
@@ -53,7 +59,12 @@ impl<T: Object> Kind for Stored<T> {
     }
 
     fn path(&self) -> String {
-        format!("{}/{}", T::GROUP, T::FEED.name())
+        let older = T::OLDER.filter(|_| self.older);
+        format!("{}/{}", older.unwrap_or(T::GROUP), T::FEED.name())
+    }
+
+    fn absent(&mut self) {
+        self.older = !self.older;
     }
 
     fn key(&self, namespace: String, name: String) -> T::Key {
