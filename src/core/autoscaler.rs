@@ -6,7 +6,7 @@
 //!  nodes of the cluster (shape by example) ─────────┘
 //! ```
 //!
-//! Nodes that are here and whose GPUs are not yet are found by [`registration`], with a node autoscaler or without one.
+//! Nodes that are here and whose GPUs are not yet are found by their registration, with a node autoscaler or without one.
 //!
 //! A group of nodes says how many it may have, never what they look like: that is learnt from its nodes. A node that
 //! does not exist yet is a copy of one that does, with nothing on it but its DaemonSets' pods.

@@ -6,7 +6,8 @@
 //!  ticks ───┘   (single writer)      └─> Events, gauges, the log
 //! ```
 //!
-//! It evaluates on a tick and, debounced, on changes that matter; in between it tries what would lift limits. Nothing here waits for a source or for a request.
+//! It evaluates on a tick and, debounced, on changes that matter; while none is due it tries what would lift limits.
+//! Nothing here waits for a source or for a request.
 
 use std::{
     collections::BTreeMap,
@@ -156,7 +157,7 @@ impl Evaluation {
                     due = None;
                     None
                 }
-                () = sleep_until(lifts.unwrap_or_else(Instant::now)), if lifts.is_some() => {
+                () = sleep_until(lifts.unwrap_or_else(Instant::now)), if lifts.is_some() && when.is_none() => {
                     self.lift();
                     None
                 }

@@ -134,20 +134,22 @@ impl Lifter {
         let ended = match self.job.take() {
             None => {
                 let next = self.queue.pop_front().and_then(|key| self.limited.remove_entry(&key));
-                self.job = next.and_then(|(workload, of)| Job::begin(workload, of, model));
-                None
+                let Some((workload, of)) = next else { return false };
+                self.job = Job::begin(workload.clone(), of, model);
+                // One that nothing can be tried for is not tried again at once.
+                self.job.is_none().then_some((workload, of, None))
             }
             Some(mut job) => match job.step(model) {
                 Step::Further => {
                     self.job = Some(job);
                     None
                 }
-                Step::Found(lift) => Some((job, Some(lift))),
-                Step::Exhausted => Some((job, None)),
+                Step::Found(lift) => Some((job.workload, job.of, Some(lift))),
+                Step::Exhausted => Some((job.workload, job.of, None)),
             },
         };
         self.rests = Instant::now() + began.elapsed().max(Duration::from_millis(1)) * RESTS;
-        let Some((Job { workload, of, .. }, lift)) = ended else { return false };
+        let Some((workload, of, lift)) = ended else { return false };
         Arc::make_mut(&mut self.found).insert(workload, Lifted { at: now, lift, of });
         true
     }

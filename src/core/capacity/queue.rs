@@ -48,6 +48,9 @@ pub(super) fn admit(
     if parent.is_some_and(|parent| parent != ONE_BY_ONE) || metadata.labels.contains_key(POD_GROUP) {
         return Err(unknown("they are admitted together, which is not modelled".to_owned()));
     }
+    if !spec.resource_claims.is_empty() {
+        return Err(unknown("claims for devices are charged by mappings that cannot be read".to_owned()));
+    }
     let queue = cluster_queue(name, namespace, view).map_err(unknown)?;
     let spec = on_flavors(spec, queue, view).map_err(unknown)?;
     let amounts = charges(&spec, queue, view).map_err(unknown)?;
@@ -150,6 +153,11 @@ fn charges(spec: &PodSpec, queue: &ClusterQueue, view: &View) -> Result<Amounts,
         let cohorts = view.queues.cohorts.as_ref().ok_or("Cohorts are not known")?;
         if cohorts.get(cohort).is_some_and(|it| it.spec != kueue::CohortSpec::default()) {
             return Err(format!("Cohort {cohort} has a parent or quota of its own, which is not modelled"));
+        }
+        // Which flavor their pods are charged to is not known before their status says so.
+        let mates = view.queues.cluster.values().filter(|mate| mate.spec.cohort_name == *cohort);
+        for mate in mates.filter(|mate| mate.is_active() == Some(true)) {
+            self::flavors(mate)?;
         }
         if queue.quotas().any(|(_, quota)| quota.lending_limit.is_some()) {
             return Err(format!("ClusterQueue {} keeps a part to itself, which is not modelled", queue.metadata.name));

@@ -105,11 +105,14 @@ impl Lapses {
         let surplus = self.granted.get(workload)?.min(&current).saturating_sub(grant);
         let mut lost = BTreeMap::<&str, i64>::new();
         for (_, resource, lapse) in self.recent() {
-            *lost.entry(resource).or_default() += lapse.before - lapse.allocatable;
+            let gone = lapse.before.saturating_sub(lapse.allocatable).max(0);
+            let sum = lost.entry(resource).or_default();
+            *sum = sum.saturating_add(gone);
         }
         let mut needs = BTreeMap::<&str, i64>::new();
         for (resource, amount) in replica.requests() {
-            *needs.entry(resource).or_default() += amount;
+            let sum = needs.entry(resource).or_default();
+            *sum = sum.saturating_add(amount);
         }
         let replicas = lost.iter().filter_map(|(resource, lost)| {
             let each = needs.get(resource).filter(|each| **each > 0)?;
@@ -142,6 +145,8 @@ impl Lapse {
         let settled = Self { before: self.allocatable, since: None, ..self };
         let lapse = match old {
             Earlier::Whole => self,
+            // What has come back in full is no loss, whatever else is still missing.
+            Earlier::Short(old) if old.capacity == self.capacity && self.allocatable >= old.before => settled,
             // A further drop of the same restart has no time of its own.
             Earlier::Short(old) if old.capacity == self.capacity && old.since.is_some() => {
                 Self { before: old.before, since: old.since, ..self }
@@ -161,7 +166,8 @@ fn short<'a>(node: &'a Node, policy: &'a Policy) -> impl Iterator<Item = (&'a st
     let status = &node.status;
     let short = status.capacity.iter().filter_map(|(name, capacity)| {
         let allocatable = status.allocatable.get(name).copied().unwrap_or_default();
-        (allocatable < *capacity).then(|| (name.as_str(), capacity.units(), allocatable.units().max(0)))
+        let (capacity, allocatable) = (capacity.units().max(0), allocatable.units().max(0));
+        (allocatable < capacity).then_some((name.as_str(), capacity, allocatable))
     });
     short.filter(|(name, ..)| policy.is_gpu(name))
 }
@@ -207,6 +213,15 @@ mod tests {
         assert_eq!(unhealthy.since, None);
         let restart = look(Earlier::Short(&unhealthy), 8, 0, 100);
         assert_eq!((restart.before, restart.since), (7, Some(at(100))));
+    }
+
+    #[test]
+    fn more_than_there_was_before_a_drop_is_no_loss() {
+        let unhealthy = look(Earlier::Unseen, 8, 4, 0);
+        let restart = look(Earlier::Short(&unhealthy), 8, 0, 100);
+        assert_eq!((restart.before, restart.since), (4, Some(at(100))));
+        let back = look(Earlier::Short(&restart), 8, 6, 105);
+        assert_eq!((back.before, back.since), (6, None));
     }
 
     #[test]

@@ -81,6 +81,20 @@ fn no_more_is_held_than_the_devices_that_went_could_take() {
 }
 
 #[test]
+fn absurd_numbers_of_devices_end_nothing() {
+    let scene = growing();
+    let before = scene.decide();
+    let mut scene = allocatable(scene, 0).later(5);
+    let mut absurd = scene.view.nodes.get("a").unwrap().clone();
+    for (name, capacity) in [("b", "9223372036854775807"), ("c", "9223372036854775807"), ("d", "-1")] {
+        name.clone_into(&mut absurd.metadata.name);
+        absurd.status.capacity.insert("nvidia.com/gpu".to_owned(), capacity.parse().unwrap());
+        scene.view.nodes.insert(name.to_owned(), absurd.clone());
+    }
+    assert!(numbers(&scene.after(Some(&before))).0 <= 8);
+}
+
+#[test]
 fn devices_that_were_missing_at_the_first_look_are_no_restart() {
     let scene = allocatable(growing(), 6);
     let first = scene.decide();
