@@ -13,7 +13,7 @@ use crate::{
         Selection, Signature,
         request::{Claim, MAX_OF_CLAIM, Request},
     },
-    object::{ObjectKey, PodSpec},
+    object::{ObjectKey, PodSpec, device::DeviceClass},
 };
 
 /// Most pods that a claim is reserved for (`ResourceClaimReservedForMaxSize` in `k8s.io/api` v0.36.3
@@ -185,6 +185,11 @@ impl Found {
             }
             return;
         };
+        if implicit && let Some(rival) = rival(class, view) {
+            let message = format!("{name} may mean nothing: DeviceClass {rival} has the same extended resource");
+            self.refuse("deviceClass", message);
+            return;
+        }
         let devices = Signature::of_class(&class.metadata.name);
         match countable(view).and_then(|selection| selection.find(&devices)) {
             Ok(_) => self.extended.push(Extended { resource: name.to_owned(), implicit, devices, count }),
@@ -276,4 +281,12 @@ impl Sets<'_> {
         };
         !asked.iter().any(overlaps) && named.iter().enumerate().all(alone)
     }
+}
+
+/// The class that stands for the extended resource of another one. If that came first, the scheduler has no name at all
+/// for the other, not even the implicit one (`updateResourceName2class`, `k8s.io/dynamic-resource-allocation` v0.36.3
+/// `deviceclass/extendedresourcecache`); and which came first cannot be seen.
+fn rival<'v>(class: &DeviceClass, view: &'v View) -> Option<&'v str> {
+    let first = view.class_of_resource(class.spec.extended_resource_name.as_deref()?)?;
+    (first.metadata.name != class.metadata.name).then_some(first.metadata.name.as_str())
 }

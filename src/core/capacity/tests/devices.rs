@@ -223,6 +223,19 @@ fn claims_are_met_by_what_their_classes_and_requests_select() {
 }
 
 #[test]
+fn a_class_whose_resource_another_one_stands_for_may_have_no_name_at_all() {
+    let second = mk_class("gpu-b", &format!("device.driver == '{DRIVER}'"), Some("nvidia.com/gpu"));
+    let view = mk_cluster([mk_bare("a")], [second, mk_slice("a", &gpus(2), json!({}))]);
+    let named = |class: &str| {
+        let name = format!("deviceclass.resource.kubernetes.io/{class}");
+        mk_template(0, json!({"containers": [{"resources": {"limits": {name: "1"}}}]}))
+    };
+    assert_eq!(answer(&view, &named("gpu")).fits, Fits::exact(2));
+    let reason = why(&view, &named("gpu-b"));
+    assert!(reason.ends_with("may mean nothing: DeviceClass gpu has the same extended resource"), "{reason}");
+}
+
+#[test]
 fn what_one_workload_places_is_gone_for_another_however_it_asks() {
     let changes = [mk_slice("a", &gpus(6), json!({})), mk_claim_template("pair", &json!([request("gpu", 2)]))];
     let view = mk_cluster([mk_bare("a")], changes);
