@@ -122,6 +122,16 @@ impl Selector {
         &self.requirements
     }
 
+    /// A label that everything that matches carries, with its value.
+    #[must_use]
+    pub fn required_label(&self) -> Option<(&str, &str)> {
+        self.requirements.iter().find_map(|requirement| {
+            let exact = matches!(requirement.operator, Operator::Equals | Operator::In);
+            let value = requirement.values.first().filter(|_| exact && requirement.values.len() == 1)?;
+            Some((requirement.key.as_str(), value.as_str()))
+        })
+    }
+
     /// The form under which equal meanings compare equal: `a=b` and `a in (b)` become one.
     #[must_use]
     pub fn normalized(&self) -> Self {

@@ -223,8 +223,7 @@ impl Evaluation {
         let now = clock::now();
         self.view.capacity_heard_at = self.inputs.health.capacity_heard_at();
         self.note_problems(&self.inputs.health.capacity_problems());
-        let workloads = decision::scaled(&self.view, &configuration.policy);
-        let census = Census::of(&self.view, &workloads);
+        let census = Census::of(&self.view, self.lives.keys());
         let unseen = mem::take(&mut self.unseen);
         if !unseen.is_nowhere() {
             self.scraped.renew(&self.view, &census, &configuration.sources, &unseen);

@@ -202,7 +202,7 @@ fn asked<T>(
 ) -> Option<T> {
     let target = model.view.workloads.get(workload)?.clone();
     let limited = Limited { namespace: &workload.namespace, template, group: group.as_ref(), started, pending };
-    Some(ask(model, limited, &|pod| is_own(workload, &target, pod)))
+    Some(ask(model, limited, &|pod| is_own(workload, &target.selector, target.group.is_some(), pod)))
 }
 
 #[cfg(test)]

@@ -5,13 +5,12 @@ use std::{borrow::Cow, cmp::Reverse};
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
     capacity::{Edit, EditError, Limited, Replica, negative_request},
-    cluster::{Basis, Groups, Learnt, Started, View},
+    cluster::{Basis, Groups, Learnt, Started, View, is_own},
     object::{
         ClaimTemplate, Group, Labels, Pod, PodTemplate, WorkloadKey,
         claim::ClaimOwner,
         group::{self, LeaderWorkerTemplate, is_group_kind},
         kueue,
-        owner::may_own,
     },
     selector::{LabelSelector, Selector},
 };
@@ -71,13 +70,7 @@ impl Workload {
 
     /// Whether a pod belongs to the workload, by selector and owner.
     pub(super) fn owns(&self, pod: &Pod) -> bool {
-        pod.metadata.namespace == self.key.namespace
-            && match self.group {
-                Some(_) => pod.metadata.labels.get(group::SET_NAME) == Some(&self.key.name),
-                None => {
-                    !self.selector.is_empty() && self.selector.matches(&pod.metadata.labels) && may_own(&self.key, pod)
-                }
-            }
+        is_own(&self.key, &self.selector, self.group.is_some(), pod)
     }
 
     /// Its replicas in a view.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{NodeGroup, Refusal, RefusalKind};
 use crate::{
     object::{
-        meta::{ObjectMeta, null_as_default, null_items_as_default},
+        meta::{Condition, ObjectMeta, null_as_default, null_items_as_default},
         pod::ResourceList,
     },
     quantity::Quantity,
@@ -68,19 +68,6 @@ struct NodeClaimStatus {
     /// Known as soon as the machine is chosen.
     #[serde(deserialize_with = "null_as_default")]
     allocatable: ResourceList,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Condition {
-    #[serde(rename = "type", deserialize_with = "null_as_default")]
-    kind: String,
-    #[serde(deserialize_with = "null_as_default")]
-    status: String,
-    #[serde(deserialize_with = "null_as_default")]
-    reason: String,
-    #[serde(deserialize_with = "null_as_default")]
-    message: String,
 }
 
 /// The read part of a `v1.Event`.
@@ -173,13 +160,11 @@ impl NodePool {
                 message: format!("its limit of {name} {limit} is reached"),
             });
         }
-        let is =
-            |condition: &&Condition, kind: &str, status: &str| condition.kind == kind && condition.status == status;
-        if let Some(condition) = self.status.conditions.iter().find(|it| is(it, "Ready", "False")) {
+        if let Some(condition) = self.status.conditions.iter().find(|it| it.says("Ready", "False")) {
             let message = format!("it is not ready: {}", condition.message);
             return Some(Refusal { kind: RefusalKind::Unavailable, message });
         }
-        let failed = claims.find_map(|claim| claim.status.conditions.iter().find(|it| is(it, "Launched", "False")));
+        let failed = claims.find_map(|claim| claim.status.conditions.iter().find(|it| it.says("Launched", "False")));
         failed.map(|condition| Refusal::by_code(&condition.reason, &condition.message))
     }
 }
@@ -187,9 +172,7 @@ impl NodePool {
 impl NodeClaim {
     /// Whether it is being brought: not initialized, and not failed.
     fn is_arriving(&self) -> bool {
-        let has = |kind: &str, status: &str| {
-            self.status.conditions.iter().any(|condition| condition.kind == kind && condition.status == status)
-        };
+        let has = |kind: &str, status: &str| self.status.conditions.iter().any(|it| it.says(kind, status));
         self.metadata.deletion_timestamp.is_none() && !has("Initialized", "True") && !has("Launched", "False")
     }
 }

@@ -113,7 +113,7 @@ fn lifting(kept: &mut Kept, group: &str, workload: &WorkloadKey) {
     let target = kept.view.workloads[workload].clone();
     let template = target.template.as_ref().unwrap();
     let limited = Limited { namespace: &workload.namespace, template, group: None, started: &[], pending: 0 };
-    let own = |pod: &Pod| is_own(workload, &target, pod);
+    let own = |pod: &Pod| is_own(workload, &target.selector, target.group.is_some(), pod);
     let mut model = Model { view: &mut kept.view, ledger: &mut kept.ledger, policy: &kept.policy };
     let began = Instant::now();
     let mut search = Search::begin(&mut model, limited, &own);

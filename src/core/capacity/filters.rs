@@ -82,7 +82,7 @@ impl Filter {
 
     /// Judges a node.
     pub(super) fn judge(&self, node: &Node) -> Verdict {
-        if node.spec.unschedulable && !self.tolerates(UNSCHEDULABLE, "", "NoSchedule") {
+        if node.spec.unschedulable && !self.tolerates(&cordon()) {
             return Verdict::Cordoned;
         }
         let repelling = || node.spec.taints.iter().filter(|taint| self.is_repelled_by(taint));
@@ -118,23 +118,17 @@ impl Filter {
     }
 
     fn is_repelled_by(&self, taint: &Taint) -> bool {
-        matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
-            && !self.tolerates(&taint.key, &taint.value, &taint.effect)
+        matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute") && !self.tolerates(taint)
     }
 
-    /// `Toleration.ToleratesTaint`, with the alpha comparison operators off.
-    fn tolerates(&self, key: &str, value: &str, effect: &str) -> bool {
-        self.tolerations.iter().any(|toleration| {
-            let applies = (toleration.effect.is_empty() || toleration.effect == effect)
-                && (toleration.key.is_empty() || toleration.key == key);
-            applies
-                && match toleration.operator.as_str() {
-                    "" | "Equal" => toleration.value == value,
-                    "Exists" => true,
-                    _ => false,
-                }
-        })
+    fn tolerates(&self, taint: &Taint) -> bool {
+        self.tolerations.iter().any(|toleration| toleration.tolerates(taint))
     }
+}
+
+/// The taint that a cordon stands for.
+fn cordon() -> Taint {
+    Taint { key: UNSCHEDULABLE.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() }
 }
 
 /// Whether any of some taints repels pods of a specification.

@@ -13,7 +13,7 @@ use crate::{
         Labels, ObjectKey, Pod, ScaleTarget, WorkloadKey, group,
         owner::{is_numbered, may_own, ordinal},
     },
-    selector::{Operator, Selector},
+    selector::Selector,
 };
 
 /// The pods of the workloads that were asked for and are known.
@@ -52,12 +52,13 @@ struct Index<'v> {
 
 /// Whether a pod is of a workload, as [`Census::own`] has it: by selector and owner, or as a member of its groups.
 #[must_use]
-pub fn is_own(workload: &WorkloadKey, target: &ScaleTarget, pod: &Pod) -> bool {
+pub fn is_own(workload: &WorkloadKey, selector: &Selector, has_groups: bool, pod: &Pod) -> bool {
     let labels = &pod.metadata.labels;
     pod.metadata.namespace == workload.namespace
-        && match target.group {
-            Some(_) => labels.get(group::SET_NAME) == Some(workload.name.as_str()),
-            None => !target.selector.is_empty() && target.selector.matches(labels) && may_own(workload, pod),
+        && if has_groups {
+            labels.get(group::SET_NAME) == Some(workload.name.as_str())
+        } else {
+            !selector.is_empty() && selector.matches(labels) && may_own(workload, pod)
         }
 }
 
@@ -182,7 +183,7 @@ impl<'v> Space<'v> {
         self.workloads.push((key, target));
         // An empty scale selector means that nothing is known, not that everything matches.
         if !target.selector.is_empty() {
-            match required_label(&target.selector) {
+            match target.selector.required_label() {
                 Some(label) => self.index.labelled.entry(label).or_default().push(place),
                 None => self.index.others.push(place),
             }
@@ -240,13 +241,4 @@ impl<'v> Space<'v> {
         let set = labels.get(group::SET_NAME).filter(|_| !self.index.groups.is_empty())?;
         self.index.groups.get(set).copied()
     }
-}
-
-/// A label that every matching pod carries, with its value.
-fn required_label(selector: &Selector) -> Option<(&str, &str)> {
-    selector.requirements().iter().find_map(|requirement| {
-        let exact = matches!(requirement.operator, Operator::Equals | Operator::In) && requirement.values.len() == 1;
-        let value = requirement.values.first().filter(|_| exact)?;
-        Some((requirement.key.as_str(), value.as_str()))
-    })
 }

@@ -13,8 +13,9 @@ use super::{
     search::Attribute,
     signature::text,
 };
-use crate::object::device::{
-    AllocatedDevice, DeviceAttribute, DeviceClass, DeviceToleration, ResourceClaimTemplate, ResourceSlice,
+use crate::object::{
+    device::{AllocatedDevice, DeviceAttribute, DeviceClass, ResourceClaimTemplate, ResourceSlice},
+    pod::Toleration,
 };
 
 /// Most different signatures that are told apart: each is asked of every device, and has a bit in [`Known::sets`].
@@ -300,7 +301,7 @@ fn understood(placed: &Placed<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn is_usable(placed: &Placed<'_>, tolerations: &[DeviceToleration]) -> bool {
+fn is_usable(placed: &Placed<'_>, tolerations: &[Toleration]) -> bool {
     let mut hard =
         placed.device.taints.iter().filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
     hard.all(|taint| tolerations.iter().any(|toleration| toleration.tolerates(taint)))

@@ -1,6 +1,9 @@
 //! What a request asks of single devices.
 
-use crate::object::device::{DeviceSelector, DeviceToleration, ExactDeviceRequest};
+use crate::object::{
+    device::{DeviceSelector, ExactDeviceRequest},
+    pod::Toleration,
+};
 
 /// What a request asks of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,7 +13,7 @@ pub struct Signature {
     /// Expressions of the request itself; none where one is of a kind that is not known.
     pub selectors: Vec<Option<String>>,
     /// Taints that do not matter.
-    pub tolerations: Vec<DeviceToleration>,
+    pub tolerations: Vec<Toleration>,
 }
 
 // === impl Signature ===
@@ -37,7 +40,7 @@ impl Signature {
 
     /// The same, whatever taints there are.
     pub(crate) fn tolerant(&self) -> Self {
-        let any = DeviceToleration { operator: "Exists".to_owned(), ..DeviceToleration::default() };
+        let any = Toleration { operator: "Exists".to_owned(), ..Toleration::default() };
         Self { tolerations: vec![any], ..self.clone() }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::meta::{ObjectMeta, null_as_default, null_items_as_default};
+use super::meta::{Condition, ObjectMeta, null_as_default, null_items_as_default};
 
 /// An APIService.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -43,25 +43,7 @@ pub struct ServiceReference {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct ApiServiceStatus {
-    /// Conditions.
+    /// Conditions, of which `Available` is the only one.
     #[serde(deserialize_with = "null_items_as_default")]
-    pub conditions: Vec<ApiServiceCondition>,
-}
-
-/// The read part of `APIServiceCondition`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct ApiServiceCondition {
-    /// `Available` is the only one.
-    #[serde(rename = "type", deserialize_with = "null_as_default")]
-    pub kind: String,
-    /// `True`, `False`, `Unknown`.
-    #[serde(deserialize_with = "null_as_default")]
-    pub status: String,
-    /// Reason.
-    #[serde(deserialize_with = "null_as_default")]
-    pub reason: String,
-    /// Message.
-    #[serde(deserialize_with = "null_as_default")]
-    pub message: String,
+    pub conditions: Vec<Condition>,
 }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    meta::{ObjectMeta, WorkloadKey, null_as_default, null_items_as_default},
+    meta::{Condition, ObjectMeta, WorkloadKey, null_as_default, null_items_as_default},
     pod::PodTemplate,
 };
 
@@ -77,21 +77,6 @@ pub struct Status {
     pub replicas: Option<i32>,
 }
 
-/// The read part of `metav1.Condition`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Condition {
-    /// Type.
-    #[serde(rename = "type", deserialize_with = "null_as_default")]
-    pub kind: String,
-    /// `True`, `False`, `Unknown`.
-    #[serde(deserialize_with = "null_as_default")]
-    pub status: String,
-    /// For people.
-    #[serde(deserialize_with = "null_as_default")]
-    pub message: String,
-}
-
 /// Room that is kept free for pods to come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
@@ -148,7 +133,7 @@ impl Status {
     /// Whether a condition is true.
     #[must_use]
     pub fn is(&self, kind: &str) -> bool {
-        self.conditions.iter().any(|condition| condition.kind == kind && condition.status == "True")
+        self.conditions.iter().any(|condition| condition.says(kind, "True"))
     }
 }
 

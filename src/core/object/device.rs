@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::{
     meta::{ObjectMeta, null_as_default, null_items_as_default, null_values_as_default},
-    pod::NodeSelector,
+    node::Taint,
+    pod::{NodeSelector, Toleration},
 };
 use crate::quantity::Quantity;
 
@@ -79,9 +80,9 @@ pub struct Device {
     /// Capacities by name.
     #[serde(deserialize_with = "null_values_as_default")]
     pub capacity: BTreeMap<String, DeviceCapacity>,
-    /// Taints.
+    /// Taints, with the effects `None`, `NoSchedule`, `NoExecute`.
     #[serde(deserialize_with = "null_items_as_default")]
-    pub taints: Vec<DeviceTaint>,
+    pub taints: Vec<Taint>,
     /// Everything else: counters, sharing, binding conditions, and what is newer than this code.
     #[serde(flatten)]
     pub beyond: Beyond,
@@ -111,39 +112,6 @@ pub struct DeviceCapacity {
     /// How much.
     #[serde(deserialize_with = "null_as_default")]
     pub value: Quantity,
-}
-
-/// `DeviceTaint`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct DeviceTaint {
-    /// Key.
-    #[serde(deserialize_with = "null_as_default")]
-    pub key: String,
-    /// Value.
-    #[serde(deserialize_with = "null_as_default")]
-    pub value: String,
-    /// `None`, `NoSchedule`, `NoExecute`.
-    #[serde(deserialize_with = "null_as_default")]
-    pub effect: String,
-}
-
-/// `DeviceToleration`, without the time for which it holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
-#[serde(default)]
-pub struct DeviceToleration {
-    /// Taint key; empty matches all.
-    #[serde(deserialize_with = "null_as_default")]
-    pub key: String,
-    /// `Equal` (default) or `Exists`.
-    #[serde(deserialize_with = "null_as_default")]
-    pub operator: String,
-    /// Value for `Equal`.
-    #[serde(deserialize_with = "null_as_default")]
-    pub value: String,
-    /// Effect; empty matches all.
-    #[serde(deserialize_with = "null_as_default")]
-    pub effect: String,
 }
 
 /// A class of devices.
@@ -288,7 +256,7 @@ pub struct ExactDeviceRequest {
     pub count: i64,
     /// Taints that do not matter.
     #[serde(deserialize_with = "null_items_as_default")]
-    pub tolerations: Vec<DeviceToleration>,
+    pub tolerations: Vec<Toleration>,
     /// Everything else: access for administration, capacity to consume, and what is newer than this code.
     #[serde(flatten)]
     pub beyond: Beyond,
@@ -368,22 +336,4 @@ pub struct Consumer {
     /// Name in the claim's namespace.
     #[serde(deserialize_with = "null_as_default")]
     pub name: String,
-}
-
-// === impl DeviceToleration ===
-
-impl DeviceToleration {
-    /// Whether it tolerates a taint (`ToleratesTaint` in `k8s.io/dynamic-resource-allocation` v0.36.3
-    /// `resourceclaim/devicetoleration.go`).
-    #[must_use]
-    pub fn tolerates(&self, taint: &DeviceTaint) -> bool {
-        let matches = |own: &str, other: &str| own.is_empty() || own == other;
-        matches(&self.effect, &taint.effect)
-            && matches(&self.key, &taint.key)
-            && match self.operator.as_str() {
-                "" | "Equal" => self.value == taint.value,
-                "Exists" => true,
-                _ => false,
-            }
-    }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     ObjectMeta, PodSpec,
-    meta::{StringMap, null_as_default, null_items_as_default},
+    meta::{Condition, StringMap, null_as_default, null_items_as_default},
     node::Taint,
     pod::Toleration,
 };
@@ -136,18 +136,6 @@ pub struct ClusterQueueStatus {
     /// Workloads that wait.
     #[serde(deserialize_with = "null_as_default")]
     pub pending_workloads: i32,
-}
-
-/// The read part of `metav1.Condition`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Condition {
-    /// Type, e.g. `Active`.
-    #[serde(rename = "type", deserialize_with = "null_as_default")]
-    pub kind: String,
-    /// `True`, `False`, `Unknown`.
-    #[serde(deserialize_with = "null_as_default")]
-    pub status: String,
 }
 
 /// `FlavorUsage`.

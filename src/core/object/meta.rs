@@ -57,6 +57,24 @@ pub struct OwnerReference {
     pub controller: Option<bool>,
 }
 
+/// The read part of `metav1.Condition`, and of its like in other groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Condition {
+    /// Type, e.g. `Ready`.
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
+    pub kind: String,
+    /// `True`, `False`, `Unknown`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub status: String,
+    /// For machines.
+    #[serde(deserialize_with = "null_as_default")]
+    pub reason: String,
+    /// For people.
+    #[serde(deserialize_with = "null_as_default")]
+    pub message: String,
+}
+
 /// Namespace and name of an object of a known kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub struct ObjectKey {
@@ -121,6 +139,16 @@ where
 #[derive(Deserialize)]
 #[serde(bound = "T: Default + Deserialize<'de>")]
 struct OrDefault<T>(#[serde(deserialize_with = "null_as_default")] T);
+
+// === impl Condition ===
+
+impl Condition {
+    /// Whether it is of that type and has that status.
+    #[must_use]
+    pub fn says(&self, kind: &str, status: &str) -> bool {
+        self.kind == kind && self.status == status
+    }
+}
 
 // === impl ObjectKey ===
 

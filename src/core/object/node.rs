@@ -36,7 +36,7 @@ pub struct NodeSpec {
     pub taints: Vec<Taint>,
 }
 
-/// The read part of `v1.Taint`.
+/// The read part of `v1.Taint`, and of `DeviceTaint` of `resource.k8s.io`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Taint {

@@ -22,6 +22,7 @@ use super::{
         null_values_as_default,
     },
     moment::Moment,
+    node::Taint,
     shared::Shared,
     text::Text,
     uid::Uid,
@@ -293,11 +294,11 @@ pub struct PodAffinityTerm {
     pub mismatch_label_keys: Vec<String>,
 }
 
-/// `v1.Toleration`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// `v1.Toleration`, and `DeviceToleration` of `resource.k8s.io`, without the time for which it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Toleration {
-    /// Taint key; empty with `Exists` tolerates everything.
+    /// Taint key; empty matches all.
     #[serde(deserialize_with = "null_as_default")]
     pub key: String,
     /// `Equal` (default) or `Exists`.
@@ -462,6 +463,25 @@ impl Pod {
             .filter(|condition| condition.status == "False" && condition.reason == "Unschedulable")
             .and_then(|condition| condition.last_transition_time)
             .map(Timestamp::from)
+    }
+}
+
+// === impl Toleration ===
+
+impl Toleration {
+    /// Whether it tolerates a taint: of a node (`Toleration.ToleratesTaint` of Kubernetes v1.36.3, with the alpha
+    /// comparison operators off) or of a device (`ToleratesTaint` in `k8s.io/dynamic-resource-allocation` v0.36.3
+    /// `resourceclaim/devicetoleration.go`).
+    #[must_use]
+    pub fn tolerates(&self, taint: &Taint) -> bool {
+        let matches = |own: &str, other: &str| own.is_empty() || own == other;
+        matches(&self.effect, &taint.effect)
+            && matches(&self.key, &taint.key)
+            && match self.operator.as_str() {
+                "" | "Equal" => self.value == taint.value,
+                "Exists" => true,
+                _ => false,
+            }
     }
 }
 

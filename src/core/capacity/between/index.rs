@@ -15,7 +15,7 @@ use crate::{
     capacity::Ledger,
     cluster::View,
     object::{Labels, Shared, Text},
-    selector::{Operator, Selector},
+    selector::Selector,
 };
 
 /// Rows by the names of their nodes.
@@ -165,7 +165,7 @@ impl<'v> Index<'v> {
 
     fn selected<'s>(&'s self, selector: &'s Selector, namespace: &'s str) -> impl Iterator<Item = &'s Group> + 's {
         let postings = self.postings();
-        let known = match required_label(selector) {
+        let known = match selector.required_label() {
             Some((key, value)) => postings.labels.get(&postings.hasher.hash_one((namespace, key, value))),
             None => postings.namespaces.get(namespace),
         };
@@ -224,13 +224,4 @@ impl Group {
 pub(super) struct Completions {
     pub(super) keys: BTreeSet<String>,
     pub(super) values: BTreeSet<Labels>,
-}
-
-/// A label that every matching pod carries, with its value.
-fn required_label(selector: &Selector) -> Option<(&str, &str)> {
-    selector.requirements().iter().find_map(|requirement| {
-        let exact = matches!(requirement.operator, Operator::Equals | Operator::In) && requirement.values.len() == 1;
-        let value = requirement.values.first().filter(|_| exact)?;
-        Some((requirement.key.as_str(), value.as_str()))
-    })
 }
