@@ -15,8 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 use plimsoll_core::{
     capacity::{Fits, Ledger, Lift, Limited, LimitingFactor, Model, Search, Step},
     cluster::{Census, Learnt, Started, View, is_own},
-    decision::{Decision, Snapshot},
-    object::{Group, Pod, PodTemplate, WorkloadKey, kueue},
+    decision::{Decision, Live, Snapshot},
+    object::{Group, Pod, PodTemplate, WorkloadKey},
     policy::Policy,
 };
 use serde::Serialize;
@@ -170,13 +170,11 @@ impl Job {
     fn begin(workload: WorkloadKey, of: Situation, mut model: Model<'_>) -> Option<Self> {
         let (made_from, started, pending) = {
             let census = Census::of(model.view, [&workload]);
-            let groups = census.groups(&workload).map(|groups| groups.started);
-            let pending = census.own(&workload).filter(|(_, pod)| pod.is_pending() && !kueue::waits(&pod.spec)).count();
-            let started = groups.unwrap_or_default();
-            let pending = if started.is_empty() { pending } else { started.len() };
             let Learnt { template, group } = census.learnt(&workload)?;
+            let (_, live) = Live::all(&census).next()?;
+            let started = census.groups(&workload).map(|groups| groups.started).unwrap_or_default();
             let made_from = (template.into_owned(), group.map(Cow::into_owned));
-            (made_from, started, u32::try_from(pending).unwrap_or(u32::MAX))
+            (made_from, started, u32::try_from(live.charged()).unwrap_or(0))
         };
         let search = asked(&workload, &made_from, &started, pending, &mut model, Search::begin)?;
         Some(Self { workload, of, search, made_from, started, pending })

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    iter,
     net::SocketAddr,
 };
 
@@ -152,11 +153,11 @@ fn exporters<'a>(view: &'a View, dcgm: &'a Dcgm, reach: &'a Reach) -> impl Itera
         let matches = || dcgm.selectors.iter().any(|selector| selector.selector().matches(labels));
         *selected.entry(labels.address()).or_insert_with(matches)
     };
-    let (all, some) = match reach {
-        Reach::Everywhere => (Some(view.pods.iter()), None),
-        Reach::Within(namespaces) => (None, Some(namespaces.iter().flat_map(|namespace| view.pods_in(namespace)))),
+    let pods: Box<dyn Iterator<Item = _>> = match reach {
+        _ if !dcgm.discover => Box::new(iter::empty()),
+        Reach::Everywhere => Box::new(view.pods.iter()),
+        Reach::Within(namespaces) => Box::new(namespaces.iter().flat_map(|namespace| view.pods_in(namespace))),
     };
-    let pods = all.into_iter().flatten().chain(some.into_iter().flatten()).filter(|_| dcgm.discover);
     pods.filter(move |(_, pod)| is_selected(pod) && is_up(pod))
 }
 

@@ -102,10 +102,8 @@ pub fn decide_with<'v>(
 ) -> Snapshot {
     let hpas: Vec<_> = view.hpas.iter().filter(|(_, hpa)| refers_to_ours(hpa, policy)).collect();
     let objects = trigger::all(view);
-    let surroundings = {
-        let sources = Sources::of(view, census, signals);
-        measure::Surroundings { view, signals, policy, census, sources, lives, now }
-    };
+    let sources = Sources::of(view, census, signals);
+    let surroundings = measure::Surroundings { view, signals, policy, census, sources, lives, now };
     let cases = hpas.into_iter().map(|(key, hpa)| surroundings.case(key, hpa));
     let cases: Vec<_> = cases.chain(objects.iter().map(|object| surroundings.scaled(object))).collect();
     let fresh = is_fresh(view, policy, now);
