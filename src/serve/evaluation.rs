@@ -205,6 +205,15 @@ impl Evaluation {
         matters
     }
 
+    /// Applies what waits already: a list counts as listed, and what was heard as heard, once it is in the queue.
+    fn catch_up(&mut self) {
+        let waiting = self.inputs.changes.len();
+        for _ in 0..waiting.div_ceil(BATCH) {
+            let Ok(change) = self.inputs.changes.try_recv() else { return };
+            self.absorb(change);
+        }
+    }
+
     /// Counts the pods of the workloads within reach anew, and publishes that.
     fn count(&mut self, reach: Reach) {
         let configuration = Arc::clone(&self.inputs.configuration.borrow());
@@ -218,6 +227,7 @@ impl Evaluation {
         if !self.inputs.health.ready() {
             return;
         }
+        self.catch_up();
         let began = Instant::now();
         let configuration = Arc::clone(&self.inputs.configuration.borrow());
         let now = clock::now();
@@ -293,4 +303,63 @@ fn replace<T: PartialEq>(sender: &watch::Sender<Arc<T>>, value: T) {
         }
         differs
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_core::{
+        cluster::Delta,
+        object::{Node, Pod},
+    };
+    use prometheus_client::registry::Registry;
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::kubernetes::{Feed, events};
+
+    fn object<T: DeserializeOwned>(value: Value) -> T {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn evaluation() -> (mpsc::Sender<Change>, Arc<WatchHealth>, Evaluation) {
+        let (noticed, changes) = mpsc::channel(16);
+        let health = Arc::<WatchHealth>::default();
+        let inputs = Inputs {
+            changes,
+            sources: mpsc::channel(1).1,
+            configuration: watch::channel(Arc::default()).1,
+            health: Arc::clone(&health),
+        };
+        let mut registry = Registry::default();
+        let outputs = Outputs {
+            shared: Arc::default(),
+            targets: watch::Sender::default(),
+            demands: watch::Sender::default(),
+            needs: watch::Sender::default(),
+            events: events::queue().0,
+            gauges: Gauges::register(&mut registry),
+            coexistence: Teller::register(&mut registry),
+        };
+        (noticed, health, Evaluation::new(inputs, outputs))
+    }
+
+    #[test]
+    fn pods_that_have_been_listed_and_wait_in_the_queue_hold_their_gpus_in_the_first_decision() {
+        let (noticed, health, mut evaluation) = evaluation();
+        let amounts = json!({"cpu": "8", "pods": "10", "nvidia.com/gpu": "2"});
+        let status = json!({"allocatable": amounts, "conditions": [{"type": "Ready", "status": "True"}]});
+        let node: Node = object(json!({"metadata": {"name": "a"}, "status": status}));
+        let gpu = json!({"name": "c", "resources": {"limits": {"nvidia.com/gpu": "1"}}});
+        let spec = json!({"nodeName": "a", "containers": [gpu]});
+        let pod: Pod = object(json!({"metadata": {"name": "p", "namespace": "ml"}, "spec": spec}));
+        for change in [Change::Node(Delta::Replaced(vec![node])), Change::Pod(Delta::Replaced(vec![pod]))] {
+            noticed.try_send(change).unwrap();
+        }
+        for feed in Feed::REQUIRED {
+            health.listed(feed, []);
+        }
+        evaluation.evaluate();
+        assert_eq!(evaluation.previous.unwrap().free_gpus, 1);
+    }
 }
