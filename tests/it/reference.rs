@@ -32,7 +32,7 @@ fn describe(command: &Command, path: &str, out: &mut String) {
 #[test]
 fn the_commands_are_those_of_the_reference() {
     let mut out = format!(
-        "{NOTE}# Commands\n\nstdout is data, stderr is talk. Exit codes: 0 ok, 1 failed, 2 usage, 3 findings.\n\n"
+        "{NOTE}# Commands\n\nstdout is data, stderr is talk. Exit codes: 0 ok, 1 failed, 2 usage, 3 findings, 4 unreachable.\n\n"
     );
     describe(&plimsoll::cli::Cli::command(), "", &mut out);
     compare("commands.md", &format!("{}\n", out.trim_end()));
