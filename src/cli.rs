@@ -61,6 +61,11 @@ pub fn main() -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| {
+        // Whoever reads has had enough, such as `head`.
+        let is_closed = |it: &std::io::Error| it.kind() == std::io::ErrorKind::BrokenPipe;
+        if error.downcast_ref().is_some_and(is_closed) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("plimsoll: {error:#}");
         ExitCode::FAILURE
     })

@@ -3,7 +3,7 @@
 
 use std::{fmt, fs::File, io::Read, path::PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use serde_json::Value;
 
 /// Largest input that is read: 30,000 full pods are about 250 MB of JSON.
@@ -20,12 +20,18 @@ pub(super) enum Source {
     File(PathBuf),
     /// The API server.
     Cluster,
+    /// One of the others, whichever has it.
+    Input,
 }
 
 /// The documents of every source, in order.
 pub(super) fn read_all(sources: &[Source], mut stdin: impl Read) -> anyhow::Result<Vec<Vec<Value>>> {
-    let read = |source| read(source, &mut stdin).with_context(|| format!("reading {source}"));
-    sources.iter().map(read).collect()
+    sources.iter().map(|source| read(source, &mut stdin)).collect()
+}
+
+/// The documents of a source.
+pub(super) fn read(source: &Source, stdin: &mut impl Read) -> anyhow::Result<Vec<Value>> {
+    documents(source, stdin).with_context(|| format!("reading {source}"))
 }
 
 /// The objects of a document: a list's items, or the document itself.
@@ -40,11 +46,11 @@ pub(super) fn items(document: Value) -> Vec<Value> {
     }
 }
 
-fn read(source: &Source, stdin: &mut impl Read) -> anyhow::Result<Vec<Value>> {
+fn documents(source: &Source, stdin: &mut impl Read) -> anyhow::Result<Vec<Value>> {
     let bytes = match source {
         Source::Stdin => bounded(stdin)?,
         Source::File(path) => bounded(&mut File::open(path)?)?,
-        Source::Cluster => return Ok(Vec::new()),
+        Source::Cluster | Source::Input => return Ok(Vec::new()),
     };
     parse(&bytes)
 }
@@ -74,7 +80,11 @@ fn parse_yaml(bytes: &[u8]) -> anyhow::Result<Vec<Value>> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: 8_000_000, max_events: 24_000_000, max_documents: 100_000 },
     };
-    serde_saphyr::from_multiple_with_options(text, options).context("this is not YAML as kubectl prints it")
+    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+        // What follows the first line is a picture of the place that it names.
+        let error = error.to_string();
+        anyhow!("this is not YAML as kubectl prints it: {}", error.lines().next().unwrap_or_default())
+    })
 }
 
 // === impl Source ===
@@ -91,6 +101,7 @@ impl fmt::Display for Source {
             Self::Stdin => f.write_str("standard input"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Cluster => f.write_str("the cluster"),
+            Self::Input => f.write_str("the input"),
         }
     }
 }

@@ -32,7 +32,7 @@ fn errors_point_at_the_place_and_say_what_would_be_right() {
         ("prometheus:\n- name: main\n", r#"4:3: key "url" is missing"#),
         (
             "tick: 5\n",
-            r#"3:7: "5" is not a duration: a unit of ns, us, ms, s, m, h is missing (examples: 500ms, 5s, 1m30s)"#,
+            r#"3:7: "5" is not a duration: a number, or a unit of ns, us, ms, s, m, h, is missing (examples: 500ms, 5s, 1m30s)"#,
         ),
         ("tick: [5]\n", "3:7: expected a text"),
         ("tick:\n", "3:5: the value is missing"),

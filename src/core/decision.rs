@@ -34,7 +34,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use answering::{answer_custom, answer_external, custom_metrics, external_metrics};
-pub use arbitration::Booked;
+pub use arbitration::{Booked, beside_booked};
 pub(crate) use binding::{Asked, AskedKind};
 pub use binding::{Binding, BindingKey, Enforced, Raw, Subject, Target, TargetKind};
 pub use chosen::Chosen;

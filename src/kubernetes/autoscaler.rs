@@ -25,7 +25,7 @@ const PAGE: u32 = 500;
 /// Most pages of a list.
 const MAX_PAGES: usize = 40;
 /// When Cluster Autoscaler wrote its status.
-const UPDATED: &str = "cluster-autoscaler.kubernetes.io/last-updated";
+pub(crate) const UPDATED: &str = "cluster-autoscaler.kubernetes.io/last-updated";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -165,11 +165,10 @@ pub(crate) fn read_status(text: &str) -> Result<Vec<NodeGroup>, String> {
     status.map(status::Status::groups).map_err(|error| error.to_string().chars().take(200).collect())
 }
 
-/// What Karpenter has said of claims that it could not launch: events of objects without a namespace are in `default`.
-async fn stock_outs(context: &Context) -> Result<Vec<karpenter::Event>, Failure> {
-    let fields = format!("reason={},involvedObject.kind=NodeClaim", karpenter::STOCK_OUT);
-    let fields = fields.replace('=', "%3D").replace(',', "%2C");
-    list(context, "/api/v1/namespaces/default/events", &format!("&fieldSelector={fields}")).await
+/// Where Karpenter tells of claims that it could not launch: events of objects without a namespace are in `default`.
+pub(crate) fn stock_outs() -> String {
+    let reason = karpenter::STOCK_OUT;
+    format!("/api/v1/namespaces/default/events?fieldSelector=reason%3D{reason}%2CinvolvedObject.kind%3DNodeClaim")
 }
 
 async fn karpenter(context: &Context, quiet: &mut Quiet) -> Result<Option<NodeAutoscaler>, Failure> {
@@ -186,22 +185,19 @@ async fn karpenter(context: &Context, quiet: &mut Quiet) -> Result<Option<NodeAu
         Err(failure) if failure.is(403) => (Vec::new(), Some(format!("{evidence}: NodeClaims may not be read"))),
         Err(failure) => return Err(failure),
     };
-    let failed = permitted(stock_outs(context).await.map(Some), "events of NodeClaims", quiet)?.unwrap_or_default();
+    let failed =
+        permitted(all(context, &stock_outs()).await.map(Some), "events of NodeClaims", quiet)?.unwrap_or_default();
     karpenter::refuse(&mut groups, &failed, clock::now());
     Ok(Some(NodeAutoscaler { evidence, groups, problem, ..NodeAutoscaler::default() }))
 }
 
 /// All objects of a kind; none where the kind is not served.
 async fn all<T: DeserializeOwned>(context: &Context, path: &str) -> Result<Vec<T>, Failure> {
-    list(context, path, "").await
-}
-
-/// Those of them that further parameters ask for.
-async fn list<T: DeserializeOwned>(context: &Context, path: &str, query: &str) -> Result<Vec<T>, Failure> {
     let (mut items, mut next) = (Vec::new(), String::new());
+    let first = if path.contains('?') { '&' } else { '?' };
     for _ in 0..MAX_PAGES {
         let more = if next.is_empty() { String::new() } else { format!("&continue={next}") };
-        let Some(list) = present(get::<List<T>>(context, &format!("{path}?limit={PAGE}{query}{more}")).await)? else {
+        let Some(list) = present(get::<List<T>>(context, &format!("{path}{first}limit={PAGE}{more}")).await)? else {
             break;
         };
         items.extend(list.items);

@@ -32,7 +32,7 @@ fn describe(command: &Command, path: &str, out: &mut String) {
 #[test]
 fn the_commands_are_those_of_the_reference() {
     let mut out = format!(
-        "{NOTE}# Commands\n\nstdout is data, stderr is talk. Exit codes: 0 ok, 1 failed, 2 usage, 3 findings.\n\n"
+        "{NOTE}# Commands\n\nstdout is data, stderr is talk. Exit codes: 0 ok, 1 failed, 2 usage, 3 findings, 4 unreachable.\n\n"
     );
     describe(&plimsoll::cli::Cli::command(), "", &mut out);
     compare("commands.md", &format!("{}\n", out.trim_end()));
@@ -62,4 +62,15 @@ fn the_metric_names_are_those_of_the_reference() {
     }
     out.push_str("\nUnits: `queueLength` in requests, `gpuUtilization` in percent, `latencyP99` in seconds.\n");
     compare("metrics.md", &out);
+}
+
+#[test]
+fn the_tutorial_shows_what_its_examples_answer() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let arguments = ["capacity", "-f", "examples/two-nodes.yaml", "deployment/chat"];
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_plimsoll")).current_dir(root).args(arguments).output().unwrap();
+    let shown = format!("$ plimsoll {}\n{}```", arguments.join(" "), String::from_utf8(output.stdout).unwrap());
+    let tutorial = fs::read_to_string(root.join("docs/tutorial/first-light.md")).unwrap();
+    assert!(tutorial.contains(&shown), "the tutorial does not show:\n{shown}");
 }

@@ -2,13 +2,13 @@
 
 use std::{io::Write, path::Path, time::Duration};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use kube::Client;
-use plimsoll_core::object::group;
 use serde_json::Value;
 
+use super::named::{Named, WORKLOADS, WorkloadKind};
 use crate::kubernetes::{
-    self,
+    self, autoscaler,
     request::{self, Failure},
 };
 
@@ -27,7 +27,7 @@ const MAY_LACK: &[u16] = &[404];
 const MAY_HIDE: &[u16] = &[403, 404];
 
 /// What is listed where under which kind, and which refusals are none.
-const KINDS: [(&str, &str, &[u16]); 28] = [
+const KINDS: [(&str, &str, &[u16]); 32] = [
     ("/api/v1/nodes", "NodeList", &[]),
     ("/api/v1/pods", "PodList", &[]),
     ("/api/v1/namespaces", "NamespaceList", &[]),
@@ -50,6 +50,10 @@ const KINDS: [(&str, &str, &[u16]); 28] = [
     ("/apis/karpenter.sh/v1/nodepools", "NodePoolList", MAY_LACK),
     ("/apis/karpenter.sh/v1/nodeclaims", "NodeClaimList", MAY_LACK),
     ("/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status", "ConfigMap", MAY_LACK),
+    ("/apis/autoscaling.x-k8s.io/v1/provisioningrequests", "ProvisioningRequestList", MAY_HIDE),
+    ("/api/v1/podtemplates", "PodTemplateList", MAY_HIDE),
+    ("/apis/autoscaling.x-k8s.io/v1alpha1/capacitybuffers", "CapacityBufferList", MAY_HIDE),
+    ("/apis/autoscaling.x-k8s.io/v1beta1/capacitybuffers", "CapacityBufferList", MAY_HIDE),
     ("/api/v1/persistentvolumeclaims", "PersistentVolumeClaimList", MAY_HIDE),
     ("/api/v1/persistentvolumes", "PersistentVolumeList", MAY_HIDE),
     ("/apis/storage.k8s.io/v1/storageclasses", "StorageClassList", MAY_HIDE),
@@ -58,18 +62,23 @@ const KINDS: [(&str, &str, &[u16]); 28] = [
     ("/apis/storage.k8s.io/v1/volumeattachments", "VolumeAttachmentList", MAY_HIDE),
 ];
 
-/// A workload by kind and name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Named {
-    group: &'static str,
-    resource: &'static str,
-    name: String,
+/// Paths of everything that decides and of what can be asked about, for `kubectl get --raw`.
+pub(super) fn paths() -> impl Iterator<Item = String> {
+    // Many, and seldom asked about.
+    let workloads = WORKLOADS.iter().filter(|kind| kind.resource != "replicasets");
+    KINDS.iter().map(|(path, ..)| (*path).to_owned()).chain(workloads.map(WorkloadKind::path))
 }
 
-/// Everything that decides, and the workload if one is named.
+/// Kinds that are read only from clusters in which each of them is served.
+pub(super) fn required() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().filter(|(.., absent)| absent.is_empty()).filter_map(|(_, kind, _)| kind.strip_suffix("List"))
+}
+
+/// Everything that decides, and the workload if one is named; without a namespace in that which the kubeconfig chooses.
 pub(super) fn read(
     kubeconfig: Option<&Path>,
-    workload: Option<(&Named, &str)>,
+    workload: Option<&Named>,
+    namespace: Option<&str>,
     talk: &mut impl Write,
 ) -> anyhow::Result<(Vec<Value>, Option<Value>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -78,38 +87,62 @@ pub(super) fn read(
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = kubernetes::client(kubeconfig).await?;
         let mut lists = Vec::new();
-        for (path, kind, absent) in KINDS {
-            let resource = path.rsplit('/').next().unwrap_or(path);
-            let mut pages = pages(&client, path, absent).await.with_context(|| format!("reading {resource}"))?;
-            for page in &mut pages {
-                page["kind"] = kind.into();
-            }
+        let (mut read, mut hidden) = (Vec::new(), Vec::new());
+        let stock_outs = autoscaler::stock_outs();
+        for (path, kind, absent) in KINDS.into_iter().chain([(&*stock_outs, "EventList", MAY_HIDE)]) {
+            let resource = path.split('?').next().unwrap_or(path).rsplit('/').next().unwrap_or(path);
+            let pages = match pages(&client, path, absent).await.with_context(|| format!("reading {resource}"))? {
+                Pages::Read(pages) => pages,
+                Pages::Hidden => {
+                    hidden.push(resource);
+                    continue;
+                }
+            };
             let count: usize = pages.iter().map(|page| page["items"].as_array().map_or(1, Vec::len)).sum();
-            writeln!(talk, "plimsoll: read {count} {resource}")?;
-            lists.extend(pages);
+            if count > 0 {
+                read.push(format!("{count} {resource}"));
+            }
+            lists.extend(pages.into_iter().map(|mut page| {
+                page["kind"] = kind.into();
+                page
+            }));
+        }
+        writeln!(talk, "plimsoll: read {}", read.join(", "))?;
+        if !hidden.is_empty() {
+            let hidden = hidden.join(", ");
+            writeln!(talk, "plimsoll: you may not list {hidden}: what they decide is not known here")?;
         }
         let workload = match workload {
-            Some((named, namespace)) => Some(named.get(&client, namespace).await?),
+            Some(named) => Some(named.get(&client, namespace.unwrap_or(client.default_namespace())).await?),
             None => None,
         };
         Ok((lists, workload))
     })
 }
 
-/// A list page by page, or a single object.
-async fn pages(client: &Client, path: &str, absent: &[u16]) -> anyhow::Result<Vec<Value>> {
+/// What is listed under a path.
+enum Pages {
+    /// All pages; none where the kind is not served. Or a single object.
+    Read(Vec<Value>),
+    /// It may not be read.
+    Hidden,
+}
+
+async fn pages(client: &Client, path: &str, absent: &[u16]) -> anyhow::Result<Pages> {
     let (mut pages, mut next) = (Vec::new(), String::new());
+    let first = if path.contains('?') { '&' } else { '?' };
     for _ in 0..MAX_PAGES {
         let more = if next.is_empty() { String::new() } else { format!("&continue={next}") };
-        let page = request::get::<Value>(client, &format!("{path}?limit={PAGE}{more}"), MAX_PAGE, PATIENCE).await;
+        let page = request::get::<Value>(client, &format!("{path}{first}limit={PAGE}{more}"), MAX_PAGE, PATIENCE).await;
         let page = match page {
-            Err(failure) if absent.iter().any(|code| failure.is(*code)) => return Ok(pages),
+            Err(failure) if failure.is(403) && absent.contains(&403) => return Ok(Pages::Hidden),
+            Err(failure) if failure.is(404) && absent.contains(&404) => return Ok(Pages::Read(pages)),
             page => page?,
         };
         page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().clone_into(&mut next);
         pages.push(page);
         if next.is_empty() {
-            return Ok(pages);
+            return Ok(Pages::Read(pages));
         }
     }
     bail!("there are more than {} of them", MAX_PAGES * PAGE)
@@ -118,12 +151,8 @@ async fn pages(client: &Client, path: &str, absent: &[u16]) -> anyhow::Result<Ve
 impl Named {
     /// What the API server answers under the name; its kind is said, since single objects need not say it.
     async fn get(&self, client: &Client, namespace: &str) -> anyhow::Result<Value> {
-        let Self { group, resource, name } = self;
-        let path = format!("/apis/{group}/v1/namespaces/{namespace}/{resource}/{name}");
-        match request::get(client, &path, MAX_PAGE, PATIENCE).await {
-            Err(failure) if failure.is(404) => {
-                Err(anyhow!("there is no {resource}/{name} in namespace {namespace:?}; -n names another namespace"))
-            }
+        match request::get(client, &self.path(namespace), MAX_PAGE, PATIENCE).await {
+            Err(failure) if failure.is(404) => Err(self.missing(&format!("namespace {namespace:?}"))),
             found => Ok(found?),
         }
     }
@@ -134,25 +163,4 @@ pub(super) fn is_unreachable(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref().is_some_and(|failure| matches!(failure, Failure::Unreachable(_) | Failure::Silent(_)))
     })
-}
-
-impl std::str::FromStr for Named {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let form = "write KIND/NAME, e.g. deployment/chat";
-        let (kind, name) = text.split_once('/').ok_or_else(|| anyhow!("{form}"))?;
-        let (group, resource) = match kind.to_ascii_lowercase().as_str() {
-            "deployment" | "deployments" | "deploy" => ("apps", "deployments"),
-            "statefulset" | "statefulsets" | "sts" => ("apps", "statefulsets"),
-            "replicaset" | "replicasets" | "rs" => ("apps", "replicasets"),
-            "leaderworkerset" | "leaderworkersets" | "lws" => (group::API_GROUP, "leaderworkersets"),
-            _ => bail!(
-                "{kind:?} is not known here: give a deployment, a statefulset, a replicaset, a leaderworkerset, or \
-                 --for with a file"
-            ),
-        };
-        let plain = !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.'));
-        if plain { Ok(Self { group, resource, name: name.to_owned() }) } else { bail!("{name:?} is no name: {form}") }
-    }
 }

@@ -1,18 +1,15 @@
 //! Documents to a cluster view: lists are opened, kinds that decide nothing are counted, and an object that cannot be
 //! read costs the room of its node and not the answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
-    autoscaler::{
-        NodeAutoscaler,
-        karpenter::{self, NodeClaim, NodePool},
-    },
     capacity::{negative_allocatable, negative_request},
-    cluster::{Change, Delta, DeviceChange, QueueChange, StorageChange, StorageKind, View},
+    cluster::{BookingChange, Change, Delta, DeviceChange, QueueChange, StorageChange, StorageKind, View},
     object::{
         Interner, Labels, Node, ObjectKey, PersistentVolumeClaim, Pod, ResourceQuota,
+        autoscaling::{ProvisioningRequest, StoredTemplate},
         device::{ResourceClaim, ResourceClaimTemplate},
         kueue::LocalQueue,
     },
@@ -20,10 +17,12 @@ use plimsoll_core::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{cli::documents::Source, kubernetes::autoscaler::read_status};
+use self::autoscaler::Autoscalers;
+use super::named::WORKLOADS;
+use crate::cli::documents::Source;
 
-/// ConfigMap in which Cluster Autoscaler reports its status.
-const STATUS: &str = "cluster-autoscaler-status";
+mod autoscaler;
+
 /// Deepest nesting of lists in lists.
 const MAX_DEPTH: usize = 8;
 
@@ -36,10 +35,9 @@ pub(super) struct Objects {
     pub(super) unusable: BTreeMap<String, String>,
     /// Objects of kinds that decide nothing here.
     pub(super) ignored: BTreeMap<String, usize>,
-    /// What Cluster Autoscaler says, as it wrote it.
-    status: Option<String>,
-    pools: Vec<NodePool>,
-    claims: Vec<NodeClaim>,
+    /// Kinds that a list of their own was given of, as the API server writes them.
+    pub(super) listed: BTreeSet<String>,
+    autoscalers: Autoscalers,
     interner: Interner,
 }
 
@@ -54,22 +52,7 @@ impl Objects {
         for name in self.unusable.keys() {
             self.view.nodes.remove(name);
         }
-        self.view.node_autoscaler = self.node_autoscaler();
-    }
-
-    /// The node autoscaler that the inputs show. When its status was written is not asked: files are of their own time.
-    fn node_autoscaler(&mut self) -> Option<NodeAutoscaler> {
-        if self.status.is_none() && self.pools.is_empty() {
-            return None;
-        }
-        let (mut groups, mut problem) = (Vec::new(), None);
-        match self.status.as_deref().map(read_status) {
-            Some(Ok(found)) => groups.extend(found),
-            Some(Err(error)) => problem = Some(format!("ConfigMap {STATUS} cannot be read: {error}")),
-            None => {}
-        }
-        groups.extend(karpenter::groups(std::mem::take(&mut self.pools), &self.claims));
-        Some(NodeAutoscaler { evidence: "the input".to_owned(), groups, problem, ..NodeAutoscaler::default() })
+        self.view.node_autoscaler = std::mem::take(&mut self.autoscalers).found();
     }
 
     /// `kind` is what the items of a typed list are, which do not say it themselves.
@@ -93,6 +76,9 @@ impl Objects {
             }
             self.view.devices.know(item_kind);
             self.view.queues.know(item_kind);
+            if !item_kind.is_empty() {
+                self.listed.insert(item_kind.to_owned());
+            }
             return self.document(source, items, item_kind, depth + 1);
         }
         let group = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
@@ -100,7 +86,10 @@ impl Objects {
         self.object(source, &group, &named, Value::Object(object))
     }
 
-    fn object(&mut self, source: &Source, group: &str, kind: &str, object: Value) -> anyhow::Result<()> {
+    fn object(&mut self, source: &Source, group: &str, kind: &str, mut object: Value) -> anyhow::Result<()> {
+        if self.autoscalers.take(source, group, kind, &mut object)? {
+            return Ok(());
+        }
         match (group, kind) {
             ("", "Node") => self.node(source, object)?,
             ("", "Pod") => self.pod(source, object)?,
@@ -130,10 +119,15 @@ impl Objects {
                 let change = queue(source, kind, object)?;
                 self.view.apply(Change::Queue(change));
             }
-            ("" | "karpenter.sh", "NodePool") => self.pools.push(whole(source, kind, object)?),
-            ("" | "karpenter.sh", "NodeClaim") => self.claims.push(whole(source, kind, object)?),
-            ("", "ConfigMap") if text(&object, "/metadata/name").is_some_and(|name| name == STATUS) => {
-                self.status = Some(text(&object, "/data/status").unwrap_or_default());
+            ("" | "autoscaling.x-k8s.io", "ProvisioningRequest") => {
+                let (key, mut request) = namespaced::<ProvisioningRequest>(source, kind, object)?;
+                request.metadata.namespace = key.namespace.to_string();
+                self.view.apply(Change::Booking(BookingChange::Request(Delta::Applied(request))));
+            }
+            ("", "PodTemplate") => {
+                let (key, mut template) = namespaced::<StoredTemplate>(source, kind, object)?;
+                template.metadata.namespace = key.namespace.to_string();
+                self.view.apply(Change::Booking(BookingChange::Template(Delta::Applied(template))));
             }
             ("", "PersistentVolumeClaim") => {
                 let (key, mut claim) = namespaced::<PersistentVolumeClaim>(source, kind, object)?;
@@ -155,6 +149,7 @@ impl Objects {
             ("" | "storage.k8s.io", "VolumeAttachment") => {
                 self.store(StorageChange::Attachment(Delta::Applied(whole(source, kind, object)?)));
             }
+            _ if WORKLOADS.iter().any(|workload| workload.name == kind) => {}
             (_, "") => bail!("{source}: an object has no kind; give lists as `kubectl get … -o json` prints them"),
             _ => *self.ignored.entry(kind.to_owned()).or_default() += 1,
         }
@@ -191,9 +186,7 @@ impl Objects {
             Err(error) => {
                 let why = format!("{source}: Pod {namespace}/{name} cannot be read: {error}");
                 let node = node.or(nominated).filter(|node| !node.is_empty()).ok_or_else(|| {
-                    anyhow!(
-                        "{why}\nIt names no node, so what it takes or wants is not known. Correct it or leave it out."
-                    )
+                    anyhow!("{why}; it names no node, so what it wants is not known: correct it or leave it out")
                 })?;
                 self.unusable.insert(node, why);
             }

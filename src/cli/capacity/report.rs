@@ -1,6 +1,6 @@
-//! The answer as it is printed.
+//! The answer: what is counted, and the form that JSON and YAML have. The table is in `print`.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use plimsoll_core::{
@@ -10,17 +10,21 @@ use plimsoll_core::{
         Replica, Sharing, smallest,
     },
     cluster::View,
-    object::Pod,
+    decision::{Booked, beside_booked},
+    object::{ObjectKey, Pod, autoscaling::CapacityBuffer},
     policy::Policy,
     quantity::Quantity,
 };
 use serde::Serialize;
 
 use super::{
+    live,
     objects::Objects,
     workload::{Replicas, Workload},
 };
 use crate::clock;
+
+mod print;
 
 /// What `plimsoll capacity` answers.
 #[derive(Debug, Serialize)]
@@ -57,10 +61,18 @@ pub(super) struct Report {
     unregistered: Vec<String>,
     /// Replicas for nodes that it may add beyond them.
     headroom: u32,
+    /// Whether a group may add nodes of which nobody knows what they take, since none of them is here.
+    headroom_unknown: bool,
     /// Why it may add none; none where it may, or where there is no node autoscaler.
     no_headroom: Option<String>,
     /// How many further replicas admission lets be created; none where nothing limits them.
     quota: Option<QuotaRoom>,
+    /// Room that a node autoscaler has booked for pods of others, which is part of what fits.
+    booked: Vec<Booked>,
+    /// What fits beside that room, which is all that a workload is granted; none where nothing is booked.
+    fits_beside_booked: Option<u32>,
+    /// Room that a node autoscaler keeps free for this workload, which is part of what fits.
+    buffers: Vec<Kept>,
     /// What constraints between pods make of it; none where they do not limit.
     constraint: Option<String>,
     unmodelled: Vec<Reason>,
@@ -84,6 +96,13 @@ struct Before {
     bound: u32,
     ceiling: u32,
     limiting_factor: LimitingFactor,
+}
+
+/// A CapacityBuffer, and the pods that it keeps room for.
+#[derive(Debug, Serialize)]
+struct Kept {
+    buffer: ObjectKey,
+    replicas: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -137,7 +156,14 @@ impl Report {
         let on = |room: &View| Inventory::of(room, policy).fits_replica(&replica).fits.lo;
         let Replicas { bound, pending, charged, .. } = replicas;
         let further = answer.further(charged);
+        let booked = beside_booked(view, policy, workload.pod_template(), &replica, others);
+        let (booked, beside) = booked.map_or_else(Default::default, |(booked, beside)| (booked, Some(beside)));
+        let mut warnings = warnings(objects);
+        warnings.extend(unseen(&replica, view));
         Self {
+            booked,
+            fits_beside_booked: beside.map(|beside| beside.min(answer.fits.lo)),
+            buffers: kept(workload, view),
             pods: replica.pods(),
             requests: requests(&replica),
             fits: answer.fits,
@@ -156,13 +182,14 @@ impl Report {
             arriving: on(&outlook.arriving).saturating_add(on(&outlook.registering)),
             unregistered: outlook.unregistered,
             headroom: on(&outlook.further),
+            headroom_unknown: outlook.unknown,
             no_headroom: outlook.reason,
             quota: answer.quota,
             constraint: answer.constraint,
             unmodelled: answer.unmodelled,
             lift: None,
             before: None,
-            warnings: answer.cautions.into_iter().map(|it| it.message).chain(warnings(objects)).collect(),
+            warnings: answer.cautions.into_iter().map(|it| it.message).chain(warnings).collect(),
             workload: Subject {
                 namespace: workload.key.namespace.clone(),
                 kind: workload.key.kind.clone(),
@@ -179,6 +206,24 @@ fn released(workload: &Workload, objects: &Objects, policy: &Policy) -> Option<u
     view.pods.retain(|_, pod| !pod.is_terminating());
     let replica = workload.replica(&view, &workload.replicas(&view));
     Some(Inventory::of(&view, policy).fits_replica_beside(&replica, |pod| !workload.owns(pod)).fits.lo)
+}
+
+/// Buffers that keep room for the workload.
+fn kept(workload: &Workload, view: &View) -> Vec<Kept> {
+    let buffers = view.node_autoscaler.iter().flat_map(|autoscaler| &autoscaler.buffers);
+    let own = buffers.filter(|buffer| buffer.kept() > 0 && buffer.is_of(&workload.key));
+    own.map(|buffer: &CapacityBuffer| Kept { buffer: buffer.metadata.key(), replicas: buffer.kept() }).collect()
+}
+
+/// Devices that may stand for what is asked for, and that the input does not show.
+fn unseen(replica: &Replica, view: &View) -> Option<String> {
+    let devices = &view.devices;
+    let lists = [(devices.slices.is_none(), "ResourceSlices"), (devices.claims.is_none(), "ResourceClaims")];
+    let lists: Vec<_> = lists.into_iter().filter(|(unseen, _)| *unseen).map(|(_, kind)| kind).collect();
+    let (name, _) = replica.requests().find(|(name, _)| view.class_of_resource(name).is_some())?;
+    (!lists.is_empty()).then(|| {
+        format!("a DeviceClass stands for {name}, but the input has no list of {}, so devices of drivers are not counted; see --help", lists.join(", "))
+    })
 }
 
 /// What one replica asks for, all its pods together.
@@ -235,120 +280,17 @@ fn warnings(objects: &Objects) -> Vec<String> {
     if unknown > 0 && objects.unusable.is_empty() {
         warnings.push(format!("{unknown} pods are on nodes that the input does not have"));
     }
+    let listed = |kind: &&str| objects.listed.contains(*kind);
+    let unlisted: Vec<_> = live::required().filter(|kind| !listed(kind)).collect();
+    if !objects.listed.is_empty() && !unlisted.is_empty() {
+        warnings.push(format!(
+            "the input has lists of single kinds and none of {}, so it may lack them",
+            unlisted.join(", ")
+        ));
+    }
     if !objects.ignored.is_empty() {
         let kinds: Vec<_> = objects.ignored.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
         warnings.push(format!("ignored, as they decide nothing here: {}", kinds.join(", ")));
     }
     warnings
-}
-
-// === printing ===
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Subject { namespace, kind, name } = &self.workload;
-        let requests: Vec<_> = self.requests.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
-        let requests = if requests.is_empty() { "nothing".to_owned() } else { requests.join(", ") };
-        let of = if self.pods > 1 { format!(" of {} pods", self.pods) } else { String::new() };
-        writeln!(f, "{kind} {namespace}/{name}: one replica{of} asks for {requests}\n")?;
-        table(f, &["BOUND", "FITS", "CEILING", "PENDING", "FREE GPUS", "STRANDED", "LIMITED BY"], &[self.summary()])?;
-        self.describe_changes(f)?;
-        if !self.groups.is_empty() {
-            writeln!(f)?;
-            let rows: Vec<_> = self.groups.iter().map(group_row).collect();
-            table(f, &["NODES", "FITS", "WHY NO MORE", "NAMES"], &rows)?;
-        }
-        for remark in &self.remarks {
-            writeln!(f, "\n{remark}")?;
-        }
-        if let Some(constraint) = &self.constraint {
-            writeln!(f, "\nconstraint: {constraint}")?;
-        }
-        if let Some(QuotaRoom { pods, reason }) = &self.quota {
-            let what = if self.pods > 1 { "replicas" } else { "pods" };
-            writeln!(f, "\nquota: {pods} more {what} may be created ({reason})")?;
-        }
-        let later = [
-            ("terminating pods will leave room for", self.releasing),
-            ("nodes that are being brought, and GPUs that are about to register, take", self.arriving),
-            ("nodes that may be added take", self.headroom),
-        ];
-        for (what, count) in later.into_iter().filter(|(_, count)| *count > 0) {
-            writeln!(f, "\nlater: {what} {count} more")?;
-        }
-        if !self.unregistered.is_empty() {
-            writeln!(f, "\nGPUs that have not registered yet: those of {}", self.unregistered.join(", "))?;
-        }
-        if let Some(reason) = &self.no_headroom {
-            writeln!(f, "\nno nodes to come: {reason}")?;
-        }
-        if let Some(Lift { change, gain, .. }) = &self.lift {
-            writeln!(f, "\nto make room: {change} (then {gain} more)")?;
-        }
-        for reason in &self.unmodelled {
-            writeln!(f, "\nnot modelled: {} ({})", reason.message, reason.code)?;
-        }
-        Ok(())
-    }
-}
-
-impl Report {
-    fn describe_changes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(Before { changes, fits: before, ceiling, limiting_factor, .. }) = &self.before else { return Ok(()) };
-        writeln!(f)?;
-        for change in changes {
-            writeln!(f, "what if: {change}")?;
-        }
-        writeln!(f, "without: fits {}, ceiling {ceiling}, limited by {}", fits(*before), word(*limiting_factor))
-    }
-
-    fn summary(&self) -> Vec<String> {
-        vec![
-            self.bound.to_string(),
-            fits(self.fits),
-            self.ceiling.to_string(),
-            self.pending.to_string(),
-            self.free_gpus.to_string(),
-            self.stranded_gpus.to_string(),
-            word(self.limiting_factor),
-        ]
-    }
-}
-
-fn fits(fits: Fits) -> String {
-    let hi = fits.hi.map_or("?".to_owned(), |hi| hi.to_string());
-    match fits.class {
-        Class::Exact => format!("{} (exact)", fits.lo),
-        Class::Interval => format!("{}..{hi} (interval)", fits.lo),
-        Class::Unknown => "unknown".to_owned(),
-    }
-}
-
-/// The word that JSON uses.
-fn word(factor: LimitingFactor) -> String {
-    serde_json::to_value(factor).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-fn group_row(group: &NodeGroupReport) -> Vec<String> {
-    let hidden = (group.nodes as usize).saturating_sub(group.names.len());
-    let more = if hidden > 0 { format!(", … {hidden} more") } else { String::new() };
-    vec![
-        group.nodes.to_string(),
-        group.fits.to_string(),
-        group.reason.clone(),
-        format!("{}{more}", group.names.join(", ")),
-    ]
-}
-
-/// Columns as wide as their widest cell, two spaces between them.
-fn table(f: &mut fmt::Formatter<'_>, head: &[&str], rows: &[Vec<String>]) -> fmt::Result {
-    let head: Vec<_> = head.iter().map(|&cell| cell.to_owned()).collect();
-    let lines: Vec<_> = std::iter::once(&head).chain(rows).collect();
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<_> = (0..head.len()).map(|column| width(column).unwrap_or(0)).collect();
-    for line in lines {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
 }

@@ -151,8 +151,11 @@ fn the_table_reads_without_a_manual() {
         "\
 Deployment default/llm: one replica asks for cpu 500m, nvidia.com/gpu 2
 
-BOUND  FITS       CEILING  PENDING  FREE GPUS  STRANDED  LIMITED BY
-1      2 (exact)  3        0        5          1         gpu
+BOUND  PENDING  FITS       QUOTA  CEILING  LIMITED BY
+1      0        2 (exact)  -      3        gpu
+
+FREE GPUS  STRANDED  UNHEALTHY  RELEASING  ARRIVING  HEADROOM
+5          1         0          0          0         0
 
 NODES  FITS  WHY NO MORE                             NAMES
 2      2     not enough nvidia.com/gpu for one more  a, b
@@ -417,6 +420,122 @@ fn room_that_is_yet_to_come_is_told_apart_from_room() {
     let answer = answer(&list(&objects), DEPLOYMENT);
     let numbers = ["releasing", "arriving", "headroom"].map(|key| answer[key].as_u64().unwrap());
     assert_eq!((answer["fits"]["lo"].as_u64(), numbers), (Some(3), [1, 4, 8]));
+}
+
+#[test]
+fn what_has_to_be_said_in_words_is_in_the_table_too() {
+    let mut labelled = node("a", "8");
+    labelled["metadata"]["labels"] = json!({"nvidia.com/gpu.replicas": "4", "karpenter.sh/nodepool": "gpu"});
+    labelled["status"]["capacity"] = json!({"nvidia.com/gpu": "12"});
+    let mut leaving = pod("old", "old", Some("a"));
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let pool = |name: &str| {
+        json!({"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": name},
+            "spec": {"limits": {"nodes": "2"}}, "status": {"resources": {"nodes": "1"}}})
+    };
+    let items = [labelled, leaving, quota("5", "4"), pool("gpu"), pool("new")];
+    let out = plimsoll("-f @0 --for @1", &[&list(&items).to_string(), DEPLOYMENT], "").out;
+    assert!(
+        out.ends_with(
+            "
+gpus:         4 GPUs are there and not allocatable: unhealthy, or their device plugin restarts
+gpus:         7 free slots of shared GPUs make 1 whole devices of 2, at up to 4 slots each: slots are no compute
+quota:        1 pod more may be created (ResourceQuota default/team: requests.nvidia.com/gpu 4 of 5 used, 1 for each)
+later:        1 more in the room of terminating pods
+later:        16 more on nodes that may be added
+later:        a group of nodes may grow of which no node is here, so what its nodes take is not known
+to make room: allow 1 more of requests.nvidia.com/gpu in ResourceQuota default/team, 6 in all (then 1 more)
+"
+        ),
+        "{out}"
+    );
+}
+
+/// Nodes and pods of another workload, room for two pods of two GPUs that is booked, and one that is kept free.
+fn booked() -> Value {
+    let container = json!({"name": "c", "resources": {"limits": {"nvidia.com/gpu": "2"}}});
+    let template = json!({"kind": "PodTemplate", "metadata": {"name": "trainer", "namespace": "batch"},
+        "template": {"spec": {"containers": [container]}}});
+    let request = json!({"kind": "ProvisioningRequest", "metadata": {"name": "job", "namespace": "batch"},
+        "spec": {"podSets": [{"podTemplateRef": {"name": "trainer"}, "count": 2}],
+            "provisioningClassName": "check-capacity.autoscaling.x-k8s.io"},
+        "status": {"conditions": [{"type": "Provisioned", "status": "True"}]}});
+    let conditions = ["ReadyForProvisioning", "Provisioning"].map(|kind| json!({"type": kind, "status": "True"}));
+    let buffer = json!({"kind": "CapacityBuffer", "metadata": {"name": "spare"},
+        "spec": {"scalableRef": {"apiGroup": "apps", "kind": "Deployment", "name": "llm"}},
+        "status": {"replicas": 2, "conditions": conditions}});
+    let pool = json!({"kind": "NodePool", "metadata": {"name": "gpu"}});
+    list(&[node("a", "8"), template, request, buffer, pool])
+}
+
+#[test]
+fn room_that_is_booked_or_kept_free_fits_and_is_told() {
+    let report = answer(&booked(), DEPLOYMENT);
+    let counts = (&report["fits"]["lo"], &report["ceiling"], &report["fitsBesideBooked"]);
+    assert_eq!(counts, (&json!(8), &json!(8), &json!(4)));
+    assert_eq!(report["booked"][0]["request"], json!({"namespace": "batch", "name": "job"}));
+    assert_eq!(report["buffers"], json!([{"buffer": {"namespace": "default", "name": "spare"}, "replicas": 2}]));
+    let out = plimsoll("-f @0 --for @1", &[&booked().to_string(), DEPLOYMENT], "").out;
+    assert!(out.contains("4 replicas beside that; the service grants no more"), "{out}");
+    let nothing = answer(&list(&[node("a", "8")]), DEPLOYMENT);
+    assert_eq!((&nothing["fitsBesideBooked"], &nothing["booked"]), (&Value::Null, &json!([])));
+}
+
+#[test]
+fn a_workload_is_found_by_name_among_the_objects() {
+    let deployment = |namespace: &str| {
+        json!({"metadata": {"name": "llm", "namespace": namespace}, "spec": {
+            "selector": {"matchLabels": {"app": "llm"}},
+            "template": {"metadata": {"labels": {"app": "llm"}},
+                "spec": {"containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": "2"}}}]}}}})
+    };
+    let mut own = pod("llm-1", "llm", Some("a"));
+    own["spec"]["containers"][0]["resources"]["requests"]["nvidia.com/gpu"] = json!("2");
+    let nodes = list(&[node("a", "8"), own]).to_string();
+    let deployments =
+        |all: &[Value]| json!({"kind": "DeploymentList", "apiVersion": "apps/v1", "items": all}).to_string();
+    let one = deployments(&[deployment("default")]);
+    let outcome = plimsoll("-f @0 -f @1 deployment/llm -o json", &[&nodes, &one], "");
+    let report: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!((&report["workload"]["kind"], &report["bound"]), (&json!("Deployment"), &json!(1)));
+    assert_eq!(report["fits"]["lo"], 3);
+    assert!(!outcome.talk.contains("ignored"), "{}", outcome.talk);
+    let both = deployments(&[deployment("default"), deployment("ml")]);
+    let say = |line: &str| format!("{:#}", plimsoll(line, &[&nodes, &both], "").result.unwrap_err());
+    assert!(say("-f @0 -f @1 deploy/llm").contains("in several namespaces, so name one with -n: default, ml"));
+    assert!(say("-f @0 -f @1 deploy/llm -n x").contains("no deployments/llm in namespace \"x\""));
+    assert!(plimsoll("-f @0 -f @1 deploy/llm -n ml", &[&nodes, &both], "").result.is_ok());
+}
+
+#[test]
+fn a_file_without_a_namespace_is_of_the_one_that_is_asked_for() {
+    let objects = list(&[node("a", "8")]).to_string();
+    let placed = plimsoll("-f @0 --for @1 -n ml -o json", &[&objects, DEPLOYMENT], "");
+    assert!(placed.out.contains("\"namespace\": \"ml\""), "{}", placed.out);
+    let other = DEPLOYMENT.replace("name: llm}", "name: llm, namespace: x}");
+    let error = plimsoll("-f @0 --for @1 -n ml", &[&objects, &other], "").result.unwrap_err();
+    assert!(error.to_string().ends_with("the workload is of namespace \"x\", not of \"ml\" as -n says"), "{error}");
+}
+
+#[test]
+fn the_paths_are_those_of_everything_that_is_read_and_of_workloads() {
+    let paths = plimsoll("--paths", &[], "").out;
+    for path in ["/api/v1/nodes", "/api/v1/podtemplates", "/apis/apps/v1/deployments"] {
+        assert!(paths.lines().any(|line| line == path), "{path}");
+    }
+    assert!(!paths.contains('?'));
+}
+
+#[test]
+fn what_an_input_can_be_seen_to_lack_is_said() {
+    let class =
+        json!({"kind": "DeviceClass", "metadata": {"name": "gpu"}, "spec": {"extendedResourceName": "nvidia.com/gpu"}});
+    let talk = |items: &Value| plimsoll("-f @0 --for @1", &[&items.to_string(), DEPLOYMENT], "").talk;
+    let said = talk(&list(&[node("a", "8"), class]));
+    assert!(said.contains("the input has no list of ResourceSlices, ResourceClaims,"), "{said}");
+    let said = talk(&json!({"kind": "NodeList", "items": [node("a", "8")]}));
+    assert!(said.contains("none of Pod, Namespace, ResourceQuota"), "{said}");
+    assert!(!talk(&list(&[node("a", "8")])).contains("lack"));
 }
 
 #[test]

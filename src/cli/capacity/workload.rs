@@ -14,7 +14,7 @@ use plimsoll_core::{
     },
     selector::{LabelSelector, Selector},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::objects::{decode, namespace_of, text};
 use crate::cli::documents::Source;
@@ -50,7 +50,7 @@ pub(super) struct Workload {
 
 impl Workload {
     /// The one object among the documents of a source that makes pods.
-    pub(super) fn find(source: &Source, documents: Vec<Value>) -> anyhow::Result<Self> {
+    pub(super) fn find(source: &Source, documents: Vec<Value>, namespace: Option<&str>) -> anyhow::Result<Self> {
         let mut objects = Vec::new();
         for document in documents {
             flatten(document, &mut objects);
@@ -58,7 +58,7 @@ impl Workload {
         let kinds: Vec<_> = objects.iter().filter_map(|object| text(object, "/kind")).collect();
         let mut makers = objects.into_iter().filter(|object| template_at(object).is_some());
         match (makers.next(), makers.next()) {
-            (Some(maker), None) => Self::of(source, &maker),
+            (Some(maker), None) => Self::of(source, &placed(source, maker, namespace)?),
             (Some(_), Some(_)) => bail!("{source}: several objects make pods; leave the one in that --for is about"),
             (None, _) => bail!(
                 "{source}: nothing here makes pods (found: {}); give a Deployment, a StatefulSet, a ReplicaSet, \
@@ -110,6 +110,11 @@ impl Workload {
     pub(super) fn replica(&self, view: &View, replicas: &Replicas) -> Replica {
         let started = replicas.started.clone();
         Replica::of(&self.template, self.group.as_ref(), &self.key.namespace, view, started)
+    }
+
+    /// Where its pods are, and what they (or the leaders of its groups) are made from.
+    pub(super) fn pod_template(&self) -> (&str, &PodTemplate) {
+        (&self.key.namespace, &self.template)
     }
 
     /// The question what would let more replicas be promised.
@@ -179,6 +184,24 @@ fn key(object: &Value) -> WorkloadKey {
         name: text(object, "/metadata/name").unwrap_or_default(),
         kind: text(object, "/kind").unwrap_or_default(),
     }
+}
+
+/// The object in the namespace that is asked for, as kubectl would create it.
+fn placed(source: &Source, mut object: Value, namespace: Option<&str>) -> anyhow::Result<Value> {
+    let said = text(&object, "/metadata/namespace").filter(|said| !said.is_empty());
+    match (said, namespace) {
+        (Some(said), Some(asked)) if said != asked => {
+            bail!("{source}: the workload is of namespace {said:?}, not of {asked:?} as -n says")
+        }
+        (None, Some(asked)) => {
+            let metadata = object
+                .as_object_mut()
+                .and_then(|it| it.entry("metadata").or_insert_with(|| Value::Object(Map::new())).as_object_mut());
+            metadata.map(|metadata| metadata.insert("namespace".to_owned(), asked.into()));
+        }
+        _ => {}
+    }
+    Ok(object)
 }
 
 fn flatten(document: Value, objects: &mut Vec<Value>) {

@@ -43,6 +43,12 @@ pub(crate) fn all(view: &View) -> Vec<Booking<'_>> {
 }
 
 impl<'v> Booking<'v> {
+    /// Whether pods of a template consume it.
+    pub(crate) fn is_of(&self, namespace: &str, template: &PodTemplate) -> bool {
+        let consumed = consumed(&template.metadata.annotations);
+        self.request.namespace == namespace && consumed.is_some_and(|request| self.request.name == request)
+    }
+
     /// The pods that are lacking once `made` are there; which sets these are of is not known, so the first ones are.
     fn of(key: &'v ObjectKey, request: &'v ProvisioningRequest, mut made: u32, view: &'v View) -> Self {
         let (mut pods, mut unknown) = (Vec::new(), Vec::new());
@@ -74,6 +80,6 @@ fn consumers(view: &View) -> BTreeMap<ObjectKey, u32> {
 }
 
 /// The name of the request that pods with such annotations consume.
-pub(crate) fn consumed(annotations: &StringMap) -> Option<&str> {
+fn consumed(annotations: &StringMap) -> Option<&str> {
     CONSUMES.iter().find_map(|name| annotations.get(*name)).map(String::as_str)
 }

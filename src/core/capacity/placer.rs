@@ -14,6 +14,7 @@ use super::{
     ports::HostPort,
     volumes::Claims,
 };
+use crate::object::Pod;
 
 /// What identifies a shape: filters and requests, and who the pods are and what they hold where that matters.
 type Key = (Arc<str>, Vec<(String, i64)>, Arc<Wants>, Option<Who>);
@@ -87,6 +88,12 @@ impl<'v> Placer<'v> {
     /// How many further replicas fit after what was placed.
     pub fn fits_replica(&mut self, replica: &Replica) -> Answer {
         if replica.is_group() { self.inventory.fits_replica(replica) } else { self.fits(&replica.template) }
+    }
+
+    /// The same, but room that waiting pods of others may take is not promised.
+    #[must_use]
+    pub fn fits_replica_beside(&self, replica: &Replica, is_other: impl Fn(&Pod) -> bool) -> Answer {
+        self.inventory.fits_replica_beside(replica, is_other)
     }
 
     /// Charges quotas with what is still to be created of a replica, unless they do not let all of it through.

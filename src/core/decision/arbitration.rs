@@ -21,7 +21,7 @@ use std::{
 
 mod booked;
 
-pub use booked::Booked;
+pub use booked::{Booked, beside_booked};
 
 use super::Live;
 use crate::{

@@ -49,7 +49,29 @@ async fn a_workload_of_a_cluster_is_answered_from_its_objects() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&answer["fits"]["lo"], &answer["workload"]["name"]), (&json!(3), &json!("chat")));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("read 1 nodes"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("read 1 nodes, 1 pods"));
+}
+
+#[tokio::test]
+async fn what_node_autoscalers_have_booked_is_read_and_what_may_not_be_read_is_named() {
+    let api = Api::start().await;
+    cluster(&api);
+    let container = json!({"name": "c", "resources": {"limits": {"nvidia.com/gpu": "2"}}});
+    let template =
+        json!({"metadata": {"namespace": "ml", "name": "t"}, "template": {"spec": {"containers": [container]}}});
+    api.list("/api/v1/podtemplates", [template]);
+    let spec = json!({"podSets": [{"podTemplateRef": {"name": "t"}, "count": 1}],
+        "provisioningClassName": "check-capacity.autoscaling.x-k8s.io"});
+    let conditions = json!([{"type": "Provisioned", "status": "True"}]);
+    let request =
+        json!({"metadata": {"namespace": "ml", "name": "job"}, "spec": spec, "status": {"conditions": conditions}});
+    api.list("/apis/autoscaling.x-k8s.io/v1/provisioningrequests", [request]);
+    api.refuse("/apis/autoscaling.x-k8s.io/v1beta1/capacitybuffers", 403);
+    let output = plimsoll(&api.url, &["deployment/chat", "-n", "ml"]).await;
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&answer["fits"]["lo"], &answer["fitsBesideBooked"]), (&json!(3), &json!(1)));
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(talk.contains("you may not list capacitybuffers"), "{talk}");
 }
 
 #[tokio::test]

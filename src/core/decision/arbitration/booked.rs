@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::{Applicant, MAX_PLACEMENTS, Table};
 use crate::{
     autoscaler::bookings::{self, Booking},
-    capacity::Template,
+    capacity::{Inventory, Placer, Replica, Template},
     cluster::View,
-    object::{ObjectKey, WorkloadKey},
+    object::{ObjectKey, Pod, PodTemplate, WorkloadKey},
+    policy::Policy,
 };
 
 /// What is kept for one ProvisioningRequest.
@@ -29,6 +30,26 @@ pub struct Booked {
     pub unknown: Vec<String>,
 }
 
+/// What is booked for pods that a workload's own template does not make, and how many of its replicas fit beside the room
+/// that is kept for them; none where nothing is booked. Room that waiting pods of others may take is not counted.
+#[must_use]
+pub fn beside_booked(
+    view: &View,
+    policy: &Policy,
+    (namespace, template): (&str, &PodTemplate),
+    replica: &Replica,
+    is_other: impl Fn(&Pod) -> bool,
+) -> Option<(Vec<Booked>, u32)> {
+    let mut bookings = bookings::all(view);
+    bookings.retain(|booking| !booking.is_of(namespace, template));
+    if bookings.is_empty() {
+        return None;
+    }
+    let mut table = Table { scratch: Placer::new(Inventory::of(view, policy)), placements: 0 };
+    let booked = bookings.iter().map(|booking| table.keep(booking, view)).collect();
+    Some((booked, table.scratch.fits_replica_beside(replica, is_other).fits.lo))
+}
+
 /// Keeps room for everything that is booked; what a workload's own pods are to consume is left to it.
 pub(super) fn keep(table: &mut Table<'_>, view: &View, applicants: &BTreeMap<&WorkloadKey, Applicant>) -> Vec<Booked> {
     let bookings = bookings::all(view).into_iter();
@@ -38,8 +59,7 @@ pub(super) fn keep(table: &mut Table<'_>, view: &View, applicants: &BTreeMap<&Wo
 
 fn consumes(workload: &WorkloadKey, booking: &Booking<'_>, view: &View) -> bool {
     let template = view.workloads.get(workload).and_then(|target| target.template.as_ref());
-    let consumed = template.and_then(|template| bookings::consumed(&template.metadata.annotations));
-    booking.request.namespace == workload.namespace && consumed.is_some_and(|request| booking.request.name == request)
+    template.is_some_and(|template| booking.is_of(&workload.namespace, template))
 }
 
 impl Table<'_> {
@@ -69,7 +89,8 @@ impl Table<'_> {
 impl fmt::Display for Booked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { request, class, pods, unknown, .. } = self;
-        write!(f, "room for {pods} pods is booked by ProvisioningRequest {request} ({class})")?;
+        let pods = if *pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
+        write!(f, "room for {pods} is booked by ProvisioningRequest {request} ({class})")?;
         match unknown.as_slice() {
             [] => Ok(()),
             names => write!(f, "; its PodTemplates {} are not known, so nothing is kept for them", names.join(", ")),

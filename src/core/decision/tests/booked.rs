@@ -76,7 +76,7 @@ fn room_that_is_booked_still_fits_and_is_granted_to_nobody_else() {
     assert_eq!(step.value, Some(1));
     assert_eq!(
         step.reason,
-        "room for 1 pods is booked by ProvisioningRequest batch/job (check-capacity.autoscaling.x-k8s.io)"
+        "room for 1 pod is booked by ProvisioningRequest batch/job (check-capacity.autoscaling.x-k8s.io)"
     );
     // What has no room is not kept room for.
     let more = booking(CHECK, 4, &provisioned()).decide();
