@@ -2,7 +2,10 @@
 //!
 //! Exit codes: 0 ok, 1 failed, 2 usage, 3 findings, 4 unreachable.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -55,20 +58,25 @@ pub fn main() -> ExitCode {
         Command::Clamp(args) => clamp::run(args),
         Command::Check(args) => check::run(args),
         Command::Migrate(args) => migrate::run(args),
-        Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "plimsoll", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completion { shell } => completion(shell),
     };
     result.unwrap_or_else(|error| {
         // Whoever reads has had enough, such as `head`.
-        let is_closed = |it: &std::io::Error| it.kind() == std::io::ErrorKind::BrokenPipe;
+        let is_closed = |it: &io::Error| it.kind() == io::ErrorKind::BrokenPipe;
         if error.downcast_ref().is_some_and(is_closed) {
             return ExitCode::SUCCESS;
         }
         eprintln!("plimsoll: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Prints a script in one piece: its generator does not bear that nobody reads on.
+fn completion(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "plimsoll", &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

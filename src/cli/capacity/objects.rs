@@ -35,8 +35,10 @@ pub(super) struct Objects {
     pub(super) unusable: BTreeMap<String, String>,
     /// Objects of kinds that decide nothing here.
     pub(super) ignored: BTreeMap<String, usize>,
-    /// Kinds that a list of their own was given of, as the API server writes them.
-    pub(super) listed: BTreeSet<String>,
+    /// Kinds that a list of their own was given of, as the API server writes them, or an object.
+    pub(super) seen: BTreeSet<String>,
+    /// Whether there are lists of their own, and whether there are others: in those an empty kind leaves no trace.
+    lists: (bool, bool),
     autoscalers: Autoscalers,
     interner: Interner,
 }
@@ -53,6 +55,11 @@ impl Objects {
             self.view.nodes.remove(name);
         }
         self.view.node_autoscaler = std::mem::take(&mut self.autoscalers).found();
+    }
+
+    /// Whether every list is of a kind of its own, so that a kind that is not among them was not asked for.
+    pub(super) const fn is_by_kind(&self) -> bool {
+        self.lists.0 && !self.lists.1
     }
 
     /// `kind` is what the items of a typed list are, which do not say it themselves.
@@ -76,10 +83,16 @@ impl Objects {
             }
             self.view.devices.know(item_kind);
             self.view.queues.know(item_kind);
-            if !item_kind.is_empty() {
-                self.listed.insert(item_kind.to_owned());
+            if item_kind.is_empty() {
+                self.lists.1 = true;
+            } else {
+                self.lists.0 = true;
+                self.seen.insert(item_kind.to_owned());
             }
             return self.document(source, items, item_kind, depth + 1);
+        }
+        if !self.seen.contains(&named) {
+            self.seen.insert(named.clone());
         }
         let group = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
         let group = group.split_once('/').map_or("", |(group, _)| group).to_owned();

@@ -11,11 +11,12 @@ use plimsoll_core::{
     },
     cluster::View,
     decision::{Booked, beside_booked},
-    object::{ObjectKey, Pod, autoscaling::CapacityBuffer},
+    object::{ObjectKey, Pod, PodSpec, autoscaling::CapacityBuffer},
     policy::Policy,
     quantity::Quantity,
 };
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     live,
@@ -35,6 +36,8 @@ pub(super) struct Report {
     pods: u32,
     /// What one replica asks for.
     requests: BTreeMap<String, Quantity>,
+    /// Claims for devices that each of its pods has: the template that they are made from, or the claim that is shared.
+    claims: Vec<String>,
     /// Further replicas that could be placed now, `pending` ones included.
     fits: Fits,
     /// Replicas of which every pod is assigned, not terminal and not terminating.
@@ -46,21 +49,22 @@ pub(super) struct Report {
     pending: u32,
     /// Pods of others that wait for a node. What they may take as things are is not promised.
     pending_others: u32,
-    free_gpus: i64,
-    stranded_gpus: i64,
+    /// This and what follows up to `unregistered`: none where what fits is not known.
+    free_gpus: Option<i64>,
+    stranded_gpus: Option<i64>,
     /// GPUs that are there and not allocatable where the workload may run.
-    unhealthy_gpus: i64,
+    unhealthy_gpus: Option<i64>,
     /// GPUs that several pods share; none where none is.
     sharing: Option<Sharing>,
     groups: Vec<NodeGroupReport>,
     /// Further replicas that fit once the terminating pods are gone.
-    releasing: u32,
+    releasing: Option<u32>,
     /// Replicas for nodes that a node autoscaler is bringing, and for GPUs that are about to register.
-    arriving: u32,
+    arriving: Option<u32>,
     /// Nodes that are here and whose GPUs have not registered yet.
     unregistered: Vec<String>,
     /// Replicas for nodes that it may add beyond them.
-    headroom: u32,
+    headroom: Option<u32>,
     /// Whether a group may add nodes of which nobody knows what they take, since none of them is here.
     headroom_unknown: bool,
     /// Why it may add none; none where it may, or where there is no node autoscaler.
@@ -155,6 +159,7 @@ impl Report {
         let outlook = Outlook::of(view, policy, clock::now());
         let on = |room: &View| Inventory::of(room, policy).fits_replica(&replica).fits.lo;
         let Replicas { bound, pending, charged, .. } = replicas;
+        let known = answer.fits.class != Class::Unknown;
         let further = answer.further(charged);
         let booked = beside_booked(view, policy, workload.pod_template(), &replica, others);
         let (booked, beside) = booked.map_or_else(Default::default, |(booked, beside)| (booked, Some(beside)));
@@ -172,16 +177,18 @@ impl Report {
             limiting_factor: if further < answer.fits.lo { LimitingFactor::Quota } else { answer.limiting_factor },
             pending,
             pending_others: u32::try_from(pending_others).unwrap_or(u32::MAX),
-            free_gpus: answer.free_gpus,
-            stranded_gpus: answer.stranded_gpus,
-            unhealthy_gpus: answer.unhealthy_gpus,
+            claims: claims(&workload.pod_template().1.spec),
+            free_gpus: known.then_some(answer.free_gpus),
+            stranded_gpus: known.then_some(answer.stranded_gpus),
+            unhealthy_gpus: known.then_some(answer.unhealthy_gpus),
             sharing: answer.sharing,
             remarks: answer.remarks().collect(),
             groups: answer.groups,
-            releasing: released(workload, objects, policy).map_or(0, |lo| lo.saturating_sub(answer.fits.lo)),
-            arriving: on(&outlook.arriving).saturating_add(on(&outlook.registering)),
+            releasing: known
+                .then(|| released(workload, objects, policy).map_or(0, |lo| lo.saturating_sub(answer.fits.lo))),
+            arriving: known.then(|| on(&outlook.arriving).saturating_add(on(&outlook.registering))),
             unregistered: outlook.unregistered,
-            headroom: on(&outlook.further),
+            headroom: known.then(|| on(&outlook.further)),
             headroom_unknown: outlook.unknown,
             no_headroom: outlook.reason,
             quota: answer.quota,
@@ -242,6 +249,15 @@ fn requests(replica: &Replica) -> BTreeMap<String, Quantity> {
         .collect()
 }
 
+/// Claims for devices by the name of their template or their own.
+fn claims(spec: &PodSpec) -> Vec<String> {
+    let name = |claim: &Value| {
+        let names = ["resourceClaimTemplateName", "resourceClaimName", "name"];
+        names.iter().find_map(|name| claim.get(name)?.as_str()).unwrap_or_default().to_owned()
+    };
+    spec.resource_claims.iter().map(name).collect()
+}
+
 /// Amounts are in milli for CPU and in whole units for everything else.
 fn quantity(resource: &str, amount: i64) -> Quantity {
     if resource == "cpu" { Quantity::from_milli(amount) } else { Quantity::from_units(amount) }
@@ -280,13 +296,12 @@ fn warnings(objects: &Objects) -> Vec<String> {
     if unknown > 0 && objects.unusable.is_empty() {
         warnings.push(format!("{unknown} pods are on nodes that the input does not have"));
     }
-    let listed = |kind: &&str| objects.listed.contains(*kind);
-    let unlisted: Vec<_> = live::required().filter(|kind| !listed(kind)).collect();
-    if !objects.listed.is_empty() && !unlisted.is_empty() {
-        warnings.push(format!(
-            "the input has lists of single kinds and none of {}, so it may lack them",
-            unlisted.join(", ")
-        ));
+    if objects.is_by_kind() {
+        let unlisted: Vec<_> = live::required().filter(|kind| !objects.seen.contains(*kind)).collect();
+        if !unlisted.is_empty() {
+            let kinds = unlisted.join(", ");
+            warnings.push(format!("the input has lists of single kinds and none of {kinds}, so it may lack them"));
+        }
     }
     if !objects.ignored.is_empty() {
         let kinds: Vec<_> = objects.ignored.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();

@@ -533,9 +533,30 @@ fn what_an_input_can_be_seen_to_lack_is_said() {
     let talk = |items: &Value| plimsoll("-f @0 --for @1", &[&items.to_string(), DEPLOYMENT], "").talk;
     let said = talk(&list(&[node("a", "8"), class]));
     assert!(said.contains("the input has no list of ResourceSlices, ResourceClaims,"), "{said}");
-    let said = talk(&json!({"kind": "NodeList", "items": [node("a", "8")]}));
+    let nodes = json!({"kind": "NodeList", "items": [node("a", "8")]});
+    assert!(!talk(&json!([nodes, list(&[])])).contains("may lack"), "an empty kind leaves no trace in the other list");
+    let said = talk(&nodes);
     assert!(said.contains("none of Pod, Namespace, ResourceQuota"), "{said}");
     assert!(!talk(&list(&[node("a", "8")])).contains("lack"));
+}
+
+#[test]
+fn what_is_not_known_is_not_told_as_a_number() {
+    let foreign = DEPLOYMENT.replace("      containers:\n", "      schedulerName: other\n      containers:\n");
+    let report = answer(&list(&[node("a", "8")]), &foreign);
+    for key in ["freeGpus", "strandedGpus", "unhealthyGpus", "releasing", "arriving", "headroom"] {
+        assert_eq!(report[key], Value::Null, "{key}");
+    }
+    let out = plimsoll("-f @0 --for @1", &[&list(&[node("a", "8")]).to_string(), &foreign], "").out;
+    assert!(out.contains("\nunknown: pods are placed by \"other\""), "{out}");
+}
+
+#[test]
+fn claims_for_devices_are_among_what_is_asked_for() {
+    let claims = "      resourceClaims: [{name: gpu, resourceClaimTemplateName: one}]\n      containers:\n";
+    let workload = DEPLOYMENT.replace("      containers:\n", claims);
+    let out = plimsoll("-f @0 --for @1", &[&list(&[node("a", "8")]).to_string(), &workload], "").out;
+    assert!(out.contains("asks for cpu 500m, nvidia.com/gpu 1, claim one\n"), "{out}");
 }
 
 #[test]

@@ -13,7 +13,9 @@ const NONE: &str = "-";
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Subject { namespace, kind, name } = &self.workload;
-        let requests: Vec<_> = self.requests.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
+        let claims = self.claims.iter().map(|claim| format!("claim {claim}"));
+        let requests = self.requests.iter().map(|(name, amount)| format!("{name} {amount}"));
+        let requests: Vec<_> = requests.chain(claims).collect();
         let requests = if requests.is_empty() { "nothing".to_owned() } else { requests.join(", ") };
         let of = if self.pods > 1 { format!(" of {} pods", self.pods) } else { String::new() };
         writeln!(f, "{kind} {namespace}/{name}: one replica{of} asks for {requests}\n")?;
@@ -49,14 +51,13 @@ impl Report {
     }
 
     fn gpus_and_later(&self) -> Vec<String> {
-        let headroom = if self.headroom_unknown && self.headroom == 0 { "?".into() } else { self.headroom.to_string() };
         vec![
-            self.free_gpus.to_string(),
-            self.stranded_gpus.to_string(),
-            self.unhealthy_gpus.to_string(),
-            self.releasing.to_string(),
-            self.arriving.to_string(),
-            headroom,
+            known(self.free_gpus),
+            known(self.stranded_gpus),
+            known(self.unhealthy_gpus),
+            known(self.releasing),
+            known(self.arriving),
+            known(self.headroom.filter(|count| *count > 0 || !self.headroom_unknown)),
         ]
     }
 
@@ -94,6 +95,9 @@ impl Report {
         words.extend(
             self.lift.iter().map(|Lift { change, gain, .. }| ("to make room", format!("{change} (then {gain} more)"))),
         );
+        if self.lift.is_none() && self.limiting_factor.is_of_the_cluster() {
+            words.push(("to make room", "no single change that was tried helps".to_owned()));
+        }
         words
     }
 
@@ -104,7 +108,7 @@ impl Report {
             (self.arriving, "on nodes that are being brought, and GPUs that are about to register"),
             (self.headroom, "on nodes that may be added"),
         ];
-        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let counts = counts.into_iter().filter_map(|(count, on)| Some((count.filter(|count| *count > 0)?, on)));
         let mut later: Vec<_> = counts.map(|(count, on)| ("later", format!("{count} more {on}"))).collect();
         if !self.unregistered.is_empty() {
             let names = self.unregistered.join(", ");
@@ -117,6 +121,10 @@ impl Report {
         later.extend(self.no_headroom.iter().map(|reason| ("no nodes to come", reason.clone())));
         later
     }
+}
+
+fn known(count: Option<impl ToString>) -> String {
+    count.map_or("?".to_owned(), |count| count.to_string())
 }
 
 fn counted(count: u32, what: &str) -> String {
