@@ -541,6 +541,15 @@ fn what_an_input_can_be_seen_to_lack_is_said() {
 }
 
 #[test]
+fn nodes_that_are_too_small_are_told_apart_from_those_that_are_full() {
+    let report = answer(&list(&[node("cpu", "0"), node("a", "1"), node("b", "4")]), &wants_two());
+    let groups = report["groups"].as_array().unwrap().iter().map(|group| (&group["names"], &group["reason"]));
+    let groups: Vec<_> = groups.collect();
+    assert_eq!(groups[0], (&json!(["b"]), &json!("not enough nvidia.com/gpu for one more")));
+    assert_eq!(groups[1], (&json!(["a", "cpu"]), &json!("not enough nvidia.com/gpu for one even when empty")));
+}
+
+#[test]
 fn what_is_not_known_is_not_told_as_a_number() {
     let foreign = DEPLOYMENT.replace("      containers:\n", "      schedulerName: other\n      containers:\n");
     let report = answer(&list(&[node("a", "8")]), &foreign);

@@ -176,8 +176,8 @@ impl<'a, 'v> Judge<'a, 'v> {
             names: class.sample.iter().filter_map(name).collect(),
             limiting_factor: class.factor,
             reason: match unhealthy {
-                0 => self.describe(&class.stop),
-                some => format!("{} ({some} GPUs there are not allocatable)", self.describe(&class.stop)),
+                0 => self.describe(class),
+                some => format!("{} ({some} GPUs there are not allocatable)", self.describe(class)),
             },
         };
         let mut groups: Vec<_> = sites.classes.iter().zip(unhealthy).map(group).collect();
@@ -185,8 +185,8 @@ impl<'a, 'v> Judge<'a, 'v> {
         groups
     }
 
-    fn describe(&self, stop: &Stop<'_>) -> String {
-        match stop {
+    fn describe(&self, class: &Class<'_>) -> String {
+        match &class.stop {
             Stop::Filtered(Verdict::Open) => String::new(),
             Stop::Filtered(Verdict::Cordoned) => "cordoned".to_owned(),
             Stop::Filtered(Verdict::Tainted(taint)) => format!("taint {taint} is not tolerated"),
@@ -204,8 +204,9 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Between(_) => "required pod affinity or anti-affinity excludes it".to_owned(),
             Stop::Reserved => "room is kept for nominated pods of at least this priority".to_owned(),
             Stop::Short(bits) => {
-                let names: Vec<_> = self.short_names(*bits).collect();
-                format!("not enough {} for one more", names.join(", "))
+                let names = self.short_names(*bits).collect::<Vec<_>>().join(", ");
+                let when = if class.is_too_small() { "one even when empty" } else { "one more" };
+                format!("not enough {names} for {when}")
             }
             Stop::Missing => format!("no node offers {}", self.demand.missing.join(", ")),
         }

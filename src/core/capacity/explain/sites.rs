@@ -45,7 +45,8 @@ pub(super) struct Site {
     columns: Columns,
 }
 
-/// Nodes that treat the template alike: few, one per taint and per set of short resources.
+/// Nodes that treat the template alike: few, one per taint and per set of short resources. Nodes that are too small are told
+/// apart from those that are full.
 pub(super) struct Class<'a> {
     pub(super) stop: Stop<'a>,
     pub(super) factor: LimitingFactor,
@@ -151,8 +152,8 @@ impl<'a> Sites<'a> {
     fn add(&mut self, judge: &Judge<'a, '_>, row: usize, fits: u32, stop: Stop<'a>, columns: Columns) {
         // Neighbours are often alike.
         let last = self.rows.last().map(|site| usize::from(site.class));
-        let known = last.filter(|class| self.classes.get(*class).is_some_and(|class| class.stop == stop));
-        let known = known.or_else(|| self.classes.iter().position(|class| class.stop == stop));
+        let known = last.filter(|class| self.classes.get(*class).is_some_and(|class| class.takes(&stop, columns)));
+        let known = known.or_else(|| self.classes.iter().position(|class| class.takes(&stop, columns)));
         let index = known.unwrap_or(self.classes.len());
         if known.is_none() {
             let factor = judge.factor(&stop);
@@ -209,6 +210,15 @@ impl Class<'_> {
         if self.sample.len() < SAMPLE {
             self.sample.push(row);
         }
+    }
+
+    fn takes(&self, stop: &Stop<'_>, columns: Columns) -> bool {
+        self.stop == *stop && (!matches!(stop, Stop::Short(_)) || columns.able == (self.able > 0))
+    }
+
+    /// Whether its nodes lack something even when they are empty.
+    pub(super) fn is_too_small(&self) -> bool {
+        self.able == 0 && matches!(self.stop, Stop::Short(_))
     }
 
     pub(super) fn is_open(&self) -> bool {
