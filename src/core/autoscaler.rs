@@ -14,6 +14,7 @@
 mod arrivals;
 pub(crate) mod bookings;
 pub mod karpenter;
+mod likes;
 mod outlook;
 mod registration;
 pub mod status;

@@ -25,6 +25,7 @@ mod ledger;
 mod lifting;
 mod memo;
 mod model;
+mod newcomers;
 mod placer;
 mod ports;
 mod queue;

@@ -67,7 +67,7 @@ pub(super) struct Report {
     headroom: Option<u32>,
     /// Whether a group may add nodes of which nobody knows what they take, since none of them is here.
     headroom_unknown: bool,
-    /// Why it may add none; none where it may, or where there is no node autoscaler.
+    /// Why none can be counted on; none where some can, or where there is no node autoscaler.
     no_headroom: Option<String>,
     /// How many further replicas admission lets be created; none where nothing limits them.
     quota: Option<QuotaRoom>,
@@ -158,6 +158,8 @@ impl Report {
         let pending_others = view.pods.values().filter(|pod| others(pod) && pod.is_pending()).count();
         let outlook = Outlook::of(view, policy, clock::now());
         let on = |room: &View| Inventory::of(room, policy).fits_replica(&replica).fits.lo;
+        let doubt = outlook.doubt(&replica, view);
+        let to_come = |room: &View| if doubt.is_some() { 0 } else { on(room) };
         let Replicas { bound, pending, charged, .. } = replicas;
         let known = answer.fits.class != Class::Unknown;
         let further = answer.further(charged);
@@ -186,11 +188,11 @@ impl Report {
             groups: answer.groups,
             releasing: known
                 .then(|| released(workload, objects, policy).map_or(0, |lo| lo.saturating_sub(answer.fits.lo))),
-            arriving: known.then(|| on(&outlook.arriving).saturating_add(on(&outlook.registering))),
+            arriving: known.then(|| to_come(&outlook.arriving).saturating_add(on(&outlook.registering))),
             unregistered: outlook.unregistered,
-            headroom: known.then(|| on(&outlook.further)),
-            headroom_unknown: outlook.unknown,
-            no_headroom: outlook.reason,
+            headroom: known.then(|| to_come(&outlook.further)),
+            headroom_unknown: outlook.unknown && doubt.is_none(),
+            no_headroom: outlook.reason.or(doubt.filter(|_| known).map(|doubt| format!("not counted on: {doubt}"))),
             quota: answer.quota,
             constraint: answer.constraint,
             unmodelled: answer.unmodelled,

@@ -1,10 +1,15 @@
 //! Nodes that may come, as a view of their own: what would fit on them is asked of the same model.
 
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
+
 use jiff::Timestamp;
 
-use super::{Arrivals, NodeAutoscaler, NodeGroup, registration::Registration};
+use super::{Arrivals, NodeAutoscaler, NodeGroup, likes::Likes, registration::Registration};
 use crate::{
-    capacity::Edit,
+    capacity::{Edit, Replica},
     cluster::{Change, Delta, View},
     object::{Node, Pod, pod::ResourceList},
     policy::Policy,
@@ -33,6 +38,41 @@ pub struct Outlook {
     pub reason: Option<String>,
     /// What has been learnt of how long nodes take, and who is expected.
     pub arrivals: Arrivals,
+    /// What those that may come are like.
+    likes: Likes,
+}
+
+/// What drivers have published of nodes.
+struct Equipment<'v> {
+    view: &'v View,
+    /// Devices of each node alone.
+    devices: HashMap<&'v str, usize>,
+}
+
+// === impl Equipment ===
+
+impl<'v> Equipment<'v> {
+    fn of(view: &'v View) -> Self {
+        let mut devices: HashMap<_, usize> = HashMap::new();
+        for slice in view.devices.slices.iter().flat_map(BTreeMap::values) {
+            *devices.entry(slice.spec.node_name.as_str()).or_default() += slice.spec.devices.len();
+        }
+        Self { view, devices }
+    }
+
+    fn devices(&self, node: &Node) -> usize {
+        self.devices.get(node.metadata.name.as_str()).copied().unwrap_or(0)
+    }
+
+    fn is_on(&self, node: &Node) -> bool {
+        self.devices(node) > 0
+    }
+
+    /// How many drivers attach volumes there.
+    fn drivers(&self, node: &Node) -> usize {
+        let drivers = self.view.storage.nodes.as_ref().and_then(|nodes| nodes.get(&node.metadata.name));
+        drivers.map_or(0, |drivers| drivers.spec.drivers.len())
+    }
 }
 
 // === impl Outlook ===
@@ -67,7 +107,7 @@ impl Outlook {
             room.priority_classes.clone_from(&view.priority_classes);
             room.limit_ranges.clone_from(&view.limit_ranges);
             room.runtime_classes.clone_from(&view.runtime_classes);
-            room.device_classes.clone_from(&view.device_classes);
+            furnish(room, view);
         }
         outlook
     }
@@ -82,8 +122,9 @@ impl Outlook {
         now: Timestamp,
     ) {
         let mut reasons = Vec::new();
+        let equipment = Equipment::of(view);
         for group in groups {
-            let like = example(view, group);
+            let like = example(view, group, &equipment);
             let overdue = self.arrivals.overdue(&group.name, policy, now).min(group.arriving);
             // Whoever does not bring what was asked for is not asked for more.
             let further = if overdue > 0 { 0 } else { room(group, like, policy) };
@@ -93,10 +134,14 @@ impl Outlook {
                 continue;
             };
             let expected = registration.nodes.get(like.metadata.name.as_str());
-            let offers = [Some(&group.shape), expected].into_iter().flatten();
+            // GPUs that a driver publishes in slices are never among what a node offers.
+            let offers = [Some(&group.shape), expected].into_iter().flatten().filter(|_| !equipment.is_on(like));
             let like = &offers.fold(like.clone(), |node, offers| completed(node, offers, policy));
             add(&mut self.arriving, view, like, group.arriving - overdue);
             add(&mut self.further, view, like, further);
+            if group.arriving > overdue || further > 0 {
+                self.likes.add(group, like);
+            }
         }
         let none = self.further.nodes.is_empty() && !self.unknown;
         self.reason = none.then(|| match reasons.as_slice() {
@@ -117,6 +162,15 @@ impl Outlook {
         let on = |pod: &&Pod| self.registering.nodes.contains_key(pod.node_name.as_str()) && !pod.is_terminal();
         let pods = view.pods.values().filter(on);
         self.registering.pods = pods.map(|pod| (pod.metadata.key(), pod.clone())).collect();
+    }
+
+    /// Why replicas cannot count on the nodes that may come; none where they can.
+    #[must_use]
+    pub fn doubt(&self, replica: &Replica, view: &View) -> Option<String> {
+        if self.arriving.nodes.is_empty() && self.further.nodes.is_empty() && !self.unknown {
+            return None;
+        }
+        replica.tie().or_else(|| self.likes.doubt(replica, view))
     }
 
     /// Whether nothing may come.
@@ -153,10 +207,13 @@ fn since(group: &NodeGroup, updated: Option<Timestamp>, view: &View, registratio
 }
 
 /// A node of the group, the one that offers most of what counts first.
-fn example<'v>(view: &'v View, group: &NodeGroup) -> Option<&'v Node> {
+fn example<'v>(view: &'v View, group: &NodeGroup, equipment: &Equipment<'_>) -> Option<&'v Node> {
     let nodes = view.nodes.values().filter(|node| group.has(node));
-    // A node whose devices have not registered yet offers fewer resources than its likes.
-    nodes.max_by_key(|node| (node.is_ready(), node.status.allocatable.len(), std::cmp::Reverse(&node.metadata.name)))
+    // A node whose devices and drivers have not registered yet offers less than its likes.
+    nodes.max_by_key(|node| {
+        let offers = node.status.allocatable.len();
+        (node.is_ready(), offers, equipment.devices(node), equipment.drivers(node), Reverse(&node.metadata.name))
+    })
 }
 
 /// A node as it will be once it offers what it has been said to.
@@ -203,7 +260,19 @@ fn refusal(group: &NodeGroup, further: u32, overdue: u32) -> Option<String> {
     }
 }
 
-/// Adds copies of a node to a room, with the DaemonSets' pods that run on it.
+/// What else decides about pods in a room, so that all that is known of the cluster is known there.
+fn furnish(room: &mut View, view: &View) {
+    room.device_classes.clone_from(&view.device_classes);
+    for resource in ["deviceclasses", "resourceslices", "resourceclaims"] {
+        room.unreadable.extend(view.unreadable.get(resource).map(|doubts| (resource.to_owned(), doubts.clone())));
+    }
+    room.devices.furnish(&view.devices);
+    let uses_claims = |pod: &Pod| pod.spec.volumes.iter().any(|volume| volume.contains_key("persistentVolumeClaim"));
+    let shared = room.pods.values().any(uses_claims);
+    room.storage.furnish(&view.storage, shared);
+}
+
+/// Adds copies of a node to a room, with the DaemonSets' pods that run on it and the drivers and devices that it has.
 fn add(room: &mut View, view: &View, like: &Node, count: u32) {
     let edit = Edit::AddNodes { count: count.min(MAX_NODES), like: like.metadata.name.clone() };
     for change in edit.changes(view).unwrap_or_default() {
@@ -213,8 +282,7 @@ fn add(room: &mut View, view: &View, like: &Node, count: u32) {
                 node.status.capacity.clone_from(&like.status.capacity);
                 Change::Node(Delta::Applied(node))
             }
-            change @ Change::Pod(Delta::Applied(_)) => change,
-            _ => continue,
+            change => change,
         };
         room.apply(change);
     }

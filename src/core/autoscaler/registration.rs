@@ -30,6 +30,9 @@ pub(super) struct Registration<'v> {
     pub(super) nodes: BTreeMap<&'v str, ResourceList>,
 }
 
+/// Nodes whose GPUs a driver publishes in slices, in place of what the node offers.
+struct Published<'v>(Vec<&'v Node>);
+
 /// Names of labels that are about GPUs of one resource (GPU feature discovery, `docs/gpu-feature-discovery`).
 struct Signs<'a> {
     resource: &'a str,
@@ -53,7 +56,11 @@ impl<'v> Registration<'v> {
                 && node.ready_since().is_none_or(|since| now.duration_since(since) < policy.provision_timeout)
                 && gpus(node, policy).next().is_none()
         };
+        let published = Published::of(view, policy);
         let awaited = view.nodes.values().filter(waits).filter_map(|node| {
+            if published.are_expected_on(node, view) {
+                return Some((node.metadata.name.as_str(), ResourceList::new()));
+            }
             let sign = signs.iter().find(|sign| sign.is_on(node));
             let provider = PROVIDERS.iter().find_map(|labels| provided(node, *labels, policy));
             let told = match (sign, provider) {
@@ -69,6 +76,35 @@ impl<'v> Registration<'v> {
 
     pub(super) fn has(&self, node: &Node) -> bool {
         self.nodes.contains_key(node.metadata.name.as_str())
+    }
+}
+
+// === impl Published ===
+
+impl<'v> Published<'v> {
+    fn of(view: &'v View, policy: &Policy) -> Self {
+        let Some(selection) = view.devices() else { return Self(Vec::new()) };
+        let is_gpu = |class: &str| {
+            let stands_for = view.device_classes.get(class).and_then(|it| it.spec.extended_resource_name.as_deref());
+            policy.is_gpu(class) || stands_for.is_some_and(|resource| policy.is_gpu(resource))
+        };
+        let has = |node: &&Node| {
+            let on_node = selection.on(&node.metadata.name);
+            let counts = on_node.into_iter().flat_map(|it| selection.sets.iter().zip(&it.counts));
+            counts.into_iter().any(|(set, count)| *count > 0 && is_gpu(&set.class))
+        };
+        Self(view.nodes.values().filter(has).filter(|node| gpus(node, policy).next().is_none()).collect())
+    }
+
+    /// Whether a node is of the kind, or of the group, of one of them.
+    fn are_expected_on(&self, node: &Node, view: &View) -> bool {
+        let kind = node.metadata.labels.get(KIND);
+        let groups = || view.node_autoscaler.iter().flat_map(|autoscaler| &autoscaler.groups);
+        let alike = |known: &Node| {
+            (kind.is_some() && known.metadata.labels.get(KIND) == kind)
+                || groups().any(|group| group.has(node) && group.has(known))
+        };
+        self.0.iter().any(|known| alike(known))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     quantity::Quantity,
 };
 
+mod devices;
 mod nodes;
 
 use nodes::MAX_ADDED;
@@ -22,7 +23,7 @@ use nodes::MAX_ADDED;
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum Edit {
     /// Adds nodes like one that exists: ready, not cordoned, with nothing on them but copies of its DaemonSet pods, and
-    /// with the same drivers and devices.
+    /// with the same drivers and devices of their own.
     AddNodes {
         /// How many.
         count: u32,
@@ -162,8 +163,7 @@ impl fmt::Display for Edit {
 
 /// What takes a change that an edit makes back; edits make no others.
 pub(super) fn inverse(change: &Change, view: &View) -> Option<Change> {
-    let storage = view.storage.nodes.as_ref();
-    let slices = view.devices.slices.as_ref();
+    let (storage, devices) = (&view.storage, &view.devices);
     Some(match change {
         Change::Node(delta) => Change::Node(back(delta, |node| node.metadata.name.clone(), |key| view.nodes.get(key))?),
         Change::Pod(delta) => Change::Pod(back(delta, |pod| pod.metadata.key(), |key| view.pods.get(key))?),
@@ -172,12 +172,20 @@ pub(super) fn inverse(change: &Change, view: &View) -> Option<Change> {
             Change::ResourceQuota(back(delta, |quota: &ResourceQuota| quota.metadata.key(), find)?)
         }
         Change::Storage(StorageChange::Node(delta)) => {
-            let find = |key: &String| storage?.get(key);
+            let find = |key: &String| storage.nodes.as_ref()?.get(key);
             Change::Storage(StorageChange::Node(back(delta, |node| node.metadata.name.clone(), find)?))
         }
+        Change::Storage(StorageChange::Claim(delta)) => {
+            let find = |key: &ObjectKey| storage.claims.as_ref()?.get(key);
+            Change::Storage(StorageChange::Claim(back(delta, |claim| claim.metadata.key(), find)?))
+        }
         Change::Device(DeviceChange::Slice(delta)) => {
-            let find = |key: &String| slices?.get(key);
+            let find = |key: &String| devices.slices.as_ref()?.get(key);
             Change::Device(DeviceChange::Slice(back(delta, |slice| slice.metadata.name.clone(), find)?))
+        }
+        Change::Device(DeviceChange::Claim(delta)) => {
+            let find = |key: &ObjectKey| devices.claims.as_ref()?.get(key);
+            Change::Device(DeviceChange::Claim(back(delta, |claim| claim.metadata.key(), find)?))
         }
         _ => return None,
     })

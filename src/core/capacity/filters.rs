@@ -80,6 +80,11 @@ impl Filter {
         }
     }
 
+    /// Where its volumes, and claims that its pods share, can be used.
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
     /// Judges a node.
     pub(super) fn judge(&self, node: &Node) -> Verdict {
         if node.spec.unschedulable && !self.tolerates(&cordon()) {

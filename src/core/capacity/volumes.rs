@@ -87,6 +87,21 @@ impl Claims {
         Some((1, why))
     }
 
+    /// What of it holds pods to nodes that are here: claims that all of them share before it is settled who may, and
+    /// volumes that wait where they are.
+    pub(super) fn tie(&self) -> Option<String> {
+        let waiting = self
+            .slots
+            .as_ref()
+            .map(|slots| format!("StorageClass {} has only volumes that wait on nodes which are here", slots.class));
+        self.limit().map(|(_, why)| why).or(waiting)
+    }
+
+    /// Drivers whose limits on a node decide.
+    pub(super) fn drivers(&self) -> impl Iterator<Item = &str> {
+        self.shared.iter().map(|it| it.driver.as_str()).chain(self.own.keys().map(String::as_str))
+    }
+
     /// Whether only nodes are counted that all replicas may use, so that more may be bound than is counted.
     pub(super) fn is_partial(&self) -> bool {
         self.partial

@@ -52,6 +52,18 @@ impl PartialEq for Memo {
 // === impl Devices ===
 
 impl Devices {
+    /// Makes of a room whose slices and claims are all there are one of which as much is known as of the cluster.
+    pub(crate) fn furnish(&mut self, like: &Self) {
+        if like.slices.is_some() {
+            self.slices.get_or_insert_default();
+        }
+        if like.claims.is_some() {
+            self.claims.get_or_insert_default();
+        }
+        self.templates.clone_from(&like.templates);
+        self.selection = Memo::default();
+    }
+
     /// A list of that kind was read, be it that there is none of it.
     pub fn know(&mut self, kind: &str) {
         match kind {

@@ -73,6 +73,17 @@ impl Storage {
         }
     }
 
+    /// Makes of a room with nodes and claims of its own one of which as much is known as of the cluster; `shared` says
+    /// whether its pods use claims of the cluster, too.
+    pub(crate) fn furnish(&mut self, like: &Self, shared: bool) {
+        self.classes.clone_from(&like.classes);
+        if shared {
+            self.volumes.clone_from(&like.volumes);
+            let claims = like.claims.iter().flatten().map(|(key, claim)| (key.clone(), claim.clone()));
+            self.claims.get_or_insert_default().extend(claims);
+        }
+    }
+
     /// A kind was listed, be it that there is none of it.
     pub fn know(&mut self, kind: StorageKind) {
         match kind {

@@ -106,6 +106,9 @@ pub(super) fn divide<'v>(
     table.raise_all(&mut shares, Share::floor, |share| Reverse((share.applicant.priority, share.gpus)));
     table.divide_the_rest(&mut shares);
     if fresh && !outlook.is_empty() {
+        for share in &mut shares {
+            share.is_tied = share.applicant.replica.as_ref().is_some_and(|it| outlook.doubt(it, view).is_some());
+        }
         table.ask_for_nodes(&mut shares, outlook, policy);
     }
     let autoscaled = view.node_autoscaler.is_some();
@@ -125,6 +128,8 @@ struct Share<'v, 'a> {
     arriving: i32,
     asking: i32,
     awaited: i32,
+    /// Whether its replicas cannot count on nodes that do not exist yet.
+    is_tied: bool,
     gpus: i64,
 }
 
@@ -148,6 +153,7 @@ impl<'v, 'a> Share<'v, 'a> {
             arriving: 0,
             asking: 0,
             awaited: 0,
+            is_tied: false,
             gpus: gpus.max(1),
         }
     }
@@ -329,7 +335,7 @@ impl Table<'_> {
                 continue;
             }
             let purposeful = share.arriving + share.asking;
-            let may_wait = purposeful < share.applicant.headroom;
+            let may_wait = purposeful < share.applicant.headroom && !share.is_tied;
             let probes = outlook.unknown && purposeful == 0;
             if registering.place_replica(replica, at) {
                 share.awaited += 1;
@@ -358,7 +364,7 @@ impl Table<'_> {
             _ if unmet => share.alone.limiting_factor,
             _ => LimitingFactor::None,
         };
-        let asks = autoscaled && share.applicant.asks;
+        let asks = autoscaled && share.applicant.asks && !share.is_tied;
         let then = if asks && is_shortage(then) { LimitingFactor::NodeAutoscaler } else { then };
         let Share { grant, arriving, asking, awaited, alone, .. } = share;
         Allotment { grant, arriving, asking, awaited, alone, then }

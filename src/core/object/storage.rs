@@ -67,11 +67,17 @@ pub struct CsiNodeSpec {
 
 /// The read part of `v1.CSINodeDriver`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct CsiNodeDriver {
     /// Name of the driver.
     #[serde(deserialize_with = "null_as_default")]
     pub name: String,
+    /// What the driver calls the node.
+    #[serde(rename = "nodeID", deserialize_with = "null_as_default")]
+    pub node_id: String,
+    /// Labels of the node that say where its volumes can be used.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub topology_keys: Vec<String>,
     /// What the driver can do on the node.
     #[serde(deserialize_with = "null_as_default")]
     pub allocatable: VolumeNodeResources,

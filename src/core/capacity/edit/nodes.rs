@@ -1,9 +1,11 @@
 //! Nodes that come, go, and are cordoned, with everything that is theirs.
 
-use super::EditError;
+use serde_json::Value;
+
+use super::{EditError, devices};
 use crate::{
-    cluster::{Change, Delta, DeviceChange, StorageChange, View},
-    object::{Node, Pod, Uid, device::ResourceSlice},
+    cluster::{Change, Delta, StorageChange, View},
+    object::{CsiNode, Node, ObjectKey, Pod, Uid, claim::BETA_CLASS},
 };
 
 /// Most nodes that one edit adds.
@@ -22,27 +24,32 @@ pub(super) fn added(view: &View, count: u32, like: &Node) -> Result<Vec<Change>,
         return Err(EditError::TooMany(count));
     }
     let daemons: Vec<_> = on(view, like).filter(|pod| is_daemon(pod) && pod.is_bound()).collect();
+    let drivers = view.storage.nodes.as_ref().and_then(|nodes| nodes.get(&like.metadata.name));
+    let slices = devices::own(view, like);
     let mut changes = Vec::new();
     let names = (1_u64..).map(|index| format!("{}-added-{index}", like.metadata.name));
     let free = names.filter(|name| !view.nodes.contains_key(name));
     for name in free.take(count as usize) {
         for daemon in &daemons {
-            changes.push(Change::Pod(Delta::Applied(moved(daemon, &name))));
+            let copy = moved(daemon, &name);
+            changes.extend(devices::claimed(view, &slices, daemon, &copy));
+            changes.extend(claimed(view, daemon, &copy));
+            changes.push(Change::Pod(Delta::Applied(copy)));
         }
-        changes.extend(driven(view, like, &name));
-        changes.extend(equipped(view, like, &name));
-        changes.push(Change::Node(Delta::Applied(named(like, &name))));
+        changes.extend(drivers.map(|drivers| driven(drivers, &name)));
+        changes.extend(slices.iter().map(|slice| devices::equipped(slice, &name)));
+        changes.push(Change::Node(Delta::Applied(named(like, drivers, &name))));
     }
     Ok(changes)
 }
 
-fn named(like: &Node, name: &str) -> Node {
+fn named(like: &Node, drivers: Option<&CsiNode>, name: &str) -> Node {
     let mut node = like.clone();
     name.clone_into(&mut node.metadata.name);
     node.metadata.uid.clear();
     node.metadata.deletion_timestamp = None;
-    if node.metadata.labels.contains_key(HOSTNAME) {
-        node.metadata.labels.insert(HOSTNAME.to_owned(), name.to_owned());
+    for key in own_labels(like, drivers) {
+        node.metadata.labels.insert(key, name);
     }
     node.spec.unschedulable = false;
     node.spec.taints.retain(|taint| !taint.key.starts_with(STATE_TAINT));
@@ -52,29 +59,42 @@ fn named(like: &Node, name: &str) -> Node {
     node
 }
 
+/// Labels that a node shares with no other: its name, also as drivers of local volumes call it where they say which node
+/// can use them.
+fn own_labels<'a>(like: &'a Node, drivers: Option<&'a CsiNode>) -> impl Iterator<Item = &'a str> {
+    let labels = &like.metadata.labels;
+    let hostname = labels.get(HOSTNAME);
+    let topologies = drivers.into_iter().flat_map(|drivers| &drivers.spec.drivers).flat_map(move |driver| {
+        let names = [Some(like.metadata.name.as_str()), hostname, Some(driver.node_id.as_str())];
+        let is_name =
+            move |key: &&String| labels.get(key).is_some_and(|value| !value.is_empty() && names.contains(&Some(value)));
+        driver.topology_keys.iter().filter(is_name).map(String::as_str)
+    });
+    hostname.map(|_| HOSTNAME).into_iter().chain(topologies)
+}
+
 /// The drivers that attach volumes to the node.
-fn driven(view: &View, like: &Node, name: &str) -> Option<Change> {
-    let mut drivers = view.storage.nodes.as_ref()?.get(&like.metadata.name)?.clone();
+fn driven(drivers: &CsiNode, name: &str) -> Change {
+    let mut drivers = drivers.clone();
     name.clone_into(&mut drivers.metadata.name);
     drivers.metadata.uid.clear();
-    Some(Change::Storage(StorageChange::Node(Delta::Applied(drivers))))
+    Change::Storage(StorageChange::Node(Delta::Applied(drivers)))
 }
 
-/// The devices that belong to the node, in pools of its own.
-fn equipped(view: &View, like: &Node, name: &str) -> impl Iterator<Item = Change> {
-    let slices = view.devices.slices.iter().flat_map(|slices| slices.values());
-    let own = slices.filter(|slice| slice.spec.node_name == like.metadata.name);
-    own.map(|slice| Change::Device(DeviceChange::Slice(Delta::Applied(published(slice, name)))))
-}
-
-fn published(slice: &ResourceSlice, node: &str) -> ResourceSlice {
-    let mut slice = slice.clone();
-    slice.metadata.name = format!("{}-{node}", slice.metadata.name);
-    slice.metadata.uid.clear();
-    let pool = &mut slice.spec.pool.name;
-    *pool = if *pool == slice.spec.node_name { node.to_owned() } else { format!("{pool}-{node}") };
-    node.clone_into(&mut slice.spec.node_name);
-    slice
+/// The claims that are made for a daemon's pod, as they will be for its copy: its volumes are attached like those of all.
+fn claimed<'v>(view: &'v View, daemon: &'v Pod, copy: &'v Pod) -> impl Iterator<Item = Change> + 'v {
+    let made = daemon.spec.volumes.iter().filter(|volume| volume.get("ephemeral").is_some_and(|it| !it.is_null()));
+    let names = made.filter_map(|volume| volume.get("name").and_then(Value::as_str));
+    names.filter_map(move |volume| {
+        let key = |pod: &Pod| ObjectKey::new(&*pod.metadata.namespace, format!("{}-{volume}", pod.metadata.name));
+        let mut claim = view.storage.claims.as_ref()?.get(&key(daemon))?.clone();
+        key(copy).name.as_ref().clone_into(&mut claim.metadata.name);
+        claim.metadata.uid.clear();
+        claim.metadata.annotations.retain(|annotation, _| annotation == BETA_CLASS);
+        claim.spec.volume_name.clear();
+        "Pending".clone_into(&mut claim.status.phase);
+        Some(Change::Storage(StorageChange::Claim(Delta::Applied(claim))))
+    })
 }
 
 fn moved(daemon: &Pod, node: &str) -> Pod {

@@ -286,7 +286,7 @@ fn headroom(case: &Case<'_>, allotment: Option<&Allotment>, expected: &Expected<
         _ if arriving + asking > 0 => {
             format!("{arriving} for nodes that are being brought, {asking} for nodes that may be added ({by})")
         }
-        _ => expected.describe(),
+        _ => expected.doubt(view).unwrap_or_else(|| expected.describe()),
     };
     Some(Step { name: "headroom", value: Some(arriving + asking), reason })
 }
@@ -327,6 +327,12 @@ impl Expected<'_> {
             step("buffer", buffer.kept(), reason)
         });
         booked.into_iter().chain(own).collect()
+    }
+
+    /// Why replicas cannot count on the nodes that may come.
+    fn doubt(&self, view: &View) -> Option<String> {
+        let doubt = self.outlook.doubt(self.replica?, view)?;
+        Some(format!("nodes that do not exist yet are not counted on: {doubt}"))
     }
 
     /// Why no more may be expected.

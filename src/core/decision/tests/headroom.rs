@@ -1,9 +1,12 @@
 //! Replicas that wait for nodes which a node autoscaler has yet to add.
 
+use serde_json::json;
+
 use super::{accident::queue, scene::*};
 use crate::{
     autoscaler::{NodeAutoscaler, NodeGroup, Refusal},
     capacity::LimitingFactor,
+    cluster::{Delta, StorageChange},
     decision::decide,
 };
 
@@ -53,6 +56,35 @@ fn a_refusal_takes_the_grant_back_and_is_named() {
     assert_eq!(grant(&scene), (8, LimitingFactor::NodeAutoscaler));
     let change = scene.decide().decisions[&key("llm")].change.clone().unwrap();
     assert!(change.contains("OUT_OF_RESOURCES: no such machine"), "{change}");
+}
+
+#[test]
+fn what_holds_replicas_to_the_nodes_that_are_here_is_named_and_nobody_waits() {
+    let mut scene = growing();
+    let claim = json!({
+        "metadata": {"name": "model", "namespace": "ml"}, "status": {"phase": "Pending"},
+        "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "fast"},
+    });
+    let class = json!({"metadata": {"name": "fast"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
+    for change in [
+        StorageChange::Claim(Delta::Applied(serde_json::from_value(claim).unwrap())),
+        StorageChange::Class(Delta::Applied(serde_json::from_value(class).unwrap())),
+        StorageChange::Volume(Delta::Replaced(Vec::new())),
+        StorageChange::Driver(Delta::Replaced(Vec::new())),
+        StorageChange::Node(Delta::Replaced(Vec::new())),
+        StorageChange::Attachment(Delta::Replaced(Vec::new())),
+    ] {
+        scene.view.storage.apply(change);
+    }
+    let volume = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "model"}}]);
+    for target in scene.view.workloads.values_mut() {
+        target.template.as_mut().unwrap().spec.volumes = serde_json::from_value(volume.clone()).unwrap();
+    }
+    let decision = scene.decide().decisions[&key("llm")].clone();
+    let step = decision.steps.iter().find(|step| step.name == "headroom").unwrap();
+    assert_eq!(step.value, Some(0));
+    assert!(step.reason.contains("model is bound where its first pod goes"), "{}", step.reason);
+    assert_ne!(decision.limiting_factor, LimitingFactor::NodeAutoscaler);
 }
 
 #[test]
