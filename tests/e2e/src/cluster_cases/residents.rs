@@ -84,7 +84,7 @@ fn wait(rng: &mut Rng, names: &Names, pod: &mut Value) {
     }
     pod["spec"]["schedulingGates"] = json!([{"name": "plimsoll.test/gate"}]);
     pod["spec"]["nodeSelector"] = json!({CASE: names.case});
-    if rng.percent(75) {
+    if rng.percent(50) {
         pod["status"] = json!({"nominatedNodeName": node});
     }
 }
