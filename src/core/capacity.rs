@@ -95,7 +95,7 @@ pub enum LimitingFactor {
     PodCount,
     /// Taints that are not tolerated; cordoned and not-ready nodes belong here.
     Taint,
-    /// Node selector, node affinity or pod (anti-)affinity.
+    /// Node selector, node affinity, features that kubelets declare, or pod (anti-)affinity.
     Affinity,
     /// Ports on the node.
     HostPort,

@@ -1,7 +1,8 @@
-//! The filters of kube-scheduler that look at a node alone: cordon, taints, node selector, required node affinity.
+//! The filters of kube-scheduler that look at a node alone: cordon, taints, node selector, required node affinity, and
+//! what the kubelet must be able to do.
 //!
-//! Rules of v1.36.3: plugins `nodeunschedulable`, `tainttoleration`, `nodeaffinity`;
-//! `k8s.io/component-helpers/scheduling/corev1/nodeaffinity`. Readiness is no scheduler filter: a not-ready node is
+//! Rules of v1.36.3: plugins `nodeunschedulable`, `tainttoleration`, `nodeaffinity`, `nodedeclaredfeatures`;
+//! `k8s.io/component-helpers/scheduling/corev1/nodeaffinity`, `k8s.io/component-helpers/nodedeclaredfeatures`. Readiness is no scheduler filter: a not-ready node is
 //! tainted by the node controller, and as long as its taints do not repel, the scheduler uses it. It must not be
 //! promised to anybody, but what it would take cannot be denied either.
 
@@ -26,6 +27,8 @@ pub(super) struct Filter {
     affinity: Option<Vec<NodeSelectorTerm>>,
     /// Where its volumes can be used.
     places: Vec<Place>,
+    /// What the kubelet must declare.
+    features: Vec<&'static str>,
     /// Devices of which a container asks for several.
     pub(super) several: Vec<String>,
     /// Whether it asks for GPUs of NVIDIA's.
@@ -43,6 +46,8 @@ pub(super) enum Verdict {
     Tainted(String),
     /// The node selector or the required node affinity does not match.
     Unselected,
+    /// The kubelet does not declare a feature that the pods need.
+    Undeclared(&'static str),
     /// A volume cannot be used there: which, in words.
     Elsewhere(String),
     /// Nothing stops the scheduler, but its GPUs are not to be counted on: why, in words.
@@ -75,6 +80,7 @@ impl Filter {
             node_selector: spec.node_selector.clone(),
             affinity: required.map(|selector| selector.node_selector_terms.clone()),
             places,
+            features: features(spec),
             several: gpus::several(spec),
             nvidia: requests::of_spec(spec).iter().any(|(name, _)| name.starts_with(gpus::NVIDIA)),
         }
@@ -99,6 +105,10 @@ impl Filter {
         }
         if let Some(place) = self.places.iter().find(|place| !place.holds(node)) {
             return Verdict::Elsewhere(place.describe());
+        }
+        let declared = &node.status.declared_features;
+        if let Some(missing) = self.features.iter().find(|name| !declared.iter().any(|it| it == *name)) {
+            return Verdict::Undeclared(missing);
         }
         if !node.is_ready() || repelling().next().is_some() {
             return Verdict::NotReady;
@@ -129,6 +139,17 @@ impl Filter {
     fn tolerates(&self, taint: &Taint) -> bool {
         self.tolerations.iter().any(|toleration| toleration.tolerates(taint))
     }
+}
+
+/// What the kubelet must be able to do for pods of a specification (`InferForScheduling`).
+fn features(spec: &PodSpec) -> Vec<&'static str> {
+    let mut containers = spec.containers.iter().chain(&spec.init_containers);
+    let restarts_all =
+        containers.any(|it| it.restart_policy_rules.iter().any(|it| it.action == "RestartAllContainers"));
+    let maps_users = spec.host_network && spec.host_users == Some(false);
+    let needs =
+        [(restarts_all, "RestartAllContainersOnContainerExits"), (maps_users, "UserNamespacesHostNetworkSupport")];
+    needs.into_iter().filter(|(needed, _)| *needed).map(|(_, name)| name).collect()
 }
 
 /// The taint that a cordon stands for.

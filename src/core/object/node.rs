@@ -53,7 +53,7 @@ pub struct Taint {
 
 /// The read part of `v1.NodeStatus`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct NodeStatus {
     /// What pods may use.
     #[serde(deserialize_with = "null_as_default")]
@@ -64,6 +64,9 @@ pub struct NodeStatus {
     /// Conditions.
     #[serde(deserialize_with = "null_items_as_default")]
     pub conditions: Vec<NodeCondition>,
+    /// What its kubelet says that it can do for pods.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub declared_features: Vec<String>,
 }
 
 /// The read part of `v1.NodeCondition`.

@@ -140,6 +140,8 @@ pub struct PodSpec {
     /// Whether the pod uses the node's network.
     #[serde(deserialize_with = "null_as_default")]
     pub host_network: bool,
+    /// Whether the pod uses the node's users; `false` gives it users of its own.
+    pub host_users: Option<bool>,
 }
 
 /// The read part of `v1.Container`.
@@ -157,6 +159,18 @@ pub struct Container {
     pub ports: Vec<ContainerPort>,
     /// `Always` on an init container makes it a sidecar.
     pub restart_policy: Option<String>,
+    /// What becomes of the container, or of all, when it ends.
+    #[serde(deserialize_with = "null_items_as_default")]
+    pub restart_policy_rules: Vec<RestartRule>,
+}
+
+/// The read part of `v1.ContainerRestartRule`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RestartRule {
+    /// `Restart` or `RestartAllContainers`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub action: String,
 }
 
 /// The read part of `v1.ResourceRequirements`.

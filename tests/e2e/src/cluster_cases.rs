@@ -3,14 +3,14 @@
 //! A case keeps to itself: its nodes carry a label that its template asks for, and every label that constraints
 //! between pods read is named after the case, so that many cases can be scheduled side by side.
 
+mod coverage;
 mod devices;
 mod guards;
 mod nodes;
 mod residents;
+mod shrink;
 mod template;
 mod volumes;
-
-use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -18,16 +18,15 @@ use crate::rng::Rng;
 
 /// Label of everything that belongs to a case.
 pub const CASE: &str = "plimsoll.test/case";
-/// Most replicas that the nodes of a case can take, whatever is random.
-pub const MOST: usize = 16;
 
 /// Cases of a hundred that have devices.
 const DEVICES: i64 = 35;
 
 /// Where some of the other pods are.
 pub const OTHER: &str = "other";
-/// PriorityClasses above everybody: name, and whether their pods evict.
-pub const PRIORITIES: [(&str, &str); 2] = [("evicting", "PreemptLowerPriority"), ("waiting", "Never")];
+/// PriorityClasses: name, value, and whether their pods evict. Pods of none have 0.
+pub const PRIORITIES: [(&str, i32, &str); 3] =
+    [("evicting", 1000, "PreemptLowerPriority"), ("waiting", 1000, "Never"), ("humble", -10, "PreemptLowerPriority")];
 
 /// Names of the [`runtime_classes`].
 const RUNTIMES: [&str; 2] = ["heavy", "choosy"];
@@ -106,106 +105,10 @@ impl Case {
         Self { name, nodes, namespace, pods, volumes, devices, claims, guards, template }
     }
 
-    /// The case without one of its parts, one after the other: for finding what a difference needs.
-    #[must_use]
-    pub fn smaller(&self) -> Vec<Self> {
-        let mut smaller = Vec::new();
-        for index in 0..self.pods.len() {
-            let mut case = self.clone();
-            let pod = case.pods.remove(index);
-            let name = &pod["metadata"]["name"];
-            case.claims.retain(|claim| claim["metadata"]["name"] != *name);
-            smaller.push(case);
-        }
-        let used = |name: &Value| self.pods.iter().any(|pod| pod["spec"]["nodeName"] == *name);
-        for index in 0..self.nodes.len() {
-            if self.nodes.len() > 1 && !used(&self.nodes[index]["metadata"]["name"]) {
-                let mut case = self.clone();
-                case.nodes.remove(index);
-                smaller.push(case);
-            }
-        }
-        for index in 0..self.guards.len() {
-            let mut case = self.clone();
-            case.guards.remove(index);
-            smaller.push(case);
-        }
-        for index in 0..self.devices.len() {
-            // Pods would wait for claims that nobody can make.
-            if self.devices[index]["kind"] != "ResourceClaimTemplate" {
-                let mut case = self.clone();
-                case.devices.remove(index);
-                smaller.push(case);
-            }
-        }
-        for index in 0..self.claims.len() {
-            let mut case = self.clone();
-            let claim = case.claims.remove(index);
-            let name = &claim["metadata"]["name"];
-            case.pods.retain(|pod| pod["metadata"]["name"] != *name);
-            let asked = self.template["spec"]["resourceClaims"].as_array();
-            if !asked.is_some_and(|all| all.iter().any(|it| it["resourceClaimName"] == *name)) {
-                smaller.push(case);
-            }
-        }
-        smaller.extend(template::parts(&self.template).into_iter().map(|template| Self { template, ..self.clone() }));
-        smaller
-    }
-
     /// Whether replicas ask for devices.
     #[must_use]
     pub const fn has_devices(&self) -> bool {
         !self.devices.is_empty()
-    }
-
-    /// The constraints that the case has, for counting what was covered.
-    #[must_use]
-    pub fn features(&self) -> BTreeMap<&'static str, bool> {
-        let spec = &self.template["spec"];
-        let some = |pointer: &str| {
-            spec.pointer(pointer).is_some_and(|value| match value {
-                Value::Array(items) => !items.is_empty(),
-                Value::Object(map) => !map.is_empty(),
-                other => !other.is_null(),
-            })
-        };
-        let of_pods = |pointer: &str| self.pods.iter().any(|pod| pod.pointer(pointer).is_some());
-        let of_nodes = |pointer: &str| self.nodes.iter().any(|node| node.pointer(pointer).is_some());
-        let of_guards = |kind: &str| self.guards.iter().any(|guard| guard["kind"] == kind);
-        let required = "requiredDuringSchedulingIgnoredDuringExecution";
-        let of_devices = devices::features(&self.devices, &self.claims, spec);
-        let mut features = BTreeMap::from([
-            ("taints", of_nodes("/spec/taints")),
-            ("cordon", of_nodes("/spec/unschedulable")),
-            ("tolerations", some("/tolerations")),
-            ("node affinity", some(&format!("/affinity/nodeAffinity/{required}"))),
-            ("spread", some("/topologySpreadConstraints")),
-            ("several spread constraints", some("/topologySpreadConstraints/1")),
-            ("pod affinity", some(&format!("/affinity/podAffinity/{required}"))),
-            ("pod anti-affinity", some(&format!("/affinity/podAntiAffinity/{required}"))),
-            ("anti-affinity of others", of_pods("/spec/affinity/podAntiAffinity")),
-            ("host ports", some("/containers/0/ports")),
-            ("init containers", some("/initContainers")),
-            ("pod-level resources", some("/resources")),
-            ("terminating pods", of_pods("/metadata/finalizers")),
-            (
-                "finished pods",
-                self.pods.iter().any(|pod| pod["status"]["phase"].is_string() && pod["status"]["phase"] != "Running"),
-            ),
-            ("resized pods", of_pods("/status/containerStatuses")),
-            ("pods of other namespaces", self.pods.iter().any(|pod| pod["metadata"]["namespace"] == OTHER)),
-            ("parts of GPUs", some("/containers/0/resources/limits/nvidia.com~1mig-1g.10gb")),
-            ("local storage", some("/containers/0/resources/requests/ephemeral-storage")),
-            ("huge pages", some("/containers/0/resources/requests/hugepages-2Mi")),
-            ("priority", some("/priorityClassName")),
-            ("runtime class", some("/runtimeClassName")),
-            ("volumes", some("/volumes")),
-            ("volumes that nodes attach few of", self.volumes.iter().any(|it| it["kind"] == "CSINode")),
-            ("quota", of_guards("ResourceQuota")),
-            ("limit range", of_guards("LimitRange")),
-        ]);
-        features.extend(of_devices);
-        features
     }
 }
 
@@ -226,9 +129,15 @@ impl Names {
 
     /// A selector of this case's pods, by application or all of them.
     fn selector(&self, rng: &mut Rng) -> Value {
-        match rng.range(0, 9) {
+        match rng.range(0, 11) {
             0 => Value::Null,
             1 => json!({"matchLabels": {CASE: self.case}}),
+            // Everybody of the namespace: those of other cases are in no domain of this one.
+            3 => json!({}),
+            4 => json!({"matchExpressions": [
+                {"key": self.key("app"), "operator": "NotIn", "values": [rng.pick(&["x", "z"])]},
+                {"key": CASE, "operator": "In", "values": [self.case]},
+            ]}),
             2 => json!({"matchExpressions": [
                 {"key": self.key("app"), "operator": "In", "values": ["x", "y"]},
                 {"key": "tier", "operator": rng.pick(&["Exists", "DoesNotExist"])},
@@ -238,7 +147,15 @@ impl Names {
     }
 
     fn topology(&self, rng: &mut Rng) -> String {
-        self.key(rng.pick(&["host", "zone", "zone"]))
+        self.key(rng.pick(&["host", "zone", "zone", "rack"]))
+    }
+
+    /// A label key that a selector does not read: with one that it reads it would be refused.
+    fn label_key(&self, rng: &mut Rng, selector: &Value) -> Option<String> {
+        let keys = [self.key("app"), "tier".to_owned(), CASE.to_owned()];
+        let text = selector.to_string();
+        let unread: Vec<_> = keys.iter().filter(|key| !text.contains(&format!("{key:?}"))).collect();
+        (selector.is_object() && !unread.is_empty()).then(|| rng.pick(&unread).clone())
     }
 
     fn labels(&self, rng: &mut Rng) -> Value {
@@ -251,14 +168,25 @@ impl Names {
 
     fn affinity_term(&self, rng: &mut Rng) -> Value {
         let mut term = json!({"topologyKey": self.topology(rng), "labelSelector": self.selector(rng)});
+        if rng.percent(8) && term["labelSelector"] != json!({}) {
+            // One domain of all nodes.
+            term["topologyKey"] = json!(CASE);
+        }
         match rng.range(0, 9) {
             0 => term["namespaceSelector"] = json!({}),
             1 => term["namespaceSelector"] = json!({"matchLabels": {"kubernetes.io/metadata.name": OTHER}}),
             2 => term["namespaces"] = json!([OTHER]),
+            3 => {
+                term["namespaces"] = json!([OTHER]);
+                let name = json!({"kubernetes.io/metadata.name": self.namespace});
+                term["namespaceSelector"] = json!({"matchLabels": name});
+            }
             _ => {}
         }
-        if rng.percent(15) && term["labelSelector"].is_object() {
-            term[rng.pick(&["matchLabelKeys", "mismatchLabelKeys"])] = json!(["tier"]);
+        if rng.percent(20)
+            && let Some(key) = self.label_key(rng, &term["labelSelector"])
+        {
+            term[rng.pick(&["matchLabelKeys", "mismatchLabelKeys"])] = json!([key]);
         }
         term
     }

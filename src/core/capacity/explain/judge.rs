@@ -126,7 +126,7 @@ impl<'a, 'v> Judge<'a, 'v> {
 
     pub(super) fn factor(&self, stop: &Stop<'_>) -> LimitingFactor {
         match stop {
-            Stop::Filtered(Verdict::Unselected) => LimitingFactor::Affinity,
+            Stop::Filtered(Verdict::Unselected | Verdict::Undeclared(_)) => LimitingFactor::Affinity,
             Stop::Reserved => LimitingFactor::Priority,
             Stop::Filtered(Verdict::Elsewhere(_)) | Stop::Volumes => LimitingFactor::Volume,
             Stop::Filtered(Verdict::Unusable(_)) => LimitingFactor::Gpu,
@@ -191,6 +191,7 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Filtered(Verdict::Cordoned) => "cordoned".to_owned(),
             Stop::Filtered(Verdict::Tainted(taint)) => format!("taint {taint} is not tolerated"),
             Stop::Filtered(Verdict::Unselected) => "node selector or required node affinity does not match".to_owned(),
+            Stop::Filtered(Verdict::Undeclared(name)) => format!("its kubelet does not declare {name}"),
             Stop::Filtered(Verdict::NotReady) => "not ready, so not promised".to_owned(),
             Stop::Filtered(Verdict::Elsewhere(why) | Verdict::Unusable(why)) => why.clone(),
             Stop::Volumes => "no further volume can be attached or used there".to_owned(),

@@ -290,7 +290,7 @@ impl<'v> Shape<'v> {
             let aborted = || demand.searched.as_ref().is_some_and(|searched| searched.is_aborted(row));
             let unbindable = || self.devices.is_unbindable(row, wants, &self.column_of);
             match verdict {
-                Verdict::Cordoned | Verdict::Tainted(_) | Verdict::Unselected => false,
+                Verdict::Cordoned | Verdict::Tainted(_) | Verdict::Unselected | Verdict::Undeclared(_) => false,
                 Verdict::Elsewhere(_) => aborted(),
                 Verdict::Open | Verdict::NotReady | Verdict::Unusable(_) => aborted() || unbindable(),
             }

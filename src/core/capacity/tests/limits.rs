@@ -102,6 +102,21 @@ fn tolerations_open_tainted_nodes_by_every_operator() {
 }
 
 #[test]
+fn pods_that_need_a_feature_of_the_kubelet_fit_only_where_it_is_declared() {
+    let mut able = mk_node("a", 2);
+    able.status.declared_features = vec!["RestartAllContainersOnContainerExits".to_owned()];
+    let view = mk_view([able, mk_node("b", 8)], []);
+    expect(&view, &mk_template(1, json!({})), 10, LimitingFactor::Gpu);
+    let mut restarts = mk_template(1, json!({}));
+    restarts.spec.containers[0].restart_policy_rules = from(json!([{"action": "Restart"}]));
+    expect(&view, &restarts, 10, LimitingFactor::Gpu);
+    restarts.spec.containers[0].restart_policy_rules = from(json!([{"action": "RestartAllContainers"}]));
+    expect(&view, &restarts, 2, LimitingFactor::Gpu);
+    let mapped = mk_template(1, json!({"hostNetwork": true, "hostUsers": false}));
+    expect(&view, &mapped, 0, LimitingFactor::Affinity);
+}
+
+#[test]
 fn a_cordoned_node_takes_nothing_unless_the_cordon_is_tolerated() {
     let mut node = mk_node("a", 4);
     node.spec.unschedulable = true;

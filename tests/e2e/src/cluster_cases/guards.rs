@@ -53,28 +53,52 @@ fn quota(rng: &mut Rng) -> Value {
             ("count/pods", &["3", "9"]),
             ("requests.nvidia.com/gpu", &["0", "2", "3", "7"]),
             ("requests.nvidia.com/gpu", &["1", "4"]),
+            ("requests.nvidia.com/mig-1g.10gb", &["0", "3"]),
             ("requests.cpu", &["2500m", "6"]),
             ("cpu", &["3", "5100m"]),
             ("requests.memory", &["4Gi", "5G"]),
+            ("memory", &["3Gi"]),
             ("limits.cpu", &["12", "30"]),
+            ("limits.memory", &["9Gi", "20Gi"]),
             ("requests.ephemeral-storage", &["10Gi"]),
             ("requests.hugepages-2Mi", &["300Mi"]),
+            // Nothing that these pods bring about.
+            ("count/configmaps", &["1"]),
+            ("services.loadbalancers", &["0"]),
         ]);
         hard.insert(name.to_owned(), json!(rng.pick(amounts)));
     }
     let mut quota = json!({"hard": hard});
-    match rng.range(0, 9) {
+    match rng.range(0, 11) {
         0 => quota["scopes"] = json!(["NotTerminating"]),
-        1 => quota["scopes"] = json!(["Terminating"]),
-        2 => {
-            let classes = json!([{"scopeName": "PriorityClass", "operator": "In", "values": [PRIORITIES[0].0]}]);
-            quota["scopeSelector"] = json!({"matchExpressions": classes});
-        }
-        3 => {
-            let some = json!([{"scopeName": "NotBestEffort", "operator": "Exists"}]);
-            quota["scopeSelector"] = json!({"matchExpressions": some});
+        1 | 2 => quota["scopes"] = json!(["Terminating"]),
+        3 | 4 => scope(&mut quota, &by_priority(rng)),
+        5 => scope(&mut quota, &json!({"scopeName": "NotBestEffort", "operator": "Exists"})),
+        6 => scope(&mut quota, &json!({"scopeName": "CrossNamespacePodAffinity", "operator": "Exists"})),
+        7 => {
+            // Such a quota may count nothing else.
+            quota["hard"] = json!({"pods": rng.pick(&["0", "3"])});
+            quota["scopes"] = json!(["BestEffort"]);
         }
         _ => {}
     }
     quota
+}
+
+fn scope(quota: &mut Value, scope: &Value) {
+    // Those counts are of no pods and cannot be scoped.
+    if let Some(hard) = quota["hard"].as_object_mut() {
+        hard.retain(|name, _| !matches!(name.as_str(), "count/configmaps" | "services.loadbalancers"));
+        hard.entry("pods").or_insert(json!("4"));
+    }
+    quota["scopeSelector"] = json!({"matchExpressions": [scope]});
+}
+
+fn by_priority(rng: &mut Rng) -> Value {
+    let operator = rng.pick(&["In", "In", "NotIn", "Exists", "DoesNotExist"]);
+    let mut scope = json!({"scopeName": "PriorityClass", "operator": operator});
+    if operator.ends_with("In") {
+        scope["values"] = json!([rng.pick(&PRIORITIES).0, rng.pick(&["evicting", "none"])]);
+    }
+    scope
 }

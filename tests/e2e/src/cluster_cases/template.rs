@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{CASE, Names, PRIORITIES, RUNTIMES, nodes::TAINTS, ports, required};
+use super::{CASE, Names, PRIORITIES, RUNTIMES, nodes::TOLERABLE, ports, required};
 use crate::rng::Rng;
 
 pub(super) fn pod(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
@@ -14,23 +14,31 @@ pub(super) fn pod(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
     if rng.percent(12) {
         spec["containers"][0]["ports"] = ports(rng);
     }
+    if rng.percent(12) {
+        let cpu = rng.pick(&["250m", "1", "0"]);
+        let beside = json!({"name": "beside", "image": "none", "resources": {"requests": {"cpu": cpu}}});
+        spec["containers"].as_array_mut().into_iter().for_each(|all| all.push(beside.clone()));
+    }
     if rng.percent(25) {
-        let starts = rng.range(1, 2);
+        let starts = rng.range(1, 3);
         spec["initContainers"] = (0..starts).map(|index| init(rng, index)).collect();
     }
-    if rng.percent(8) {
-        spec["priorityClassName"] = json!(rng.pick(&PRIORITIES).0);
+    if rng.percent(10) {
+        spec["nodeSelector"][names.key("zone")] = json!(rng.pick(&["z1", "z2"]));
     }
-    if rng.percent(8) {
-        spec["runtimeClassName"] = json!(rng.pick(&RUNTIMES));
+    if rng.percent(4) {
+        let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [3]}});
+        spec["containers"][0]["restartPolicy"] = json!("Never");
+        spec["containers"][0]["restartPolicyRules"] = json!([rule]);
     }
-    if rng.percent(12) {
-        spec["resources"] = json!({"requests": {"cpu": "2", "memory": "2Gi"}, "limits": {"cpu": "3"}});
-    }
+    surroundings(rng, &mut spec);
     let tolerations = rng.range(0, 2);
     spec["tolerations"] = (0..tolerations).map(|_| toleration(rng)).collect();
     spec["topologySpreadConstraints"] = spread(rng, names);
     spec["affinity"] = affinity(rng, names, nodes);
+    if rng.percent(50) {
+        simplify(rng, &mut spec);
+    }
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": names.object("replica"), "namespace": names.namespace, "labels": names.labels(rng)},
@@ -38,54 +46,70 @@ pub(super) fn pod(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
     })
 }
 
-/// The template without one of its constraints, for each of them.
-pub(super) fn parts(template: &Value) -> Vec<Value> {
-    let all = [
-        "/spec/initContainers/0",
-        "/spec/tolerations/0",
-        "/spec/tolerations/1",
-        "/spec/topologySpreadConstraints/0",
-        "/spec/topologySpreadConstraints/1",
-        "/spec/affinity/nodeAffinity",
-        "/spec/affinity/podAffinity",
-        "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/1",
-        "/spec/affinity/podAntiAffinity",
-        "/spec/volumes/0",
-        "/spec/volumes/1",
-        "/spec/resourceClaims/0",
-        "/spec/resourceClaims/1",
-        "/spec/resources",
-        "/spec/priorityClassName",
-        "/spec/runtimeClassName",
-        "/spec/containers/0/ports",
-        "/spec/containers/0/resources/requests/ephemeral-storage",
-        "/spec/containers/0/resources/requests/cpu",
-        "/spec/containers/0/resources/requests/memory",
-    ];
-    all.into_iter().filter_map(|pointer| without(template, pointer)).collect()
-}
-
-fn without(template: &Value, pointer: &str) -> Option<Value> {
-    let mut template = template.clone();
-    let (parent, last) = pointer.rsplit_once('/')?;
-    let removed = match template.pointer_mut(parent)? {
-        Value::Object(map) => map.remove(last).is_some_and(|value| !value.is_null()),
-        Value::Array(items) => {
-            let index = last.parse().ok().filter(|index| *index < items.len())?;
-            items.remove(index);
-            true
+/// Leaves few constraints, so that what is left decides about many replicas.
+fn simplify(rng: &mut Rng, spec: &mut Value) {
+    let pointers = ["/affinity/nodeAffinity", "/affinity/podAffinity", "/affinity/podAntiAffinity"];
+    let fields = ["/topologySpreadConstraints", "/initContainers", "/resources", "/runtimeClassName"];
+    for pointer in pointers.into_iter().chain(fields).chain(["/containers/0/ports", "/hostNetwork"]) {
+        if let Some(value) = spec.pointer_mut(pointer).filter(|_| rng.percent(75)) {
+            *value = Value::Null;
         }
-        _ => false,
-    };
-    removed.then_some(template)
+    }
+    if rng.percent(60) {
+        spec["tolerations"] = json!([{"operator": "Exists"}]);
+    }
 }
 
-/// Asks for a GPU or a part of one at least, so that the nodes are full before the replicas run out.
+/// What is said of the pod as a whole.
+fn surroundings(rng: &mut Rng, spec: &mut Value) {
+    if rng.percent(15) {
+        spec["priorityClassName"] = json!(rng.pick(&PRIORITIES).0);
+    }
+    if rng.percent(8) {
+        spec["runtimeClassName"] = json!(rng.pick(&RUNTIMES));
+    }
+    if rng.percent(15) {
+        spec["resources"] = pod_level(rng);
+    }
+    if rng.percent(10) {
+        spec["activeDeadlineSeconds"] = json!(3600);
+    }
+    if rng.percent(5) {
+        // Every container port is then one of the node.
+        spec["hostNetwork"] = json!(true);
+        spec["containers"][0]["ports"] = json!([{"containerPort": rng.pick(&[80, 81])}]);
+    }
+    if rng.percent(2) {
+        spec["schedulingGates"] = json!([{"name": "plimsoll.test/gate"}]);
+    }
+}
+
+/// Stands for what containers ask for, as far as it is named.
+fn pod_level(rng: &mut Rng) -> Value {
+    match rng.range(0, 3) {
+        0 => json!({"requests": {"cpu": rng.pick(&["2", "3300m"]), "memory": "2Gi"}, "limits": {"cpu": "4"}}),
+        1 => json!({"requests": {"memory": "3Gi"}}),
+        2 => json!({"limits": {"cpu": "4", "memory": "3Gi"}}),
+        _ => json!({"requests": {"cpu": "4"}, "limits": {"memory": "4Gi"}}),
+    }
+}
+
+/// Asks for a GPU or a part of one most often.
 fn container(rng: &mut Rng, name: &str) -> Value {
     let mut requests = Map::new();
+    let mut limits = Map::new();
     let kind = rng.pick(&["nvidia.com/gpu", "nvidia.com/gpu", "nvidia.com/gpu", "nvidia.com/mig-1g.10gb"]);
-    let mut limits = json!({kind: rng.pick(&["1", "1", "1", "1", "2"])});
-    requests.insert("cpu".into(), json!(rng.pick(&["1", "500m", "1500m", "333m", "0.1", "1e0"])));
+    let has_gpus = rng.percent(90);
+    if has_gpus {
+        limits.insert(kind.into(), json!(rng.pick(&["1", "1", "1", "1", "2"])));
+    }
+    if rng.percent(5) {
+        // No node offers any. Asking for none of it does no harm.
+        limits.insert("plimsoll.test/nowhere".into(), json!(rng.pick(&["0", "0", "1"])));
+    }
+    if has_gpus || rng.percent(90) {
+        requests.insert("cpu".into(), json!(rng.pick(&["1", "500m", "1500m", "333m", "0.1", "1e0", "0"])));
+    }
     if rng.percent(60) {
         requests.insert("memory".into(), json!(rng.pick(&["1Gi", "500M", "1073741823", "1.5Gi", "123456789"])));
     }
@@ -94,7 +118,7 @@ fn container(rng: &mut Rng, name: &str) -> Value {
     }
     if rng.percent(8) {
         // Refused unless both are equal.
-        limits["hugepages-2Mi"] = json!("256Mi");
+        limits.insert("hugepages-2Mi".into(), json!("256Mi"));
         requests.insert("hugepages-2Mi".into(), json!("256Mi"));
     }
     json!({"name": name, "image": "none", "resources": {"requests": requests, "limits": limits}})
@@ -109,45 +133,65 @@ fn init(rng: &mut Rng, index: i64) -> Value {
     if rng.percent(20) {
         container["resources"]["limits"] = json!({"nvidia.com/gpu": "1"});
     }
+    if rng.percent(15) {
+        container["ports"] = ports(rng);
+    }
     container
 }
 
 fn toleration(rng: &mut Rng) -> Value {
+    if rng.percent(10) {
+        return json!({"operator": "Exists"});
+    }
     let operator = rng.pick(&["Equal", "Exists", ""]);
-    let key = rng.pick(&[TAINTS[0], TAINTS[1], "node.kubernetes.io/unschedulable"]);
-    let mut toleration = json!({"key": key, "effect": rng.pick(&["", "NoSchedule", "NoExecute"])});
+    let effect = rng.pick(&["", "NoSchedule", "NoExecute", "PreferNoSchedule"]);
+    let mut toleration = json!({"key": rng.pick(&TOLERABLE), "effect": effect});
     if !operator.is_empty() {
         toleration["operator"] = json!(operator);
     }
     if operator != "Exists" {
         toleration["value"] = json!(rng.pick(&["1", "2", ""]));
     }
+    if effect == "NoExecute" && rng.percent(50) {
+        toleration["tolerationSeconds"] = json!(rng.pick(&[0, 300]));
+    }
     toleration
 }
 
 fn spread(rng: &mut Rng, names: &Names) -> Value {
     let mut constraints: Vec<Value> = Vec::new();
-    for _ in 0..rng.pick(&[0, 0, 0, 1, 1, 2]) {
-        let key = names.topology(rng);
-        // One key may only be constrained once.
-        if constraints.iter().any(|known| known["topologyKey"] == *key) {
-            continue;
-        }
+    // One key may only be constrained once.
+    let keys: &[&str] = rng.pick(&[
+        &[][..],
+        &[],
+        &[],
+        &["zone"],
+        &["host"],
+        &["rack"],
+        &["zone", "host"],
+        &["rack", "zone"],
+        &["host", "rack", "zone"],
+    ]);
+    for key in keys {
+        // What is only a wish decides nothing.
+        let demand = rng.pick(&["DoNotSchedule", "DoNotSchedule", "DoNotSchedule", "DoNotSchedule", "ScheduleAnyway"]);
         let mut constraint = json!({
-            "topologyKey": key, "maxSkew": rng.range(1, 2), "whenUnsatisfiable": "DoNotSchedule",
+            "topologyKey": names.key(key), "maxSkew": rng.pick(&[1, 1, 2, 3]), "whenUnsatisfiable": demand,
             "labelSelector": names.selector(rng),
         });
-        if rng.percent(20) {
+        if rng.percent(20) && demand == "DoNotSchedule" {
             constraint["minDomains"] = json!(rng.range(1, 4));
         }
         if rng.percent(30) {
-            constraint["nodeTaintsPolicy"] = json!("Honor");
+            constraint["nodeTaintsPolicy"] = json!(rng.pick(&["Honor", "Honor", "Ignore"]));
         }
         if rng.percent(20) {
-            constraint["nodeAffinityPolicy"] = json!("Ignore");
+            constraint["nodeAffinityPolicy"] = json!(rng.pick(&["Ignore", "Ignore", "Honor"]));
         }
-        if rng.percent(15) && constraint["labelSelector"].is_object() {
-            constraint["matchLabelKeys"] = json!(["tier"]);
+        if rng.percent(20)
+            && let Some(key) = names.label_key(rng, &constraint["labelSelector"])
+        {
+            constraint["matchLabelKeys"] = json!([key]);
         }
         constraints.push(constraint);
     }
@@ -163,9 +207,14 @@ fn affinity(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
     }
     let terms = |rng: &mut Rng, counts: &[i64]| {
         let count = rng.pick(counts);
-        required(&(0..count).map(|_| names.affinity_term(rng)).collect::<Vec<_>>())
+        let mut terms = required(&(0..count).map(|_| names.affinity_term(rng)).collect::<Vec<_>>());
+        if rng.percent(5) {
+            let wish = json!([{"weight": 1, "podAffinityTerm": names.affinity_term(rng)}]);
+            terms["preferredDuringSchedulingIgnoredDuringExecution"] = wish;
+        }
+        terms
     };
-    affinity.insert("podAffinity".into(), terms(rng, &[0, 0, 0, 0, 0, 1]));
+    affinity.insert("podAffinity".into(), terms(rng, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2]));
     affinity.insert("podAntiAffinity".into(), terms(rng, &[0, 0, 0, 0, 1, 2]));
     affinity.retain(|_, value| !value.is_null());
     Value::Object(affinity)
@@ -177,7 +226,7 @@ fn node_term(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
         let count = rng.range(1, 2);
         term.insert("matchExpressions".into(), (0..count).map(|_| expression(rng, names)).collect());
     }
-    if rng.percent(30) {
+    if rng.percent(45) {
         let node = names.object(&format!("n{}", rng.range(0, nodes - 1)));
         let field = json!({"key": "metadata.name", "operator": rng.pick(&["In", "NotIn"]), "values": [node]});
         term.insert("matchFields".into(), json!([field]));
@@ -186,13 +235,14 @@ fn node_term(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
 }
 
 fn expression(rng: &mut Rng, names: &Names) -> Value {
-    let zone = names.key("zone");
-    match rng.range(0, 5) {
-        0 => json!({"key": zone, "operator": "In", "values": ["z1", rng.pick(&["z2", "z3"])]}),
-        1 => json!({"key": zone, "operator": "NotIn", "values": [rng.pick(&["z1", "z2"])]}),
+    let zone = names.key(rng.pick(&["zone", "zone", "rack"]));
+    match rng.range(0, 6) {
+        0 => json!({"key": zone, "operator": "In", "values": ["z1", rng.pick(&["z2", "z3", "r1"])]}),
+        1 => json!({"key": zone, "operator": "NotIn", "values": [rng.pick(&["z1", "z2", "r1"])]}),
         2 => json!({"key": zone, "operator": "Exists"}),
         3 => json!({"key": zone, "operator": "DoesNotExist"}),
-        4 => json!({"key": "generation", "operator": "Gt", "values": [rng.pick(&["80", "85"])]}),
-        _ => json!({"key": "generation", "operator": "Lt", "values": [rng.pick(&["85", "90"])]}),
+        4 => json!({"key": "generation", "operator": "Gt", "values": [rng.pick(&["80", "85", "1"])]}),
+        5 => json!({"key": "generation", "operator": "Lt", "values": [rng.pick(&["85", "90"])]}),
+        _ => json!({"key": "generation", "operator": "NotIn", "values": ["80"]}),
     }
 }

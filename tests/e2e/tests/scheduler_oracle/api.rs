@@ -1,5 +1,7 @@
 //! The API server of a control plane that only schedules, asked in JSON as it is.
 
+use std::time::Duration;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::Request;
 use plimsoll_e2e::{
@@ -7,9 +9,14 @@ use plimsoll_e2e::{
     plane::{Components, Settings},
 };
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 /// Requests under way at once.
 const CONCURRENCY: usize = 16;
+
+/// How often a request is sent again whose connection ended under it, as an API server ends some, and after how long.
+const RETRIES: usize = 3;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Pods of all namespaces.
 pub(crate) const PODS: &str = "/api/v1/pods";
@@ -96,6 +103,8 @@ impl Api {
                 Ok(_) => return Some(()),
                 Err(kube::Error::Api(status)) if status.code == 422 => return None,
                 Err(kube::Error::Api(status)) if is_contention(&status) => {}
+                // Of a request that was sent again the first may have been heard.
+                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => return Some(()),
                 Err(kube::Error::Api(status)) if status.code == 403 => return Some(()),
                 Err(error) => panic!("{path}: {error}\n{object}"),
             }
@@ -152,7 +161,14 @@ impl Api {
 
     async fn send(&self, request: http::request::Builder, body: Option<&Value>) -> Result<Value, kube::Error> {
         let body = body.map(|body| serde_json::to_vec(body).unwrap()).unwrap_or_default();
-        self.plane.client.request(request.body(body).unwrap()).await
+        let request = request.body(body).unwrap();
+        for _ in 0..RETRIES {
+            match self.plane.client.request(request.clone()).await {
+                Err(kube::Error::Service(_) | kube::Error::HyperError(_)) => sleep(PAUSE).await,
+                answer => return answer,
+            }
+        }
+        self.plane.client.request(request).await
     }
 }
 

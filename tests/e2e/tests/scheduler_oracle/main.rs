@@ -21,7 +21,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-use plimsoll_e2e::cluster_cases::{CASE, Case, MOST, OTHER, PRIORITIES, runtime_classes};
+use plimsoll_e2e::cluster_cases::{CASE, Case, OTHER, PRIORITIES, runtime_classes};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -41,6 +41,10 @@ const QUIET: Duration = Duration::from_millis(1500);
 const HEARSAY: Duration = Duration::from_millis(300);
 /// How long a batch may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// What the scheduler says of a pod that has no node. A selector that cannot be evaluated is an error.
+const GIVEN_UP: [&str; 3] = ["Unschedulable", "SchedulerError", "SchedulingGated"];
+/// Replicas of each case: more than its GPUs are for.
+const REPLICAS: u64 = 18;
 /// Tries at making a difference small.
 const SHRINKS: usize = 60;
 
@@ -49,8 +53,10 @@ const SHRINKS: usize = 60;
 struct Outcome {
     class: String,
     lo: u64,
-    hi: Option<u64>,
+    hi: u64,
     bound: u64,
+    /// Why the class is `unknown`.
+    unmodelled: Vec<String>,
 }
 
 /// What the command is asked, and what it says.
@@ -97,8 +103,8 @@ impl Oracle {
         let plimsoll = env::var_os("PLIMSOLL_BIN").expect("PLIMSOLL_BIN is not set: run `make e2e`").into();
         let api = Api::start().await;
         api.create(NAMESPACES, &json!({"metadata": {"name": OTHER}})).await.unwrap();
-        for (name, policy) in PRIORITIES {
-            let class = json!({"metadata": {"name": name}, "value": 1000, "preemptionPolicy": policy});
+        for (name, value, policy) in PRIORITIES {
+            let class = json!({"metadata": {"name": name}, "value": value, "preemptionPolicy": policy});
             api.create(PRIORITY_CLASSES, &class).await.unwrap();
         }
         api.create_all(RUNTIME_CLASSES, runtime_classes()).await;
@@ -117,14 +123,15 @@ impl Oracle {
         let outcome = |(case, asked): (&Case, Option<Asked>)| {
             let asked = asked?;
             let fits = &asked.answer["fits"];
-            // What may not be created cannot be bound.
-            let creatable = asked.answer["quota"]["pods"].as_u64();
-            let least = |number: u64| creatable.map_or(number, |creatable| creatable.min(number));
+            // What is not or may not be created cannot be bound.
+            let creatable = asked.answer["quota"]["pods"].as_u64().unwrap_or(u64::MAX).min(REPLICAS);
+            let least = |number: u64| creatable.min(number);
             let outcome = Outcome {
                 class: fits["class"].as_str().unwrap().to_owned(),
                 lo: least(fits["lo"].as_u64().unwrap()),
-                hi: fits["hi"].as_u64().map(least).or(creatable),
+                hi: least(fits["hi"].as_u64().unwrap_or(u64::MAX)),
                 bound: bound.get(&case.name).copied().unwrap_or(0),
+                unmodelled: codes(&asked.answer["unmodelled"]),
             };
             Some((outcome, asked))
         };
@@ -220,8 +227,7 @@ impl Oracle {
             let waits = |pod: &Value| pod.pointer("/spec/nodeName").is_none();
             let judged = |pod: &Value| {
                 let conditions = pod["status"]["conditions"].as_array();
-                // A selector that cannot be evaluated is an error.
-                let given_up = |it: &Value| it["reason"] == "Unschedulable" || it["reason"] == "SchedulerError";
+                let given_up = |it: &Value| GIVEN_UP.iter().any(|reason| it["reason"] == *reason);
                 conditions.is_some_and(|all| all.iter().any(given_up))
             };
             let all_judged = pods.iter().all(|pod| !waits(pod) || judged(pod));
@@ -303,21 +309,27 @@ impl Outcome {
     fn is_wrong(&self) -> bool {
         match self.class.as_str() {
             "exact" => self.bound != self.lo,
-            "interval" => self.bound < self.lo || self.hi.is_some_and(|hi| self.bound > hi),
+            "interval" => self.bound < self.lo || self.bound > self.hi,
             _ => self.lo != 0,
         }
     }
 }
 
-/// More replicas than fit.
+/// The codes of reasons.
+fn codes(reasons: &Value) -> Vec<String> {
+    let reasons = reasons.as_array().into_iter().flatten();
+    reasons.filter_map(|reason| reason["code"].as_str().map(str::to_owned)).collect()
+}
+
+/// More replicas than fit, but for those that ask for little.
 fn replicas(case: &Case) -> Vec<Value> {
-    let replica = |index: usize| {
+    let replica = |index: u64| {
         let mut pod = case.template.clone();
         pod["metadata"]["name"] = json!(format!("{}-{index}", pod["metadata"]["name"].as_str().unwrap()));
         pod["metadata"]["labels"]["replica"] = json!("");
         pod
     };
-    (0..MOST + 2).map(replica).collect()
+    (0..REPLICAS).map(replica).collect()
 }
 
 fn answer(plimsoll: &PathBuf, objects: &Value, template: &Value) -> Value {
