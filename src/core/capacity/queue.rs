@@ -195,7 +195,8 @@ fn shared(queue: &ClusterQueue, view: &View) -> Result<(), String> {
     if !cohort.is_empty() && view.queues.cohorts.is_none() {
         return Err("Cohorts are not known".to_owned());
     }
-    let way = books::way(cohort, view).ok_or_else(|| format!("the cohorts above {cohort} go in a circle"))?;
+    let way = books::way(cohort, view)
+        .ok_or_else(|| format!("the cohorts above {cohort} go in a circle, or higher than is followed"))?;
     let root = way.last().copied();
     let mates = root.into_iter().flat_map(|root| books::mates(root, view));
     for mate in mates.chain([queue]) {
@@ -217,6 +218,9 @@ fn charges(spec: &PodSpec, queue: &ClusterQueue, view: &View) -> Result<Amounts,
     for (resource, amount) in needs(spec, queue) {
         let Some(flavor) = flavors.get(resource) else { continue };
         let entry = entry(&flavor.metadata.name, resource);
+        if !books::has(queue, &entry) {
+            return Err(format!("ClusterQueue {} has no quota of {entry}", queue.metadata.name));
+        }
         let (own, others) = books::charged(queue, &entry, view);
         let amount = |key| (key, entry.clone(), amount);
         amounts.own.extend(own.into_iter().map(amount));

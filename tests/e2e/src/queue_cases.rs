@@ -12,7 +12,7 @@ use crate::{rng::Rng, workload::managed};
 /// Label of everything that belongs to a case.
 pub const CASE: &str = "plimsoll.test/case";
 /// Replicas that are asked for in the end: more than the queues of most cases let through.
-pub const ASKED: u32 = 14;
+pub const ASKED: u32 = 11;
 /// The name of the Deployment that is asked about.
 pub const SUBJECT: &str = "subject";
 

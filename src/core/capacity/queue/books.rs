@@ -82,7 +82,7 @@ pub(super) fn charged(queue: &ClusterQueue, entry: &str, view: &View) -> (Vec<Ob
     let split = way.iter().copied().filter(|cohort| keeping.contains(cohort));
     let others = split.flat_map(|cohort| {
         let mates = mates(cohort, view).filter(|mate| mate.metadata.name != queue.metadata.name);
-        let limited = mates.filter(|mate| mate.quotas().any(|quota| is_of(quota, entry)));
+        let limited = mates.filter(|mate| has(mate, entry));
         limited.map(|mate| key(Member::Cohort(cohort), mate, &keeping)).collect::<Vec<_>>()
     });
     (own, others.collect())
@@ -125,8 +125,9 @@ fn key(member: Member<'_>, queue: &ClusterQueue, keeping: &BTreeSet<&str>) -> Ob
     ObjectKey::new("", name)
 }
 
-fn is_of((flavor, quota): (&str, &FlavorQuota), wanted: &str) -> bool {
-    entry(flavor, &quota.name) == wanted
+/// Whether a queue has quota under an entry.
+pub(super) fn has(queue: &ClusterQueue, wanted: &str) -> bool {
+    queue.quotas().any(|(flavor, quota)| entry(flavor, &quota.name) == wanted)
 }
 
 /// The cohorts below which something is kept, so that not all of their queues see the same rest.
@@ -141,7 +142,7 @@ fn keeping(view: &View) -> BTreeSet<&str> {
 
 fn shares(view: &View) -> Shares<'_> {
     let mut shares = Shares::new();
-    let mut cohorts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut cohorts: BTreeSet<&str> = view.queues.cohorts.iter().flatten().map(|(name, _)| name.as_str()).collect();
     for queue in view.queues.cluster.values() {
         let Some(way) = way(&queue.spec.cohort_name, view) else { continue };
         let through = through(queue, view);
@@ -153,11 +154,9 @@ fn shares(view: &View) -> Shares<'_> {
             share.lend(&mut shares, way.first().copied(), &entry);
             shares.entry(Member::Queue(&queue.metadata.name)).or_default().insert(entry, share);
         }
-        cohorts.extend((0..way.len()).map(|height| (way[height], way[height..].to_vec())));
+        cohorts.extend(way);
     }
-    let objects = view.queues.cohorts.iter().flatten();
-    cohorts.extend(objects.filter_map(|(name, _)| Some((name.as_str(), way(name, view)?))));
-    let mut deepest_first: Vec<_> = cohorts.into_iter().collect();
+    let mut deepest_first: Vec<_> = cohorts.into_iter().filter_map(|name| Some((name, way(name, view)?))).collect();
     deepest_first.sort_by_key(|(_, way)| std::cmp::Reverse(way.len()));
     for (name, way) in deepest_first {
         let mut own = shares.remove(&Member::Cohort(name)).unwrap_or_default();

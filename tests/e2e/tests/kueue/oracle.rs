@@ -28,14 +28,14 @@ use crate::{
 };
 
 /// Cases of one run.
-const CASES: u64 = 30;
+const CASES: u64 = 24;
 /// Cases that are admitted side by side.
-const BATCH: u64 = 30;
+const BATCH: u64 = 24;
 /// Kueue looks at what it skipped at once, and the scheduler a second after it found no place; nothing in so long means
 /// that both are done.
 const QUIET: Duration = Duration::from_secs(2);
-/// How long a batch may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a batch may take to come to rest: Kueue looks at one pod of each queue at a time, and writes what it found.
+const PATIENCE: Duration = Duration::from_secs(200);
 
 /// Pods of a case's subject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
