@@ -3,7 +3,7 @@
 CARGO ?= cargo
 # Every cargo call names the whole workspace, so that features resolve once and nothing is compiled twice.
 UNIT  := --workspace --lib --bins --test it
-E2E   := --workspace --test harness --test scenarios --test prometheus --test keda --test coexistence --test hpa_oracle --test scheduler_oracle
+E2E   := --workspace --test harness --test scenarios --test prometheus --test keda --test kueue --test coexistence --test hpa_oracle --test scheduler_oracle
 TOOLS := tests/e2e/tools/build.sh
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
@@ -26,15 +26,16 @@ unit:
 	$(CARGO) test --workspace --doc
 
 tools: ## Build the real components that the end-to-end tests run (once, cached).
-	@$(TOOLS) controlplane >/dev/null && $(TOOLS) prometheus >/dev/null && $(TOOLS) keda >/dev/null && $(TOOLS) hpa-oracle >/dev/null
+	@$(TOOLS) controlplane >/dev/null && $(TOOLS) prometheus >/dev/null && $(TOOLS) keda >/dev/null && $(TOOLS) kueue >/dev/null && $(TOOLS) hpa-oracle >/dev/null
 
 # Integration tests need the binary, so cargo builds it beside them with the same features.
-e2e: tools ## End-to-end tests on the real etcd, kube-apiserver, kube-controller-manager, kube-scheduler and Prometheus.
+e2e: tools ## End-to-end tests on the real etcd, kube-apiserver, kube-controller-manager, kube-scheduler, Prometheus, KEDA and Kueue.
 	$(CARGO) test --workspace --no-run
 	PLIMSOLL_BIN="$(TARGET)/debug/plimsoll" \
 	PLIMSOLL_E2E_TOOLS="$$($(TOOLS) controlplane)" \
 	PLIMSOLL_E2E_PROMETHEUS="$$($(TOOLS) prometheus)" \
 	PLIMSOLL_E2E_KEDA="$$($(TOOLS) keda)" \
+	PLIMSOLL_E2E_KUEUE="$$($(TOOLS) kueue)" \
 	PLIMSOLL_E2E_ORACLE="$$($(TOOLS) hpa-oracle)" \
 	$(CARGO) test $(E2E) -- --nocapture
 

@@ -102,7 +102,7 @@ impl Workload {
             Some(_) => (newest(&group::is_leader), newest(&|pod| !group::is_leader(pod))),
             None => (newest(&|_| true), None),
         };
-        let Learnt { template, group } = Learnt::of(&self.template, self.group.as_ref(), pods, basis);
+        let Learnt { template, group } = Learnt::of(&self.template, self.group.as_ref(), pods, basis, &view.queues);
         (self.template, self.group) = (template.into_owned(), group.map(Cow::into_owned));
     }
 

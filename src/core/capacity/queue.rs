@@ -2,20 +2,23 @@
 //!
 //! Kueue's webhooks mark the pod templates of the workloads that it admits. Of a Deployment it admits pod by pod: each is
 //! charged to one flavor of each resource of the ClusterQueue behind its LocalQueue, and is then made to select the nodes of
-//! that flavor. What is left is `available` of Kueue (`pkg/cache/scheduler/resource_node.go`): for a queue without a cohort,
-//! its nominal quota; in a cohort, what all of its queues together do not use, as far as the queue may borrow. What is
-//! more involved (several flavors to choose from, cohorts in cohorts, groups of pods, further checks) is not known.
+//! that flavor. What is left is the matter of [`books`]. What is more involved (several flavors that would do, groups of
+//! pods, further checks) is not known.
 //!
 //! In the books of quotas a ClusterQueue is an entry without a namespace, and so is a cohort.
 
+mod books;
+
 use std::collections::BTreeMap;
+
+pub(super) use books::books;
 
 use super::{LimitingFactor, Reason, filters, requests};
 use crate::{
     cluster::View,
     object::{
         ObjectKey, ObjectMeta, PodSpec,
-        kueue::{self, ClusterQueue, FlavorQuota, PARENT, POD_GROUP, QUEUE_NAME, ResourceFlavor},
+        kueue::{self, ClusterQueue, PARENT, POD_GROUP, QUEUE_NAME, ResourceFlavor, ResourceGroup},
     },
     quantity::Quantity,
     selector::Selector,
@@ -25,10 +28,17 @@ use crate::{
 const ONE_BY_ONE: &str = "deployment";
 /// The feeds without which quota is not known.
 const KINDS: [&str; 4] = ["localqueues", "clusterqueues", "resourceflavors", "cohorts"];
+/// The strategy by which nobody passes the first.
 const STRICT: &str = "StrictFIFO";
 
 /// What a pod is charged with, by entry and resource.
-pub(super) type Amounts = Vec<(ObjectKey, String, Quantity)>;
+#[derive(Debug, Default)]
+pub(super) struct Amounts {
+    /// Where it limits how many may be let through.
+    pub(super) own: Vec<(ObjectKey, String, Quantity)>,
+    /// Where it takes what others are limited by.
+    pub(super) others: Vec<(ObjectKey, String, Quantity)>,
+}
 
 /// Puts what becomes of a pod once it is admitted into its specification. Returns what it is charged with; nothing for a
 /// pod of no queue.
@@ -52,8 +62,8 @@ pub(super) fn admit(
         return Err(unknown("claims for devices are charged by mappings that cannot be read".to_owned()));
     }
     let queue = cluster_queue(name, namespace, view).map_err(unknown)?;
+    let amounts = charges(spec, queue, view).map_err(unknown)?;
     let spec = on_flavors(spec, queue, view).map_err(unknown)?;
-    let amounts = charges(&spec, queue, view).map_err(unknown)?;
     Ok(Some((spec, amounts)))
 }
 
@@ -79,9 +89,6 @@ fn cluster_queue<'v>(name: &str, namespace: &str, view: &'v View) -> Result<&'v 
     if !queue.spec.admission_checks.is_empty() || queue.spec.admission_checks_strategy.is_some() {
         return Err(format!("ClusterQueue {name} has admission checks, which are not modelled"));
     }
-    if queue.spec.queueing_strategy == STRICT && queue.status.pending_workloads > 0 {
-        return Err(format!("ClusterQueue {name} admits in strict order, and others may be first"));
-    }
     let selector = queue.spec.namespace_selector.as_ref().and_then(|selector| Selector::try_from(selector).ok());
     let labels = view.namespaces.get(namespace).map(|namespace| namespace.labels.clone()).unwrap_or_default();
     if !selector.is_some_and(|selector| selector.matches(&labels)) {
@@ -90,35 +97,74 @@ fn cluster_queue<'v>(name: &str, namespace: &str, view: &'v View) -> Result<&'v 
     Ok(queue)
 }
 
-/// The flavor of each resource that the queue has quota of, where there is no choice.
-fn flavors(queue: &ClusterQueue) -> Result<BTreeMap<&str, &str>, String> {
+fn group<'q>(queue: &'q ClusterQueue, resource: &str) -> Option<&'q ResourceGroup> {
+    queue.spec.resource_groups.iter().find(|group| group.covered_resources.iter().any(|covered| covered == resource))
+}
+
+/// What pods ask for in the eyes of Kueue, which knows of `pods` only where a queue limits them.
+fn needs<'s>(spec: &'s PodSpec, queue: &ClusterQueue) -> Vec<(&'s str, Quantity)> {
+    let requests = requests::exact(spec).into_iter().filter(|(_, amount)| *amount > Quantity::ZERO);
+    let pods = group(queue, requests::PODS).map(|_| (requests::PODS, Quantity::from_units(1)));
+    requests.chain(pods).collect()
+}
+
+/// The flavor of each resource that pods ask for.
+fn flavors<'v>(
+    spec: &PodSpec,
+    queue: &'v ClusterQueue,
+    view: &'v View,
+) -> Result<BTreeMap<String, &'v ResourceFlavor>, String> {
     let mut flavors = BTreeMap::new();
-    for group in &queue.spec.resource_groups {
-        let [flavor] = group.flavors.as_slice() else {
-            let name = &queue.metadata.name;
-            return Err(format!("ClusterQueue {name} has several flavors to choose from, which is not modelled"));
-        };
-        flavors.extend(group.covered_resources.iter().map(|resource| (resource.as_str(), flavor.name.as_str())));
+    for (resource, _) in needs(spec, queue) {
+        let name = &queue.metadata.name;
+        let group = group(queue, resource).ok_or_else(|| format!("ClusterQueue {name} has no quota of {resource}"))?;
+        flavors.insert(resource.to_owned(), flavor(spec, name, group, view)?);
     }
     Ok(flavors)
 }
 
-/// What pods ask for in the eyes of Kueue, which knows of `pods` only where a queue limits them.
-fn needs<'s>(spec: &'s PodSpec, flavors: &BTreeMap<&str, &str>) -> Vec<(&'s str, Quantity)> {
-    let requests = requests::exact(spec).into_iter().filter(|(_, amount)| *amount > Quantity::ZERO);
-    let pods = flavors.contains_key(requests::PODS).then_some((requests::PODS, Quantity::from_units(1)));
-    requests.chain(pods).collect()
+/// The flavor of a group of resources: the only one, or the only one that would do (`checkFlavorForPodSets` of
+/// `pkg/scheduler/flavorassigner/flavorassigner.go`).
+fn flavor<'v>(
+    spec: &PodSpec,
+    queue: &str,
+    group: &'v ResourceGroup,
+    view: &'v View,
+) -> Result<&'v ResourceFlavor, String> {
+    let find =
+        |name: &str| view.queues.flavors.get(name).ok_or_else(|| format!("ResourceFlavor {name:?} is not known"));
+    let all: Vec<_> = group.flavors.iter().map(|flavor| find(&flavor.name)).collect::<Result<_, _>>()?;
+    if let [only] = all.as_slice() {
+        return Ok(only);
+    }
+    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    if affinity.is_some_and(|it| it.required_during_scheduling_ignored_during_execution.is_some()) {
+        return Err(format!("which flavor of ClusterQueue {queue} node affinity leaves is not modelled"));
+    }
+    let by_label = |key: &str| all.iter().any(|flavor| flavor.spec.node_labels.contains_key(key));
+    let would_do = |flavor: &&&ResourceFlavor| {
+        let labels = &flavor.spec.node_labels;
+        let mut selected = spec.node_selector.iter().filter(|(key, _)| by_label(key));
+        selected.all(|(key, value)| labels.get(key) == Some(value)) && !repels(spec, flavor)
+    };
+    match all.iter().filter(would_do).collect::<Vec<_>>().as_slice() {
+        [only] => Ok(only),
+        [] => Err(format!("none of the flavors of ClusterQueue {queue} has the nodes that the pods select")),
+        _ => Err(format!("ClusterQueue {queue} has several flavors to choose from, which is not modelled")),
+    }
+}
+
+/// Whether the nodes of a flavor repel pods that have been given its tolerations.
+fn repels(spec: &PodSpec, flavor: &ResourceFlavor) -> bool {
+    let mut tolerant = spec.clone();
+    tolerant.tolerations.extend(flavor.spec.tolerations.iter().cloned());
+    filters::repels(&flavor.spec.node_taints, &tolerant)
 }
 
 /// The specification with what the flavors of its resources add.
 fn on_flavors(spec: &PodSpec, queue: &ClusterQueue, view: &View) -> Result<PodSpec, String> {
-    let flavors = flavors(queue)?;
     let mut admitted = spec.clone();
-    for (resource, _) in needs(spec, &flavors) {
-        let Some(name) = flavors.get(resource) else {
-            return Err(format!("ClusterQueue {} has no quota of {resource}", queue.metadata.name));
-        };
-        let flavor = view.queues.flavors.get(*name).ok_or_else(|| format!("ResourceFlavor {name:?} is not known"))?;
+    for flavor in flavors(spec, queue, view)?.values() {
         put_on(&mut admitted, spec, flavor)?;
     }
     Ok(admitted)
@@ -129,9 +175,7 @@ fn put_on(admitted: &mut PodSpec, spec: &PodSpec, flavor: &ResourceFlavor) -> Re
     if !of.topology_name.is_empty() {
         return Err(format!("ResourceFlavor {name} places by topology, which is not modelled"));
     }
-    let mut tolerant = spec.clone();
-    tolerant.tolerations.extend(of.tolerations.iter().cloned());
-    if filters::repels(&of.node_taints, &tolerant) {
+    if repels(spec, flavor) {
         return Err(format!("ResourceFlavor {name} has a taint that is not tolerated"));
     }
     for (key, value) in &of.node_labels {
@@ -145,101 +189,46 @@ fn put_on(admitted: &mut PodSpec, spec: &PodSpec, flavor: &ResourceFlavor) -> Re
     Ok(())
 }
 
-/// What a pod is charged with: its queue, and the cohort of that.
-fn charges(spec: &PodSpec, queue: &ClusterQueue, view: &View) -> Result<Amounts, String> {
-    let flavors = flavors(queue)?;
+/// Why it cannot be said what the cohorts above a queue leave, if it cannot.
+fn shared(queue: &ClusterQueue, view: &View) -> Result<(), String> {
     let cohort = &queue.spec.cohort_name;
-    if !cohort.is_empty() {
-        let cohorts = view.queues.cohorts.as_ref().ok_or("Cohorts are not known")?;
-        if cohorts.get(cohort).is_some_and(|it| it.spec != kueue::CohortSpec::default()) {
-            return Err(format!("Cohort {cohort} has a parent or quota of its own, which is not modelled"));
-        }
-        // Which flavor their pods are charged to is not known before their status says so.
-        let mates = view.queues.cluster.values().filter(|mate| mate.spec.cohort_name == *cohort);
-        for mate in mates.filter(|mate| mate.is_active() == Some(true)) {
-            self::flavors(mate)?;
-        }
-        if queue.quotas().any(|(_, quota)| quota.lending_limit.is_some()) {
-            return Err(format!("ClusterQueue {} keeps a part to itself, which is not modelled", queue.metadata.name));
+    if !cohort.is_empty() && view.queues.cohorts.is_none() {
+        return Err("Cohorts are not known".to_owned());
+    }
+    let way = books::way(cohort, view)
+        .ok_or_else(|| format!("the cohorts above {cohort} go in a circle, or higher than is followed"))?;
+    let root = way.last().copied();
+    let mates = root.into_iter().flat_map(|root| books::mates(root, view));
+    for mate in mates.chain([queue]) {
+        let name = &mate.metadata.name;
+        // What the first of a strict order waits for is kept for it (`quotaResourcesToReserve` of
+        // `pkg/scheduler/scheduler.go`).
+        if mate.spec.queueing_strategy == STRICT && mate.status.pending_workloads > 0 {
+            return Err(format!("ClusterQueue {name} admits in strict order, and others may be first"));
         }
     }
-    let mut amounts = Amounts::new();
-    for (resource, amount) in needs(spec, &flavors) {
+    Ok(())
+}
+
+/// What a pod is charged with: its queue, and the cohorts above.
+fn charges(spec: &PodSpec, queue: &ClusterQueue, view: &View) -> Result<Amounts, String> {
+    shared(queue, view)?;
+    let flavors = flavors(spec, queue, view)?;
+    let mut amounts = Amounts::default();
+    for (resource, amount) in needs(spec, queue) {
         let Some(flavor) = flavors.get(resource) else { continue };
-        let entry = entry(flavor, resource);
-        if !cohort.is_empty() {
-            amounts.push((cohort_key(cohort), entry.clone(), amount));
+        let entry = entry(&flavor.metadata.name, resource);
+        if !books::has(queue, &entry) {
+            return Err(format!("ClusterQueue {} has no quota of {entry}", queue.metadata.name));
         }
-        amounts.push((queue_key(&queue.metadata.name), entry, amount));
+        let (own, others) = books::charged(queue, &entry, view);
+        let amount = |key| (key, entry.clone(), amount);
+        amounts.own.extend(own.into_iter().map(amount));
+        amounts.others.extend(others.into_iter().map(amount));
     }
     Ok(amounts)
 }
 
-/// What queues and cohorts have, and what is used of it: key, resource, used, hard.
-pub(super) fn books(view: &View) -> Vec<(ObjectKey, String, Quantity, Quantity)> {
-    let mut books = Vec::new();
-    let mut cohorts: BTreeMap<(&str, String), (Quantity, Quantity)> = BTreeMap::new();
-    // What is not active neither admits nor lends.
-    for queue in view.queues.cluster.values().filter(|queue| queue.is_active() == Some(true)) {
-        let cohort = queue.spec.cohort_name.as_str();
-        let seen = seen(queue, view);
-        for (flavor, quota) in queue.quotas() {
-            let entry = entry(flavor, &quota.name);
-            let used = queue.reserved(flavor, &quota.name);
-            let used = used.max(seen.get(&entry).copied().unwrap_or_default());
-            if let Some(hard) = limit(quota, cohort) {
-                books.push((queue_key(&queue.metadata.name), entry.clone(), used, hard));
-            }
-            if !cohort.is_empty() {
-                // A queue keeps what it does not lend to itself, and uses that first.
-                let kept = quota.lending_limit.map_or(Quantity::ZERO, |lent| quota.nominal_quota - lent);
-                let kept = kept.max(Quantity::ZERO);
-                let (sum, hard) = cohorts.entry((cohort, entry)).or_default();
-                *sum += (used - kept).max(Quantity::ZERO);
-                *hard += quota.nominal_quota - kept;
-            }
-        }
-    }
-    books.extend(cohorts.into_iter().map(|((cohort, entry), (used, hard))| (cohort_key(cohort), entry, used, hard)));
-    books
-}
-
-/// What pods that have been let through add up to: the status of their queue may lag behind them.
-fn seen(queue: &ClusterQueue, view: &View) -> BTreeMap<String, Quantity> {
-    let mut sums = BTreeMap::new();
-    let Ok(flavors) = flavors(queue) else { return sums };
-    let local = view.queues.local.iter().filter(|(_, local)| local.spec.cluster_queue == queue.metadata.name);
-    for (key, _) in local {
-        let pods = view.pods_in(&key.namespace).map(|(_, pod)| pod);
-        let through = pods.filter(|pod| {
-            let is_of_queue = pod.metadata.labels.get(QUEUE_NAME).is_some_and(|name| *name == *key.name);
-            is_of_queue && !pod.is_terminal() && !kueue::waits(&pod.spec)
-        });
-        for (resource, amount) in through.flat_map(|pod| needs(&pod.spec, &flavors)) {
-            if let Some(flavor) = flavors.get(resource) {
-                *sums.entry(entry(flavor, resource)).or_default() += amount;
-            }
-        }
-    }
-    sums
-}
-
-/// The most that a queue may use by itself; none where only its cohort limits it.
-fn limit(quota: &FlavorQuota, cohort: &str) -> Option<Quantity> {
-    if cohort.is_empty() {
-        return Some(quota.nominal_quota);
-    }
-    Some(quota.nominal_quota + quota.borrowing_limit?)
-}
-
 fn entry(flavor: &str, resource: &str) -> String {
     format!("{resource} of flavor {flavor}")
-}
-
-fn queue_key(name: &str) -> ObjectKey {
-    ObjectKey::new("", format!("ClusterQueue {name}"))
-}
-
-fn cohort_key(name: &str) -> ObjectKey {
-    ObjectKey::new("", format!("cohort {name}"))
 }

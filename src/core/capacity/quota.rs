@@ -30,6 +30,8 @@ const BESIDE: [&str; 4] = ["persistentvolumeclaims", "requests.storage", "resour
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Charge {
     amounts: Vec<(ObjectKey, String, Quantity)>,
+    /// What is taken from others by it, which does not limit these pods.
+    others: Vec<(ObjectKey, String, Quantity)>,
 }
 
 /// How many pods may still be created, and what limits them.
@@ -128,14 +130,14 @@ impl Quotas {
 
     /// Charges one more pod.
     pub(super) fn take(&mut self, charge: &Charge) {
-        for (quota, name, amount) in &charge.amounts {
+        for (quota, name, amount) in charge.amounts.iter().chain(&charge.others) {
             *self.taken.entry((quota.clone(), name.clone())).or_default() += *amount;
         }
     }
 
     /// Gives one pod's charge back.
     pub(super) fn release(&mut self, charge: &Charge) {
-        for (quota, name, amount) in &charge.amounts {
+        for (quota, name, amount) in charge.amounts.iter().chain(&charge.others) {
             *self.taken.entry((quota.clone(), name.clone())).or_default() -= *amount;
         }
     }
@@ -167,7 +169,8 @@ fn charged(key: &ObjectKey, quota: &ResourceQuota, view: &View) -> BTreeMap<Stri
 impl Charge {
     /// With further amounts.
     pub(super) fn and(mut self, amounts: queue::Amounts) -> Self {
-        self.amounts.extend(amounts);
+        self.amounts.extend(amounts.own);
+        self.others.extend(amounts.others);
         self
     }
 
@@ -192,7 +195,7 @@ impl Charge {
             let charged = usage.iter().filter(|(name, amount)| hard.contains_key(name) && *amount > Quantity::ZERO);
             amounts.extend(charged.map(|(name, amount)| (key.clone(), name.clone(), *amount)));
         }
-        Ok(Self { amounts })
+        Ok(Self { amounts, others: Vec::new() })
     }
 
     /// Quotas over what the pods bring about besides themselves, which are not modelled.

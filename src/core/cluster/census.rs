@@ -112,7 +112,8 @@ impl<'v> Census<'v> {
     pub fn learnt(&self, workload: &WorkloadKey) -> Option<Learnt<'v>> {
         let (space, place) = self.find(workload)?;
         let (_, target) = space.workloads.get(place)?;
-        Some(Learnt::of(target.template.as_ref()?, target.group.as_deref(), self.newest_pods(workload), Basis::InForce))
+        let (template, group) = (target.template.as_ref()?, target.group.as_deref());
+        Some(Learnt::of(template, group, self.newest_pods(workload), Basis::InForce, &self.view.queues))
     }
 
     /// The newest pod of a workload, and where replicas are groups, the newest leader and the newest worker.

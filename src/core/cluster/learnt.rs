@@ -6,8 +6,10 @@
 
 use std::borrow::Cow;
 
+use super::Queues;
 use crate::object::{
     Group, Pod, PodSpec, PodTemplate,
+    meta::StringMap,
     pod::{Container, ResourceList, Toleration},
 };
 
@@ -43,16 +45,17 @@ impl<'t> Learnt<'t> {
         group: Option<&'t Group>,
         (pod, worker): (Option<&Pod>, Option<&Pod>),
         basis: Basis,
+        queues: &Queues,
     ) -> Self {
-        let group = group.map(|group| match learn(&group.worker_template, worker, basis) {
+        let group = group.map(|group| match learn(&group.worker_template, worker, basis, queues) {
             Cow::Borrowed(_) => Cow::Borrowed(group),
             Cow::Owned(worker_template) => Cow::Owned(Group { worker_template, ..group.clone() }),
         });
-        Self { template: learn(template, pod, basis), group }
+        Self { template: learn(template, pod, basis, queues), group }
     }
 }
 
-fn learn<'t>(template: &'t PodTemplate, pod: Option<&Pod>, basis: Basis) -> Cow<'t, PodTemplate> {
+fn learn<'t>(template: &'t PodTemplate, pod: Option<&Pod>, basis: Basis, queues: &Queues) -> Cow<'t, PodTemplate> {
     let unchanged = Cow::Borrowed(template);
     let Some(pod) = pod else { return unchanged };
     let (spec, made) = (&*template.spec, &*pod.spec);
@@ -68,8 +71,8 @@ fn learn<'t>(template: &'t PodTemplate, pod: Option<&Pod>, basis: Basis) -> Cow<
     let learnt = PodSpec {
         containers: merged(&spec.containers, &made.containers),
         init_containers: merged(&spec.init_containers, &made.init_containers),
-        tolerations: tolerations(spec, made),
-        node_selector: made.node_selector.clone().into_iter().chain(spec.node_selector.clone()).collect(),
+        tolerations: tolerations(spec, pod, queues),
+        node_selector: node_selector(spec, pod, queues),
         scheduler_name: scheduler(spec, made),
         ..spec.clone()
     };
@@ -113,9 +116,17 @@ fn raise(amounts: &mut ResourceList, least: &ResourceList) {
     }
 }
 
-fn tolerations(spec: &PodSpec, made: &PodSpec) -> Vec<Toleration> {
+/// Without what a flavor of Kueue's may have given: another pod may be charged to another one.
+fn node_selector(spec: &PodSpec, pod: &Pod, queues: &Queues) -> StringMap {
+    let made = pod.spec.node_selector.clone().into_iter();
+    let added = made.filter(|(key, _)| !queues.may_have_labelled(pod, key));
+    added.chain(spec.node_selector.clone()).collect()
+}
+
+fn tolerations(spec: &PodSpec, pod: &Pod, queues: &Queues) -> Vec<Toleration> {
     let is_default = |it: &Toleration| it.effect == "NoExecute" && DEFAULTED.contains(&it.key.as_str());
-    let added = made.tolerations.iter().filter(|it| !spec.tolerations.contains(it) && !is_default(it));
+    let is_given = |it: &Toleration| is_default(it) || queues.may_have_tolerated(pod, it);
+    let added = pod.spec.tolerations.iter().filter(|it| !spec.tolerations.contains(it) && !is_given(it));
     spec.tolerations.iter().chain(added).cloned().collect()
 }
 
@@ -143,7 +154,7 @@ mod tests {
     }
 
     fn learnt<'t>(template: &'t PodTemplate, pod: &Pod, basis: Basis) -> Cow<'t, PodTemplate> {
-        Learnt::of(template, None, (Some(pod), None), basis).template
+        Learnt::of(template, None, (Some(pod), None), basis, &Queues::default()).template
     }
 
     #[test]
@@ -185,6 +196,28 @@ mod tests {
         assert_eq!((learnt_cpu("3").as_str(), learnt_cpu("1").as_str()), ("3", "2"), "never less than is stated");
         let other = pod(&json!({"containers": [container("renamed", "3")]}));
         assert!(matches!(learnt(&template, &other, Basis::InForce), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_a_flavor_gave_is_found_anew_for_the_next_pod() {
+        let template = template(&json!([container("main", "2")]));
+        let given = json!({"key": "gpu", "operator": "Exists"});
+        let flavor = json!({"spec": {"nodeLabels": {"pool": "h100"}, "tolerations": [given]}});
+        let mut queues = Queues::default();
+        queues.flavors.insert("h100".to_owned(), serde_json::from_value(flavor).unwrap());
+        let mut pod = pod(&json!({
+            "containers": [container("main", "2")], "nodeSelector": {"pool": "h100", "arch": "amd64"},
+            "tolerations": [given, {"key": "team", "operator": "Exists"}],
+        }));
+        let learnt = |pod: &Pod| {
+            let learnt = Learnt::of(&template, None, (Some(pod), None), Basis::InForce, &queues).template;
+            (learnt.spec.node_selector.len(), learnt.spec.tolerations.len())
+        };
+        assert_eq!(learnt(&pod), (2, 2), "it is of no queue");
+        pod.metadata.labels.insert("kueue.x-k8s.io/queue-name".to_owned(), "team".to_owned());
+        assert_eq!(learnt(&pod), (1, 1));
+        pod.spec.scheduling_gates.push(serde_json::from_value(json!({"name": "kueue.x-k8s.io/admission"})).unwrap());
+        assert_eq!(learnt(&pod), (2, 2), "it has not been let through");
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Delta, Effect, View, apply};
 use crate::object::{
-    ObjectKey,
-    kueue::{ClusterQueue, Cohort, LocalQueue, ResourceFlavor},
+    ObjectKey, Pod,
+    kueue::{self, ClusterQueue, Cohort, LocalQueue, ResourceFlavor},
+    pod::Toleration,
 };
 
 /// Queues and their quota. A cluster without Kueue has none of it.
@@ -42,6 +43,16 @@ impl Queues {
         if kind == "Cohort" {
             self.cohorts.get_or_insert_default();
         }
+    }
+
+    /// Whether a pod may select nodes by a label because it was given a flavor.
+    pub(super) fn may_have_labelled(&self, pod: &Pod, key: &str) -> bool {
+        kueue::is_admitted(pod) && self.flavors.values().any(|flavor| flavor.spec.node_labels.contains_key(key))
+    }
+
+    /// Whether a pod may tolerate something because it was given a flavor.
+    pub(super) fn may_have_tolerated(&self, pod: &Pod, toleration: &Toleration) -> bool {
+        kueue::is_admitted(pod) && self.flavors.values().any(|flavor| flavor.spec.tolerations.contains(toleration))
     }
 }
 

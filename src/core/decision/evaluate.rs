@@ -174,8 +174,10 @@ fn applicants<'v>(
         }
         let held = previous.and_then(|snapshot| snapshot.reservations.get(key)).map(Vec::as_slice);
         let template = target.template.as_ref();
-        let learnt = template
-            .map(|template| Learnt::of(template, target.group.as_deref(), case.live.newest.pods(view), Basis::InForce));
+        let learnt = template.map(|template| {
+            let (group, newest) = (target.group.as_deref(), case.live.newest.pods(view));
+            Learnt::of(template, group, newest, Basis::InForce, &view.queues)
+        });
         let started = census.groups(key).map(|groups| groups.started).unwrap_or_default();
         applicants.insert(
             key,

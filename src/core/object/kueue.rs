@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use super::{
-    ObjectMeta, PodSpec,
+    ObjectMeta, Pod, PodSpec,
     meta::{Condition, StringMap, null_as_default, null_items_as_default},
     node::Taint,
     pod::Toleration,
@@ -228,8 +228,7 @@ impl ClusterQueue {
 
     /// The quotas of all flavors: flavor and quota.
     pub fn quotas(&self) -> impl Iterator<Item = (&str, &FlavorQuota)> {
-        let flavors = self.spec.resource_groups.iter().flat_map(|group| &group.flavors);
-        flavors.flat_map(|flavor| flavor.resources.iter().map(|quota| (flavor.name.as_str(), quota)))
+        quotas(&self.spec.resource_groups)
     }
 
     /// What is reserved of a resource of a flavor.
@@ -241,10 +240,32 @@ impl ClusterQueue {
     }
 }
 
+// === impl Cohort ===
+
+impl Cohort {
+    /// Its own quotas: flavor and quota.
+    pub fn quotas(&self) -> impl Iterator<Item = (&str, &FlavorQuota)> {
+        quotas(&self.spec.resource_groups)
+    }
+}
+
+fn quotas(groups: &[ResourceGroup]) -> impl Iterator<Item = (&str, &FlavorQuota)> {
+    let flavors = groups.iter().flat_map(|group| &group.flavors);
+    flavors.flat_map(|flavor| flavor.resources.iter().map(|quota| (flavor.name.as_str(), quota)))
+}
+
 /// Whether a pod waits to be admitted, so that quota is still to be found for it.
 #[must_use]
 pub fn waits(spec: &PodSpec) -> bool {
     spec.scheduling_gates.iter().any(|gate| gate.name == GATE)
+}
+
+/// Whether Kueue has let a pod through, and given it flavors.
+#[must_use]
+pub fn is_admitted(pod: &Pod) -> bool {
+    let metadata = &pod.metadata;
+    let is_queued = metadata.labels.contains_key(QUEUE_NAME) || metadata.annotations.contains_key(PARENT);
+    is_queued && !waits(&pod.spec)
 }
 
 /// Whether a stop policy stops anything.

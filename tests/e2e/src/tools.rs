@@ -19,6 +19,11 @@ pub fn keda(file: &str) -> Result<PathBuf> {
     existing(&folder("PLIMSOLL_E2E_KEDA")?.join(file))
 }
 
+/// A file of the Kueue toolset: the binary, or the folder `components` beside it.
+pub fn kueue(file: &str) -> Result<PathBuf> {
+    existing(&folder("PLIMSOLL_E2E_KUEUE")?.join(file))
+}
+
 /// The adapter under test.
 pub fn plimsoll() -> Result<PathBuf> {
     existing(&folder("PLIMSOLL_BIN")?)

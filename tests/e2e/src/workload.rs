@@ -129,6 +129,7 @@ pub struct Inference {
     scraped: bool,
     devices: (String, u32),
     placement: Map<String, Value>,
+    queue: Option<String>,
 }
 
 impl Inference {
@@ -143,7 +144,15 @@ impl Inference {
             scraped: true,
             devices: ("nvidia.com/gpu".into(), 1),
             placement: Map::new(),
+            queue: None,
         }
+    }
+
+    /// Its pods wait until Kueue admits them to a LocalQueue.
+    #[must_use]
+    pub fn queued(mut self, queue: &str) -> Self {
+        self.queue = Some(queue.into());
+        self
     }
 
     /// Each pod becomes Ready this long after it began to run, as a Go duration: the load time of the model.
@@ -230,8 +239,10 @@ impl Inference {
 
     /// The Deployment.
     pub fn deployment(&self) -> Result<Deployment> {
+        let labels: Map<String, Value> =
+            self.queue.iter().map(|queue| ("kueue.x-k8s.io/queue-name".to_owned(), json!(queue))).collect();
         Ok(serde_json::from_value(json!({
-            "metadata": {"name": WORKLOAD},
+            "metadata": {"name": WORKLOAD, "labels": labels},
             "spec": {"replicas": self.replicas, "selector": Self::selector(), "template": self.template()},
         }))?)
     }

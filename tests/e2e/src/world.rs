@@ -310,7 +310,7 @@ impl<'a> World<'a> {
 }
 
 /// Makes a namespace unless it is there, and waits for its `default` ServiceAccount, which pods need.
-pub(crate) async fn ensure_namespace(client: &Client, name: &str) -> Result<()> {
+pub async fn ensure_namespace(client: &Client, name: &str) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
     match namespaces.create(&PostParams::default(), &namespace).await {

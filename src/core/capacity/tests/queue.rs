@@ -146,6 +146,141 @@ fn queues_of_a_cohort_share_what_they_do_not_use() {
     assert_eq!(room(&lending).1, Some(3));
 }
 
+/// A queue that has quota of GPUs only beyond what it lends.
+fn member(name: &str, cohort: &str, quota: &Value, used: u32) -> Change {
+    let mut gpus = json!({"name": GPU, "nominalQuota": "0"});
+    for (key, value) in quota.as_object().unwrap() {
+        gpus[key] = value.clone();
+    }
+    let others = ["cpu", "memory"].map(|name| json!({"name": name, "nominalQuota": "1Ti"}));
+    let resources: Vec<_> = others.into_iter().chain([gpus]).collect();
+    let groups = json!([{
+        "coveredResources": ["cpu", "memory", GPU], "flavors": [{"name": "h100", "resources": resources}],
+    }]);
+    cluster_queue(name, (0, used), &json!({"cohortName": cohort, "resourceGroups": groups}))
+}
+
+fn cohort(name: &str, parent: &str, quota: &Value) -> Value {
+    let groups = if quota.is_null() {
+        json!([])
+    } else {
+        json!([{"coveredResources": [GPU], "flavors": [{"name": "h100", "resources": [quota]}]}])
+    };
+    json!({"metadata": {"name": name}, "spec": {"parentName": parent, "resourceGroups": groups}})
+}
+
+#[test]
+fn what_a_queue_keeps_to_itself_is_its_own() {
+    let view = |used, others| {
+        let own = member("all", "org", &json!({"nominalQuota": "6", "lendingLimit": "2"}), used);
+        let other = member("other", "org", &json!({"nominalQuota": "3"}), others);
+        queued([own, other, cohorts(&json!([]))])
+    };
+    assert_eq!(room(&view(0, 0)).1, Some(9), "4 that it keeps, and 5 of both");
+    assert_eq!(room(&view(3, 5)).1, Some(1), "what it keeps is used first, and all that is lent is used");
+    assert_eq!(room(&view(7, 2)).1, Some(0));
+    let mut apart = view(0, 0);
+    apart.apply(member("other", "org", &json!({"nominalQuota": "3", "lendingLimit": "3"}), 0));
+    apart.apply(member("third", "org", &json!({"nominalQuota": "1", "lendingLimit": "0"}), 0));
+    assert_eq!(room(&apart).1, Some(9), "what others may have of it does not limit this queue");
+    let found = answer(&view(0, 0), &template("deployment")).quota.unwrap();
+    assert!(found.reason.contains("cohort org, as far as ClusterQueue all may use it"), "{found:?}");
+}
+
+#[test]
+fn cohorts_within_cohorts_lend_what_they_do_not_keep_and_borrow_as_far_as_they_may() {
+    let view = |limits: &Value| {
+        let mut quota = json!({"name": GPU, "nominalQuota": "2"});
+        for (key, value) in limits.as_object().unwrap() {
+            quota[key] = value.clone();
+        }
+        let own = member("all", "org", &json!({"nominalQuota": "1"}), 0);
+        let near = member("near", "org", &json!({"nominalQuota": "3"}), 4);
+        let far = member("far", "lab", &json!({"nominalQuota": "5"}), 1);
+        let objects = json!([cohort("org", "root", &quota), cohort("lab", "root", &json!(null))]);
+        queued([own, near, far, cohorts(&objects)])
+    };
+    assert_eq!(room(&view(&json!({}))).1, Some(6), "of 11 in all, 5 are used");
+    assert_eq!(room(&view(&json!({"borrowingLimit": "1"}))).1, Some(3), "6 of org and one of the others, 4 are used");
+    assert_eq!(
+        room(&view(&json!({"lendingLimit": "0"}))).1,
+        Some(6),
+        "it keeps 6, of which 4 are used, and the 4 of lab"
+    );
+    let mut circle = view(&json!({}));
+    circle.apply(cohorts(&json!([cohort("org", "lab", &json!(null)), cohort("lab", "org", &json!(null))])));
+    expect_unknown(&circle, "go in a circle");
+}
+
+#[test]
+fn a_queue_that_is_stopped_lends_and_holds_on() {
+    let view = |used| {
+        let Change::Queue(QueueChange::Cluster(Delta::Applied(mut stopped))) =
+            member("other", "org", &json!({"nominalQuota": "4"}), used)
+        else {
+            panic!("a queue")
+        };
+        stopped.spec.stop_policy = Some("Hold".to_owned());
+        stopped.status.conditions[0].status = "False".into();
+        let own = member("all", "org", &json!({"nominalQuota": "2"}), 0);
+        queued([own, Change::Queue(QueueChange::Cluster(Delta::Applied(stopped))), cohorts(&json!([]))])
+    };
+    assert_eq!(room(&view(0)).1, Some(6));
+    assert_eq!(room(&view(5)).1, Some(1));
+}
+
+#[test]
+fn a_strict_order_in_the_cohort_may_keep_what_is_left() {
+    let mut view = queued([member("all", "org", &json!({"nominalQuota": "2"}), 0), cohorts(&json!([]))]);
+    let mut strict = json!({"cohort": "org", "queueingStrategy": "StrictFIFO"});
+    view.apply(cluster_queue("other", (4, 4), &strict));
+    assert_eq!(room(&view).1, Some(2));
+    let Change::Queue(QueueChange::Cluster(Delta::Applied(mut waiting))) = cluster_queue("other", (4, 4), &strict)
+    else {
+        panic!("a queue")
+    };
+    waiting.status.pending_workloads = 1;
+    view.apply(Change::Queue(QueueChange::Cluster(Delta::Applied(waiting))));
+    expect_unknown(&view, "ClusterQueue other admits in strict order");
+    strict["cohort"] = json!("elsewhere");
+    view.apply(cluster_queue("other", (4, 4), &strict));
+    assert_eq!(room(&view).1, Some(2));
+}
+
+#[test]
+fn of_several_flavors_the_one_that_would_do_is_the_one() {
+    let two = |h100: &str, a100: &str| {
+        let quota = |gpus: &str| {
+            json!([
+                {"name": "cpu", "nominalQuota": "100"}, {"name": "memory", "nominalQuota": "1Ti"},
+                {"name": GPU, "nominalQuota": gpus},
+            ])
+        };
+        json!({"resourceGroups": [{"coveredResources": ["cpu", "memory", GPU], "flavors": [
+            {"name": "h100", "resources": quota(h100)}, {"name": "a100", "resources": quota(a100)}]}]})
+    };
+    let a100 = json!({"metadata": {"name": "a100"}, "spec": {"nodeLabels": {"pool": "a100"}}});
+    let mut view = queued([
+        cluster_queue("all", (0, 0), &two("3", "5")),
+        flavor(&json!({"nodeLabels": {"pool": "h100"}})),
+        Change::Queue(QueueChange::Flavor(Delta::Applied(from(a100)))),
+    ]);
+    expect_unknown(&view, "several flavors to choose from");
+    let choosy = |pool: &str| {
+        let mut template = template("deployment");
+        template.spec.node_selector.insert("pool".to_owned(), pool.to_owned());
+        template
+    };
+    let found = |view: &View, pool| answer(view, &choosy(pool)).quota.map(|room| room.pods);
+    assert_eq!((found(&view, "h100"), found(&view, "a100")), (Some(3), Some(5)));
+    assert_eq!(answer(&view, &choosy("other")).fits.class, Class::Unknown);
+    let mut through = mk_pod("p", "a", 1);
+    through.metadata.labels.insert("kueue.x-k8s.io/queue-name".to_owned(), "team".to_owned());
+    view.pods.insert(through.metadata.key(), through);
+    let lag = "which flavor it was given is not seen yet";
+    assert_eq!((found(&view, "h100"), found(&view, "a100")), (Some(2), Some(4)), "{lag}");
+}
+
 #[test]
 fn what_is_more_involved_is_not_known_and_says_why() {
     expect_unknown(&queued([]), "ClusterQueue \"all\" is not known");
@@ -154,15 +289,8 @@ fn what_is_more_involved_is_not_known_and_says_why() {
     expect_unknown(&with(json!({"namespaceSelector": null})), "does not serve the namespace");
     expect_unknown(&with(json!({"admissionChecks": ["prov"]})), "admission checks");
     expect_unknown(&with(json!({"cohort": "org"})), "Cohorts are not known");
-    expect_unknown(
-        &with(json!({"resourceGroups": [{"coveredResources": [GPU], "flavors": [{}, {}]}]})),
-        "several flavors",
-    );
     let only_gpus = json!([{"coveredResources": [GPU], "flavors": [{"name": "h100"}]}]);
     expect_unknown(&with(json!({"resourceGroups": only_gpus})), "no quota of cpu");
-    let mut nested = with(json!({"cohort": "org"}));
-    nested.apply(cohorts(&json!([{"metadata": {"name": "org"}, "spec": {"parent": "root"}}])));
-    expect_unknown(&nested, "a parent or quota of its own");
     let together = answer(&with(json!({})), &template("statefulset"));
     assert!(together.unmodelled[0].message.contains("admitted together"), "{:?}", together.unmodelled);
     let mut hidden = with(json!({}));

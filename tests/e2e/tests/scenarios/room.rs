@@ -6,98 +6,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use plimsoll_e2e::{
     World,
-    standin::Load,
+    overload::Overload,
     suite::{Cluster, Report},
-    trajectory::Mark,
     wait,
-    workload::{Autoscaler, Inference, Machine, WORKLOAD},
-    world::{SOON, Slice},
+    workload::{Inference, Machine, WORKLOAD},
+    world::Slice,
 };
 use serde_json::{Value, json};
 
-/// Some HPA periods of 2 s.
-const PERIODS: Duration = Duration::from_secs(6);
 /// Longer than the HPA looks back before it shrinks (10 s), shorter than the grace for plugins (30 s).
 const STABILIZATION: Duration = Duration::from_secs(16);
 const ZONE: &str = "topology.kubernetes.io/zone";
-
-/// A workload of one replica under the load of twenty.
-struct Overload<'a> {
-    cluster: &'a Cluster,
-    world: World<'a>,
-    /// Since when the scheduler knew the first nodes, for it had placed the first replica.
-    began: Mark,
-    report: &'a Report,
-}
-
-// === impl Overload ===
-
-impl<'a> Overload<'a> {
-    async fn begin(
-        cluster: &'a Cluster,
-        report: &'a Report,
-        world: World<'a>,
-        inference: impl FnOnce(Inference) -> Inference,
-    ) -> Result<Self> {
-        world.standin.set_load(Load::for_replicas(1));
-        world.deploy(&inference(Inference::new(world.namespace(), 1)), 1).await?;
-        // Everything at once, so that what stops it is the room and not a policy.
-        let growth = json!({"scaleUp": {"policies": [{"type": "Pods", "value": 20, "periodSeconds": 1}]}});
-        world.autoscale(&Autoscaler::queue(1, 50).behavior(growth)).await?;
-        world.wait_metrics(SOON).await?;
-        let began = world.trajectory.mark();
-        world.standin.set_load(Load::for_replicas(20));
-        Ok(Self { cluster, world, began, report })
-    }
-
-    /// It comes to rest at `replicas` for the reason `factor`, and no pod ever had no place.
-    async fn fills(&self, replicas: i32, factor: &str, what: &str) -> Result<()> {
-        let world = &self.world;
-        let began = world.trajectory.mark();
-        world.wait_replicas(replicas, SOON).await?;
-        let ready = usize::try_from(replicas)?;
-        world.wait_pods("every replica to be Ready", |pods| pods.ready == ready && pods.pending == 0).await?;
-        self.stays(replicas, what).await?;
-        let decision = self.cluster.adapter.decision(world.namespace()).await?;
-        world.ensure(decision["limitingFactor"] == factor, &format!("{what}: not for {factor}: {decision}")).await?;
-        self.report.line(format!("{what}: {}; limited by {factor}", world.trajectory.path(began)));
-        self.nobody_waited(what).await
-    }
-
-    /// What would lift the limit, by its own trial in the model, once it has been searched for.
-    async fn lift(&self, change: &str) -> Result<Value> {
-        let what = format!("{change:?} to be found to lift the limit");
-        let found = wait::until(&what, SOON, async || {
-            let lift = self.cluster.adapter.decision(self.world.namespace()).await?["lift"].take();
-            let is_it = lift["change"].as_str().is_some_and(|found| found.contains(change));
-            Ok(if is_it { Ok(lift) } else { Err(lift) })
-        });
-        match found.await {
-            Ok(lift) => Ok(lift),
-            Err(error) => Err(error.context(self.world.explain().await)),
-        }
-    }
-
-    async fn stays(&self, replicas: i32, what: &str) -> Result<()> {
-        let stayed = wait::stays(what, PERIODS, || match self.world.trajectory.replicas() {
-            now if now == replicas => Ok(()),
-            other => Err(other),
-        });
-        match stayed.await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(error.context(self.world.explain().await)),
-        }
-    }
-
-    async fn nobody_waited(&self, what: &str) -> Result<()> {
-        let without_place = self.world.trajectory.without_place(self.began);
-        self.world.ensure(without_place.is_empty(), &format!("{what}: no place for {without_place:?}")).await
-    }
-
-    async fn end(self) -> Result<()> {
-        self.world.remove().await
-    }
-}
 
 pub(crate) async fn free_gpus_in_pieces_are_no_room(cluster: &Cluster, report: &Report) -> Result<()> {
     let world = World::create(&cluster.plane, "pieces").await?;
