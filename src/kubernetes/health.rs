@@ -149,6 +149,12 @@ impl Feed {
         )
     }
 
+    /// Whether the view is told of objects of it that do not decode: of nodes, too, since what is on one decides about
+    /// others.
+    pub(super) fn may_be_in_doubt(self) -> bool {
+        self == Self::Nodes || self.may_be_withheld()
+    }
+
     /// Whether only some templates depend on it: where it cannot be read, the templates that need it are unknown,
     /// and everything else goes on.
     #[must_use]
@@ -247,7 +253,7 @@ impl WatchHealth {
 
     /// Why capacity cannot be known although it is fresh: pods that hide what they use.
     ///
-    /// A node that does not decode merely offers nothing, which is safe.
+    /// A node that does not decode offers nothing, and the view is told that it is there.
     #[must_use]
     pub fn capacity_problems(&self) -> Vec<String> {
         let feeds = self.lock();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{anyhow, bail};
 use plimsoll_core::{
     capacity::{negative_allocatable, negative_request},
-    cluster::{BookingChange, Change, Delta, DeviceChange, QueueChange, StorageChange, StorageKind, View},
+    cluster::{BookingChange, Change, Delta, DeviceChange, Doubts, QueueChange, StorageChange, StorageKind, View},
     object::{
         Interner, Labels, Node, ObjectKey, PersistentVolumeClaim, Pod, ResourceQuota,
         autoscaling::{ProvisioningRequest, StoredTemplate},
@@ -53,6 +53,10 @@ impl Objects {
     pub(super) fn close(&mut self) {
         for name in self.unusable.keys() {
             self.view.nodes.remove(name);
+        }
+        if let Some((name, why)) = self.unusable.first_key_value() {
+            let doubts = Doubts::from([(String::new(), format!("node {name:?} is left out: {why}"))]);
+            self.view.apply(Change::Unreadable { resource: "nodes".to_owned(), doubts });
         }
         self.view.node_autoscaler = std::mem::take(&mut self.autoscalers).found();
     }
@@ -210,10 +214,8 @@ impl Objects {
     fn priority_class(&mut self, source: &Source, object: &Value) -> anyhow::Result<()> {
         let name = name(source, "PriorityClass", object)?;
         let value = decode::<i32>(source, "PriorityClass", object, "/value")?.unwrap_or_default();
-        if decode::<bool>(source, "PriorityClass", object, "/globalDefault")?.unwrap_or_default() {
-            self.view.priority_classes.insert(String::new(), value);
-        }
-        self.view.priority_classes.insert(name, value);
+        let is_default = decode::<bool>(source, "PriorityClass", object, "/globalDefault")?.unwrap_or_default();
+        self.view.apply(Change::PriorityClass(Delta::Applied((name, value, is_default))));
         Ok(())
     }
 }

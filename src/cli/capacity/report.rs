@@ -265,14 +265,8 @@ fn quantity(resource: &str, amount: i64) -> Quantity {
     if resource == "cpu" { Quantity::from_milli(amount) } else { Quantity::from_units(amount) }
 }
 
-/// Nodes whose room is not known promise nothing, and make of an exact answer a lower bound.
+/// Names the nodes whose room is not known, which promise nothing.
 fn with_unusable(mut answer: Answer, objects: &Objects) -> Answer {
-    if objects.unusable.is_empty() {
-        return answer;
-    }
-    if answer.fits.class != Class::Unknown {
-        answer.fits = Fits::between(answer.fits.lo, None);
-    }
     answer.groups.extend(objects.unusable.iter().map(|(name, why)| NodeGroupReport {
         nodes: 1,
         names: vec![name.clone()],

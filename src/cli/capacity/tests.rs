@@ -212,6 +212,29 @@ fn an_unreadable_node_or_pod_costs_one_node_and_the_claim_to_be_exact() {
 }
 
 #[test]
+fn an_unreadable_node_leaves_unknown_what_constraints_between_pods_decide() {
+    let constraint = "      topologySpreadConstraints:\n      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, \
+                      whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: llm}}}\n";
+    let workload = DEPLOYMENT.replace("    spec:\n", &format!("    spec:\n{constraint}"));
+    let answer = answer(&list(&[node("a", "8"), node("b", "8x")]), &workload);
+    assert_eq!(answer["fits"]["class"], "unknown");
+    assert_eq!(answer["unmodelled"][0]["code"], "nodes");
+}
+
+#[test]
+fn of_several_default_priority_classes_the_lowest_counts() {
+    let class = |name: &str, value: i32| json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value, "globalDefault": true});
+    let mut low = pod("low", "cv", Some("a"));
+    low["spec"]["priority"] = json!(5);
+    let with = |values: [i32; 2]| {
+        let objects = list(&[node("a", "8"), low.clone(), class("x", values[0]), class("y", values[1])]);
+        answer(&objects, DEPLOYMENT)["fits"]["class"].clone()
+    };
+    assert_eq!((with([3, 9]), with([9, 3])), (json!("exact"), json!("exact")));
+    assert_eq!(with([9, 7]), json!("interval"));
+}
+
+#[test]
 fn a_pod_stands_for_others_like_it() {
     let workload = pod("llm-1", "llm", Some("a"));
     let answer = answer(&list(&[node("a", "8"), workload.clone()]), &workload.to_string());

@@ -164,7 +164,8 @@ pub fn updated(text: &str) -> Option<Timestamp> {
     let utc = moment.to_zoned(TimeZone::UTC).ok()?.timestamp();
     let (sign, digits) = zone.split_at_checked(1)?;
     let (hours, minutes) = digits.split_at_checked(2)?;
-    let seconds = hours.parse::<i64>().ok()?.checked_mul(3600)? + minutes.parse::<i64>().ok()?.checked_mul(60)?;
+    let minutes = minutes.parse::<i64>().ok()?.checked_mul(60)?;
+    let seconds = hours.parse::<i64>().ok()?.checked_mul(3600)?.checked_add(minutes)?;
     let offset = jiff::SignedDuration::from_secs(if sign == "-" { -seconds } else { seconds });
     utc.checked_sub(offset).ok()
 }

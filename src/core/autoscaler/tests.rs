@@ -66,7 +66,8 @@ fn the_time_of_the_status_is_read_in_any_zone() {
     assert_eq!(second("1970-01-01 00:01:00.5 +0000 UTC"), Some(60));
     assert_eq!(second("1970-01-01 02:01:00 +0200 CEST m=+12.3"), Some(60));
     assert_eq!(second("1969-12-31 19:01:00 -0500 EST"), Some(60));
-    for text in ["", "now", "1970-01-01 25:00:00 +0000 UTC", "1970-01-01 00:00:00 é"] {
+    let absurd = "1970-01-01 00:00:00 +99153722867280912930 UTC";
+    for text in ["", "now", "1970-01-01 25:00:00 +0000 UTC", "1970-01-01 00:00:00 é", absurd] {
         assert_eq!(second(text), None, "{text}");
     }
 }

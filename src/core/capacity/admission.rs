@@ -1,7 +1,8 @@
 //! What admission makes of a pod template before the scheduler sees its pods, and why it may refuse them.
 //!
-//! Plugins `runtimeclass`, `priority` and `limitranger` (`plugin/pkg/admission`, v1.36.3), in their order: overhead, node
-//! selector and tolerations of the RuntimeClass, then the defaults of each LimitRange, then its limits.
+//! Plugins `namespace/lifecycle`, `runtimeclass`, `priority` and `limitranger` (`plugin/pkg/admission`, v1.36.3), in their
+//! order: overhead, node selector and tolerations of the RuntimeClass, then the defaults of each LimitRange, then its
+//! limits. Pod-level requests have their defaults before all of them, so what a LimitRange adds does not change those.
 
 use std::borrow::Cow;
 
@@ -33,6 +34,9 @@ pub(super) struct Admitted<'s> {
 /// What admission makes of pods of a specification in a namespace.
 pub(super) fn admit<'s>(spec: &'s PodSpec, namespace: &str, view: &View) -> Admitted<'s> {
     let mut admitted = Admitted { spec: Cow::Borrowed(spec), refusal: None, unmodelled: Vec::new() };
+    admitted.take_pod_level_defaults();
+    let is_going = view.namespaces.get(namespace).is_some_and(|namespace| namespace.terminating);
+    admitted.refuse(is_going.then(|| format!("namespace {namespace:?} is being deleted")));
     admitted.take_runtime_class(view);
     let ranges: Vec<_> = view.limit_ranges_in(namespace).collect();
     for range in &ranges {
@@ -49,6 +53,15 @@ impl Admitted<'_> {
     fn refuse(&mut self, message: Option<String>) {
         let refusal = message.map(|message| Reason::new("admission", message, LimitingFactor::Quota));
         self.refusal = self.refusal.take().or(refusal);
+    }
+
+    fn take_pod_level_defaults(&mut self) {
+        let defaults = requests::pod_level_defaults(&self.spec);
+        if !defaults.is_empty()
+            && let Some(resources) = &mut self.spec.to_mut().resources
+        {
+            resources.requests.extend(defaults);
+        }
     }
 
     fn take_runtime_class(&mut self, view: &View) {

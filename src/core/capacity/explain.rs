@@ -28,6 +28,7 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let is_bounded = !template.delegates
         && !template.claims.is_partial()
         && !plugins.withholds(&demand)
+        && inventory.shape().view.unreadable("nodes", "").is_none()
         && is_searched_out(inventory, template, &demand);
     let free_gpus = judge.free_gpus(&sites);
     let request = judge.requested_gpus();

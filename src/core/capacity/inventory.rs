@@ -131,6 +131,7 @@ impl<'v> Inventory<'v> {
         reasons.extend(self.shape.index.unreadable().map(|message| add("podAntiAffinityOfOthers", message.to_owned())));
         reasons.extend(self.unknown_namespace(template).map(|message| add("namespaces", message)));
         reasons.extend(self.entangled(template).map(|message| add("nominatedPods", message)));
+        reasons.extend(self.hidden(template).map(|message| add("nodes", message)));
         if reasons.is_empty() && self.states(template).is_none() {
             let message = "terms of pod placement ask for labels that controllers add, and those are not known";
             reasons.push(add("podLabels", message.to_owned()));
@@ -171,6 +172,15 @@ impl<'v> Inventory<'v> {
             "a pod in {:?} that is nominated to a node repels these pods, is counted with them, or uses what they need",
             pod.namespace
         ))
+    }
+
+    /// A node that cannot be read while what is there decides about others: it may be a domain, and its pods may be
+    /// counted or repel.
+    fn hidden(&self, template: &Template) -> Option<String> {
+        let view = self.shape.view;
+        let why = view.unreadable("nodes", "")?;
+        let is_concerned = !template.seat.terms.is_empty() || self.shape.index.repels_unseen(&template.seat, view);
+        is_concerned.then(|| format!("constraints between pods, and nodes are not all known: {why}"))
     }
 
     /// What the constraints between pods say of the nodes, for each set of labels that replicas may have; empty where
@@ -290,7 +300,7 @@ impl<'v> Inventory<'v> {
         self.row_named(node).is_some_and(capable)
     }
 
-    fn row_named(&self, name: &str) -> Option<usize> {
+    pub(super) fn row_named(&self, name: &str) -> Option<usize> {
         self.shape.rows.get(name).copied()
     }
 

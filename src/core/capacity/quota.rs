@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{LimitingFactor, Reason, queue, requests};
+use super::{LimitingFactor, Reason, devices, queue, requests};
 use crate::{
     cluster::View,
     object::{
@@ -23,8 +23,10 @@ use crate::{
 
 /// What each container must state once a quota names it (`validationSet`).
 const DEMANDED: [&str; 6] = ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
-/// Parts of names of quotas over what pods bring about besides themselves: claims for storage and for devices.
-const BESIDE: [&str; 4] = ["persistentvolumeclaims", "requests.storage", "resourceclaims", "deviceclass.resource."];
+/// Parts of names of quotas over claims for storage.
+const OF_STORAGE: [&str; 2] = ["persistentvolumeclaims", "requests.storage"];
+/// Parts of names of quotas over claims for devices.
+const OF_DEVICES: [&str; 2] = ["resourceclaims", "deviceclass.resource."];
 
 /// What one more pod is charged with, by quota and resource name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -200,12 +202,11 @@ impl Charge {
 
     /// Quotas over what the pods bring about besides themselves, which are not modelled.
     pub(super) fn unmodelled(spec: &PodSpec, namespace: &str, view: &View) -> Option<Reason> {
-        let claims = !spec.resource_claims.is_empty()
-            || spec.volumes.iter().any(|it| it.contains_key(CLAIM_OF_EACH) || it.contains_key("ephemeral"));
-        let beside = |name: &&String| BESIDE.iter().any(|part| name.contains(part));
+        let beside = Beside::of(spec, view);
         let quotas = || view.resource_quotas_in(namespace);
-        let found = quotas().find_map(|(key, quota)| Some((key, quota.spec.hard.keys().find(beside)?)));
-        if let Some((key, name)) = found.filter(|_| claims) {
+        let charges = |name: &&String| beside.charges(name, view);
+        let found = quotas().find_map(|(key, quota)| Some((key, quota.spec.hard.keys().find(charges)?)));
+        if let Some((key, name)) = found {
             let message = format!("ResourceQuota {key} limits {name}, which these pods may be charged with");
             return Some(Reason::new("resourceQuota", message, LimitingFactor::Quota));
         }
@@ -213,6 +214,43 @@ impl Charge {
         let empty = quotas().find(|(_, quota)| quota.status.hard.is_empty() && !quota.spec.hard.is_empty());
         let message = format!("ResourceQuota {} has no status yet", empty?.0);
         Some(Reason::new("resourceQuota", message, LimitingFactor::Quota))
+    }
+}
+
+/// What pods bring about besides themselves.
+struct Beside {
+    /// Claims for storage.
+    volumes: bool,
+    /// Claims for devices, be they the pods' own or made by the scheduler for an extended resource.
+    devices: bool,
+    /// Of these, some that do not stand for an extended resource which the pods themselves are charged with.
+    uncharged: bool,
+}
+
+// === impl Beside ===
+
+impl Beside {
+    fn of(spec: &PodSpec, view: &View) -> Self {
+        let by_class =
+            |name: &str| view.class_of_resource(name).is_some() || view.unreadable("deviceclasses", "").is_some();
+        let requests = requests::of_spec(spec);
+        let mut extended = requests.iter().map(|(name, _)| *name).filter(|name| is_extended(name));
+        let implicit = requests.iter().any(|(name, _)| devices::is_of_class(name));
+        let uncharged = implicit || !spec.resource_claims.is_empty();
+        Self {
+            volumes: spec.volumes.iter().any(|it| it.contains_key(CLAIM_OF_EACH) || it.contains_key("ephemeral")),
+            devices: uncharged || extended.any(by_class),
+            uncharged,
+        }
+    }
+
+    /// Whether a quota over a resource may be charged with it (`claimEvaluator` of
+    /// `pkg/quota/v1/evaluator/core/resource_claims.go`, v1.36.3): devices of a class count as the extended resource that
+    /// it stands for, too, as far as their pods are not charged with that.
+    fn charges(&self, name: &str, view: &View) -> bool {
+        let is_of = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+        let stands = || name.strip_prefix("requests.").is_some_and(|name| view.class_of_resource(name).is_some());
+        (self.volumes && is_of(&OF_STORAGE)) || (self.devices && is_of(&OF_DEVICES)) || (self.uncharged && stands())
     }
 }
 

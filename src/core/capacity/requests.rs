@@ -93,15 +93,27 @@ fn pod_requests<'a>(spec: &'a PodSpec, status: Option<&'a PodStatus>) -> Amounts
     total
 }
 
-/// Pod-level requests after their defaults: a pod-level limit is the request of what no container requests.
+/// The pod-level requests that a specification gets before admission looks at it (`SetDefaults_Pod`), by name; nothing
+/// where it has no pod-level limits.
+pub(super) fn pod_level_defaults(spec: &PodSpec) -> ResourceList {
+    let Some(resources) = &spec.resources else { return ResourceList::new() };
+    let requests = pod_level_requests(resources, &of_containers(spec, None));
+    let missing = requests.0.into_iter().filter(|(name, _)| !resources.requests.contains_key(*name));
+    missing.map(|(name, amount)| (name.to_owned(), amount)).collect()
+}
+
+/// Pod-level requests after their defaults (`defaultPodRequests`): with any pod-level limit, what containers request
+/// together; and a pod-level limit is the request of what none of them requests.
 fn pod_level_requests<'a>(resources: &'a Resources, containers: &Amounts<'a>) -> Amounts<'a> {
     let mut requests = Amounts::default();
     for (name, amount) in resources.requests.iter().map(borrowed).filter(|(name, _)| is_pod_level(name)) {
         requests.set(name, amount);
     }
-    for (name, amount) in resources.limits.iter().map(borrowed).filter(|(name, _)| is_pod_level(name)) {
-        let by_container = !name.starts_with("hugepages-") && containers.has(name);
-        if !by_container && !requests.has(name) {
+    let limits = resources.limits.iter().map(borrowed).filter(|(name, _)| is_pod_level(name));
+    let by_containers = containers.0.iter().copied().filter(|(name, _)| matches!(*name, "cpu" | "memory"));
+    let by_containers = by_containers.filter(|_| !resources.limits.is_empty());
+    for (name, amount) in by_containers.chain(limits) {
+        if !requests.has(name) {
             requests.set(name, amount);
         }
     }

@@ -3,15 +3,21 @@
 //! Which nodes it takes for them is its own affair (it scores, and draws lots), so no one placement is assumed: what
 //! may be promised is what is left wherever they go. Whatever of them is not modelled can only keep them away.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Answer, Class, Fits, Inventory, Template,
+    between::Seat,
+    devices::Wants,
     filters::Verdict,
     inventory::{Demand, fitting},
-    ports,
+    ports::{self, HostPort},
+    volumes::Claims,
 };
 use crate::object::Pod;
+
+/// What tells waiting pods apart: filters, requests, looks and terms, devices, ports, volumes.
+type Kind = (Arc<str>, Vec<(String, i64)>, Arc<Seat>, Arc<Wants>, Arc<[HostPort]>, Arc<Claims>);
 
 /// Waiting pods with equal filters and requests.
 struct Rivals {
@@ -23,17 +29,41 @@ struct Rivals {
 impl Inventory<'_> {
     /// As [`Inventory::fits`], but room that waiting pods of others may take is not promised.
     ///
-    /// Those that the scheduler has found no room for, and those that room is kept for, are not among them.
+    /// Those that room is kept for are not among them, nor are those that the scheduler has found no room for and that
+    /// have none as things are: it tries again when things change.
     #[must_use]
     pub fn fits_beside(&self, template: &Template, is_other: impl Fn(&Pod) -> bool) -> Answer {
         let mut answer = self.fits(template);
         if answer.fits.class == Class::Unknown {
             return answer;
         }
-        let waiting: Vec<_> = self.waiting().filter(|pod| may_be_bound(pod) && is_other(pod)).collect();
+        let mut rooms = HashMap::new();
+        let waiting = self.waiting().filter(|pod| may_be_bound(pod) && is_other(pod));
+        let waiting = waiting.filter(|pod| !self.is_kept_for(pod, template));
+        let waiting = waiting.filter(|pod| !is_refused(pod) || self.has_room(pod, &mut rooms));
+        let waiting: Vec<_> = waiting.collect();
         let lo = u64::from(answer.fits.lo).saturating_sub(self.loss(template, &waiting));
         answer.fits = Fits::between(u32::try_from(lo).unwrap_or(answer.fits.lo), answer.fits.hi);
         answer
+    }
+
+    /// Whether the room that a pod is nominated to is kept from the template already.
+    fn is_kept_for(&self, pod: &Pod, template: &Template) -> bool {
+        let priority = pod.spec.priority.unwrap_or(0);
+        self.row_named(&pod.status.nominated_node_name).is_some() && template.priority.is_none_or(|it| priority >= it)
+    }
+
+    /// Whether the scheduler would place a pod now; `known` is what has been found of pods like it.
+    fn has_room(&self, pod: &Pod, known: &mut HashMap<Kind, bool>) -> bool {
+        let template = Template::of_pod(pod, self.shape().view);
+        let (key, requests) = (Arc::clone(&template.filter_key), template.requests.clone());
+        let (seat, wants) = (Arc::clone(&template.seat), Arc::clone(&template.wants));
+        let (ports, claims) = (Arc::clone(&template.ports), Arc::clone(&template.claims));
+        *known.entry((key, requests, seat, wants, ports, claims)).or_insert_with(|| {
+            let demand = self.shape().demand(&template);
+            let has_columns = |row: &usize| fitting(self.row(*row), &demand) > 0;
+            demand.judged.open.iter().any(has_columns) && self.fits(&template).fits.lo > 0
+        })
     }
 
     /// The most replicas that the waiting pods can displace.
@@ -122,11 +152,14 @@ impl Inventory<'_> {
 /// Whether the scheduler may bind the pod as things are.
 fn may_be_bound(pod: &Pod) -> bool {
     let spec = &pod.spec;
-    let refused = pod.condition("PodScheduled").is_some_and(|it| it.status == "False" && it.reason == "Unschedulable");
-    let waits =
-        pod.node_name.is_empty() && pod.status.nominated_node_name.is_empty() && spec.scheduling_gates.is_empty();
+    let waits = pod.node_name.is_empty() && spec.scheduling_gates.is_empty();
     let is_ours = matches!(spec.scheduler_name.as_str(), "" | "default-scheduler");
-    waits && is_ours && !refused && !pod.is_terminal() && !pod.is_terminating()
+    waits && is_ours && !pod.is_terminal() && !pod.is_terminating()
+}
+
+/// Whether the scheduler has found no room for the pod.
+fn is_refused(pod: &Pod) -> bool {
+    pod.condition("PodScheduled").is_some_and(|it| it.status == "False" && it.reason == "Unschedulable")
 }
 
 fn admits(demand: &Demand, row: usize) -> bool {

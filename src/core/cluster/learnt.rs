@@ -10,7 +10,7 @@ use super::Queues;
 use crate::object::{
     Group, Pod, PodSpec, PodTemplate,
     meta::StringMap,
-    pod::{Container, ResourceList, Toleration},
+    pod::{Container, ResourceList, Resources, Toleration},
 };
 
 /// Taints that every pod is made to tolerate for some minutes (`plugin/pkg/admission/defaulttolerationseconds`).
@@ -65,12 +65,16 @@ fn learn<'t>(template: &'t PodTemplate, pod: Option<&Pod>, basis: Basis, queues:
     let is_same = |(wanted, made): &(&Vec<Container>, &Vec<Container>)| {
         wanted.iter().all(|it| named(made, &it.name).is_some_and(|made| asks_as_stated(it, made)))
     };
-    if !pairs.iter().all(is_made_from) || (basis == Basis::Proposed && !pairs.iter().all(is_same)) {
+    let of_pod = (spec.resources.as_ref(), made.resources.as_ref());
+    let is_same_pod = || of_pod.0.is_none_or(|wanted| of_pod.1.is_some_and(|made| has_stated(wanted, made)));
+    let is_same = || is_same_pod() && pairs.iter().all(is_same);
+    if !pairs.iter().all(is_made_from) || (basis == Basis::Proposed && !is_same()) {
         return unchanged;
     }
     let learnt = PodSpec {
         containers: merged(&spec.containers, &made.containers),
         init_containers: merged(&spec.init_containers, &made.init_containers),
+        resources: pod_level(of_pod),
         tolerations: tolerations(spec, pod, queues),
         node_selector: node_selector(spec, pod, queues),
         scheduler_name: scheduler(spec, made),
@@ -88,11 +92,24 @@ fn named<'c>(containers: &'c [Container], name: &str) -> Option<&'c Container> {
 
 /// Whether what the template states of a container is what the pod has; what it leaves open may be anything.
 fn asks_as_stated(wanted: &Container, made: &Container) -> bool {
+    has_stated(&wanted.resources, &made.resources)
+}
+
+fn has_stated(wanted: &Resources, made: &Resources) -> bool {
     let has = |wanted: &ResourceList, made: &ResourceList| {
         wanted.iter().all(|(name, amount)| made.get(name).is_some_and(|made| made == amount))
     };
-    let (wanted, made) = (&wanted.resources, &made.resources);
     has(&wanted.requests, &made.requests) && has(&wanted.limits, &made.limits)
+}
+
+/// Pod-level resources. Their requests have defaults that are made before what a LimitRange gives to containers.
+fn pod_level((wanted, made): (Option<&Resources>, Option<&Resources>)) -> Option<Resources> {
+    let mut resources = made.or(wanted)?.clone();
+    if let Some(wanted) = wanted {
+        raise(&mut resources.requests, &wanted.requests);
+        raise(&mut resources.limits, &wanted.limits);
+    }
+    Some(resources)
 }
 
 /// The containers of the pod, none of which asks for less than its template says.
@@ -218,6 +235,22 @@ mod tests {
         assert_eq!(learnt(&pod), (1, 1));
         pod.spec.scheduling_gates.push(serde_json::from_value(json!({"name": "kueue.x-k8s.io/admission"})).unwrap());
         assert_eq!(learnt(&pod), (2, 2), "it has not been let through");
+    }
+
+    #[test]
+    fn pod_level_requests_are_those_that_the_pod_was_given() {
+        let containers = json!([{"name": "main"}]);
+        let mut template = template(&containers);
+        template.spec.resources = serde_json::from_value(json!({"limits": {"cpu": "4"}})).unwrap();
+        let given = json!([{"name": "main", "resources": {"requests": {"cpu": "100m"}}}]);
+        let resources = json!({"limits": {"cpu": "4"}, "requests": {"cpu": "4"}});
+        let pod = pod(&json!({"containers": given, "resources": resources}));
+        for basis in [Basis::InForce, Basis::Proposed] {
+            let resources = learnt(&template, &pod, basis).spec.resources.clone().unwrap();
+            assert_eq!(resources.requests["cpu"].to_string(), "4");
+        }
+        template.spec.resources = serde_json::from_value(json!({"limits": {"cpu": "2"}})).unwrap();
+        assert!(matches!(learnt(&template, &pod, Basis::Proposed), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -246,7 +246,7 @@ impl<K: Kind> State<K> {
 
     async fn tell(&mut self, doubts: Option<Doubts>) -> Result<(), Stop> {
         let feed = self.kind.feed();
-        let Some(doubts) = doubts.filter(|_| feed.may_be_withheld()) else { return Ok(()) };
+        let Some(doubts) = doubts.filter(|_| feed.may_be_in_doubt()) else { return Ok(()) };
         let change = Change::Unreadable { resource: feed.name().to_owned(), doubts };
         self.context.send(change).await.map_err(Stop::Closed)
     }

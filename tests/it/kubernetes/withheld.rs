@@ -5,7 +5,7 @@ use plimsoll_core::object::ObjectKey;
 use serde_json::{Value, json};
 
 use super::{
-    api::Api,
+    api::{Api, NODES},
     harness::{Harness, pod},
 };
 
@@ -91,5 +91,20 @@ async fn an_object_that_does_not_decode_puts_its_namespace_in_doubt_until_it_doe
     harness.until("the bad one", |harness| doubt(harness, "web").is_some()).await;
     harness.api.event(QUOTAS, "DELETED", quota("web", &json!("many")));
     harness.until("none", |harness| doubt(harness, "web").is_none()).await;
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_decode_is_known_to_be_there() {
+    let api = Api::start().await;
+    let node = |gpus: Value| json!({"metadata": {"name": "n1"}, "status": {"allocatable": {"nvidia.com/gpu": gpus}}});
+    api.list(NODES, [node(json!("many"))]);
+    let mut harness = Harness::start(api).await;
+    harness.until_ready().await;
+    assert!(harness.view.unreadable("nodes", "").unwrap().starts_with("n1 cannot be read"));
+    assert!(harness.health.capacity_problems().is_empty());
+    harness.until("a watch", |harness| harness.api.watching(NODES) > 0).await;
+    harness.api.event(NODES, "MODIFIED", node(json!("8")));
+    harness.until("it", |harness| harness.view.unreadable.is_empty() && harness.view.nodes.contains_key("n1")).await;
     harness.stop().await;
 }

@@ -79,15 +79,18 @@ impl<'v> Index<'v> {
         !self.residents().repelling.is_empty()
     }
 
+    /// Whether a pod on a node without a row may repel pods like the seat.
+    pub(in crate::capacity) fn repels_unseen(&self, seat: &Seat, view: &View) -> bool {
+        let is_unseen = |node: &Text| !self.rows.contains_key(node.as_str());
+        let unseen = self.residents().repelling.values().filter(|holders| holders.pods.values().any(is_unseen));
+        let mut terms = unseen.map(|holders| &holders.term);
+        terms.any(|term| term.includes(&seat.namespace, view) && may_select(term, seat))
+    }
+
     /// The namespace of a seat, if a placed pod repels pods like it in namespaces that it selects by label.
     pub(in crate::capacity) fn by_namespace_label<'s>(&self, seat: &'s Seat) -> Option<&'s str> {
-        let may_select = |term: &Term| {
-            let selector = term.selector.as_ref();
-            let requirements = selector.into_iter().flat_map(Selector::requirements);
-            selector.is_some() && requirements.into_iter().all(|it| is_added(&it.key) || it.matches(&seat.labels))
-        };
         let mut terms = self.residents().repelling.values().map(|it| &it.term);
-        terms.any(|term| term.selects_namespaces() && may_select(term)).then_some(seat.namespace.as_str())
+        terms.any(|term| term.selects_namespaces() && may_select(term, seat)).then_some(seat.namespace.as_str())
     }
 
     /// Namespaces of placed pods.
@@ -186,6 +189,13 @@ impl<'v> Index<'v> {
             postings
         })
     }
+}
+
+/// Whether a term selects pods like the seat, whatever labels controllers add to them.
+fn may_select(term: &Term, seat: &Seat) -> bool {
+    let selector = term.selector.as_ref();
+    let mut requirements = selector.into_iter().flat_map(Selector::requirements);
+    selector.is_some() && requirements.all(|it| is_added(&it.key) || it.matches(&seat.labels))
 }
 
 // === impl Postings ===

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     capacity::{Class, Fits},
+    cluster::Namespace,
     object::{LimitRange, ObjectKey, ResourceQuota, RuntimeClass},
 };
 
@@ -206,4 +207,25 @@ fn a_runtime_class_adds_overhead_nodes_and_tolerations() {
     let elsewhere = json!({"runtimeClassName": "kata", "nodeSelector": {"kubernetes.io/hostname": "b"}});
     let view = classed(json!({"metadata": {"name": "kata"}, "scheduling": only_a}));
     assert_eq!(answer(&view, &mk_template(1, elsewhere)).quota.unwrap().pods, 0);
+}
+
+#[test]
+fn pod_level_requests_are_made_before_a_limit_range_gives_requests_to_containers() {
+    let view = ranged(&json!({"type": "Container", "defaultRequest": {"cpu": "100m"}}));
+    let bare = json!({"name": "c"});
+    let stated = json!({"name": "d", "resources": {"requests": {"cpu": "2"}}});
+    let fits = |containers: Value, resources: Value| {
+        answer(&view, &mk_template(1, json!({"containers": containers, "resources": resources}))).fits
+    };
+    assert_eq!(fits(json!([bare]), json!({"limits": {"cpu": "16"}})), Fits::exact(4));
+    assert_eq!(fits(json!([bare, stated]), json!({"limits": {"memory": "1Gi"}})), Fits::exact(32));
+    assert_eq!(fits(json!([bare, bare]), json!({"requests": {"memory": "1Gi"}})), Fits::exact(110));
+}
+
+#[test]
+fn nothing_is_made_in_a_namespace_that_is_being_deleted() {
+    let mut view = mk_view([mk_node("a", 8)], []);
+    view.namespaces.insert("ml".to_owned(), Namespace { terminating: true, ..Namespace::default() });
+    let answer = answer(&view, &mk_template(1, json!({})));
+    assert_eq!((answer.fits, answer.quota.map(|room| room.pods)), (Fits::exact(8), Some(0)));
 }

@@ -7,7 +7,7 @@ use super::{super::Class, answer, from, mk_node, mk_template, mk_view};
 use crate::{
     capacity::{Fits, Inventory, LimitingFactor, Placer, Template},
     cluster::{Change, Delta, DeviceChange, Doubts, View},
-    object::{Node, PodTemplate},
+    object::{Node, PodTemplate, ResourceQuota},
     policy::Policy,
 };
 
@@ -460,6 +460,34 @@ fn claims_that_are_not_understood_are_unknown_with_a_reason() {
     assert!(why(&view, &mk_template(33, json!({}))).contains("32"));
     let other = mk_template(0, json!({"resourceClaims": [{"name": "a"}]}));
     assert!(why(&view, &other).contains("not understood"));
+}
+
+#[test]
+fn quotas_that_claims_are_charged_with_make_the_answer_unknown() {
+    let slice = || mk_slice("a", &gpus(8), json!({}));
+    let template = || mk_claim_template("c", &json!([request("gpu", 1)]));
+    let limited = |resource: &str| {
+        let mut view = mk_cluster([mk_bare("a")], [slice(), template()]);
+        let quota = json!({"metadata": {"name": "team", "namespace": "ml"}, "spec": {"hard": {resource: "2"}},
+            "status": {"hard": {resource: "2"}, "used": {resource: "0"}}});
+        let quota: ResourceQuota = from(quota);
+        view.resource_quotas.insert(quota.metadata.key(), quota);
+        view
+    };
+    let by_resource = mk_template(1, json!({}));
+    for (resource, of_claims, of_resource) in [
+        ("count/resourceclaims.resource.k8s.io", None, None),
+        ("gpu.deviceclass.resource.k8s.io/devices", None, None),
+        ("requests.deviceclass.resource.kubernetes.io/gpu", None, None),
+        ("requests.nvidia.com/gpu", None, Some(2)),
+        ("persistentvolumeclaims", Some(u32::MAX), Some(u32::MAX)),
+    ] {
+        let room = |template: &PodTemplate| {
+            let answer = answer(&limited(resource), template);
+            (answer.fits == Fits::exact(8)).then(|| answer.quota.map_or(u32::MAX, |room| room.pods))
+        };
+        assert_eq!((room(&claiming(&["c"])), room(&by_resource)), (of_claims, of_resource), "{resource}");
+    }
 }
 
 #[test]

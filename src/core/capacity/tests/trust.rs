@@ -276,3 +276,31 @@ fn admission_is_behind_a_pod_that_exists() {
     pod.spec.runtime_class_name = Some("nvidia".to_owned());
     assert!(Template::of_pod(&pod, &view).unmodelled.is_empty());
 }
+
+#[test]
+fn a_node_that_cannot_be_read_hides_a_domain_and_pods_that_repel() {
+    let mut node = mk_node("a", 8);
+    node.metadata.labels.insert("zone", "one");
+    let spread = json!({"topologySpreadConstraints": [{
+        "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "llm"}},
+    }]});
+    let term = |app: &str| repelling(&json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": app}}}));
+    let seen = |pod: Option<Pod>, more: &Value| {
+        let pods = pod.into_iter().map(|mut pod| {
+            pod.node_name = "hidden".into();
+            pod
+        });
+        let mut view = mk_view([node.clone()], pods);
+        let known = answer(&view, &mk_template(1, more.clone())).fits;
+        let doubts = [(String::new(), "hidden cannot be read".to_owned())].into();
+        view.unreadable.insert("nodes".to_owned(), doubts);
+        (known, answer(&view, &mk_template(1, more.clone())).fits)
+    };
+    let plain = json!({});
+    let (exact, bounded) = (Fits::exact(8), Fits::between(8, None));
+    assert_eq!(seen(None, &plain), (exact, bounded), "what it offers is not promised");
+    assert_eq!(seen(None, &spread), (exact, Fits::unknown()));
+    assert_eq!(seen(Some(term("llm")), &plain), (exact, Fits::unknown()));
+    assert_eq!(seen(Some(term("cv")), &plain), (exact, bounded));
+}

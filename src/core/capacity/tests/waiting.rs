@@ -59,15 +59,38 @@ fn no_more_is_held_back_than_there_is_room_for() {
 #[test]
 fn pods_that_cannot_be_bound_now_take_nothing() {
     let nodes = [mk_node("a", 8)];
-    let mut refused = waiting("cv", 1);
-    refused.status =
-        from(json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}));
     let mut gated = waiting("cv", 1);
     gated.spec.scheduling_gates = from(json!([{"name": "g"}]));
     let mut foreign = waiting("cv", 1);
     foreign.spec.scheduler_name = "volcano".to_owned();
-    for pod in [refused, gated, foreign] {
+    let mut elsewhere = refused(1);
+    elsewhere.spec.node_selector.insert("zone".to_owned(), "b".to_owned());
+    for pod in [refused(9), elsewhere, gated, foreign] {
         expect(&nodes, vec![pod], 1, Fits::exact(8));
+    }
+}
+
+/// A pod for which the scheduler has found no room.
+fn refused(gpus: u32) -> Pod {
+    let mut pod = waiting("cv", gpus);
+    pod.status = from(json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}));
+    pod
+}
+
+#[test]
+fn a_pod_that_found_no_room_takes_what_has_come_since() {
+    expect(&[mk_node("a", 8)], vec![refused(3)], 1, Fits::between(5, Some(8)));
+}
+
+#[test]
+fn a_nominated_pod_of_a_lower_priority_may_be_bound_before_or_is_on_its_way() {
+    for (priority, fits) in [(-1, Fits::between(5, Some(8))), (0, Fits::exact(5))] {
+        let mut pod = waiting("cv", 3);
+        pod.spec.priority = Some(priority);
+        pod.status.nominated_node_name = "a".into();
+        expect(&[mk_node("a", 8)], vec![pod.clone()], 1, fits);
+        pod.status.nominated_node_name = "gone".into();
+        expect(&[mk_node("a", 8)], vec![pod], 1, Fits::between(5, Some(8)));
     }
 }
 
