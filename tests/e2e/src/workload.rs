@@ -23,6 +23,7 @@ pub const METRICS_PORT: u16 = 8000;
 pub struct Machine {
     resources: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
+    published: u32,
 }
 
 impl Machine {
@@ -37,6 +38,19 @@ impl Machine {
     pub fn offers(mut self, resource: &str, count: u32) -> Self {
         self.resources.insert(resource.into(), count.to_string());
         self
+    }
+
+    /// With whole GPUs that a DRA driver publishes in a slice, so that the node itself offers none.
+    #[must_use]
+    pub fn published(mut self, gpus: u32) -> Self {
+        self.published = gpus;
+        self
+    }
+
+    /// GPUs that a DRA driver publishes.
+    #[must_use]
+    pub fn published_gpus(&self) -> u32 {
+        self.published
     }
 
     /// With a label.
@@ -128,6 +142,8 @@ pub struct Inference {
     dialect: Dialect,
     scraped: bool,
     devices: (String, u32),
+    /// The ResourceClaimTemplate by which it gets its GPU instead.
+    claims: Option<String>,
     placement: Map<String, Value>,
     queue: Option<String>,
 }
@@ -143,6 +159,7 @@ impl Inference {
             dialect: Dialect::default(),
             scraped: true,
             devices: ("nvidia.com/gpu".into(), 1),
+            claims: None,
             placement: Map::new(),
             queue: None,
         }
@@ -180,6 +197,13 @@ impl Inference {
     #[must_use]
     pub fn devices(mut self, resource: &str, count: u32) -> Self {
         self.devices = (resource.into(), count);
+        self
+    }
+
+    /// Asks for its GPU by a claim that is made from the template for each pod.
+    #[must_use]
+    pub fn claiming(mut self, template: &str) -> Self {
+        self.claims = Some(template.into());
         self
     }
 
@@ -228,6 +252,11 @@ impl Inference {
                 },
             }],
         });
+        if let Some(template) = &self.claims {
+            spec["resourceClaims"] = json!([{"name": "gpu", "resourceClaimTemplateName": template}]);
+            spec["containers"][0]["resources"] =
+                json!({"requests": {"cpu": "4", "memory": "32Gi"}, "claims": [{"name": "gpu"}]});
+        }
         for (field, value) in &self.placement {
             spec[field] = value.clone();
         }

@@ -83,7 +83,8 @@ impl<'a> World<'a> {
         self.add_machine(&Machine::gpus(gpus)).await
     }
 
-    /// Adds a node, with a DCGM exporter if it has whole GPUs; returns its name once it is Ready.
+    /// Adds a node, with a DCGM exporter if it offers whole GPUs, and with a slice if a driver publishes them; returns
+    /// its name once it is Ready.
     pub async fn add_machine(&self, machine: &Machine) -> Result<String> {
         let index = NODES.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{index}", self.name);
@@ -93,6 +94,9 @@ impl<'a> World<'a> {
         if machine.whole_gpus() > 0 {
             let exporters = Api::namespaced(self.client(), EXPORTERS);
             create(&exporters, &workload::exporter(&name, &self.name, machine.whole_gpus())?).await?;
+        }
+        if machine.published_gpus() > 0 {
+            self.publish(Slice { node: &name, index: 0, of: 1, gpus: machine.published_gpus(), sick: 0 }).await?;
         }
         Ok(name)
     }

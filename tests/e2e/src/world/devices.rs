@@ -76,15 +76,20 @@ impl World<'_> {
         apply(&self.slices(), &name, &slice).await
     }
 
-    /// Lets somebody else's pod hold a GPU by a claim that is made for it; returns once it has a node.
-    pub async fn claim_gpu(&self, pod: &str) -> Result<()> {
+    /// Makes a ResourceClaimTemplate for one GPU.
+    pub async fn add_gpu_claims(&self, name: &str) -> Result<()> {
         let resource = kind("ResourceClaimTemplate", "resourceclaimtemplates");
         let request = json!({"name": "gpu", "exactly": {"deviceClassName": DRIVER}});
         let template = json!({
-            "apiVersion": "resource.k8s.io/v1", "kind": resource.kind, "metadata": {"name": pod},
+            "apiVersion": "resource.k8s.io/v1", "kind": resource.kind, "metadata": {"name": name},
             "spec": {"spec": {"devices": {"requests": [request]}}},
         });
-        apply(&Api::namespaced_with(self.client(), self.namespace(), &resource), pod, &template).await?;
+        apply(&Api::namespaced_with(self.client(), self.namespace(), &resource), name, &template).await
+    }
+
+    /// Lets somebody else's pod hold a GPU by a claim that is made for it; returns once it has a node.
+    pub async fn claim_gpu(&self, pod: &str) -> Result<()> {
+        self.add_gpu_claims(pod).await?;
         let container = json!({
             "name": "train", "image": "pytorch/pytorch:2.9.0", "resources": {"claims": [{"name": "gpu"}]},
         });

@@ -28,7 +28,7 @@ pub(crate) async fn pods_wait_for_nodes_on_purpose_and_are_withdrawn_at_a_stock_
     let world = World::create(&cluster.plane, "autoscaled").await?;
     // It may have three nodes and gets two.
     let autoscaler = NodeAutoscaler::begin(&cluster.plane, &world, Machine::gpus(GPUS), 3, 2).await?;
-    begin(&world).await?;
+    begin(&world, |it| it).await?;
     tokio::select! { // the stand-in only looks and speaks, and may be stopped anywhere
         ended = autoscaler.run() => ended.context("the stand-in for the node autoscaler")?,
         told = story(cluster, &world, report) => told?,
@@ -44,7 +44,7 @@ pub(crate) async fn a_node_that_never_comes_is_overdue_and_not_waited_for(
     let world = World::create(&cluster.plane, "overdue").await?;
     // It may have two nodes, has one, and goes on expecting the other.
     let autoscaler = NodeAutoscaler::begin(&cluster.plane, &world, Machine::gpus(GPUS), 2, 1).await?.hoping();
-    begin(&world).await?;
+    begin(&world, |it| it).await?;
     tokio::select! { // the stand-in only looks and speaks, and may be stopped anywhere
         ended = autoscaler.run() => ended.context("the stand-in for the node autoscaler")?,
         told = overdue(cluster, &world, report) => told?,
@@ -78,10 +78,49 @@ async fn overdue(cluster: &Cluster, world: &World<'_>, report: &Report) -> Resul
     world.ensure(said, &format!("it does not say so: {decision}")).await
 }
 
+pub(crate) async fn claims_for_devices_are_met_by_the_node_that_comes(
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    let world = World::create(&cluster.plane, "claimed").await?;
+    world.add_gpu_class().await?;
+    world.add_gpu_claims("gpu").await?;
+    let machine = Machine::default().published(GPUS);
+    let autoscaler = NodeAutoscaler::begin(&cluster.plane, &world, machine, 2, 2).await?;
+    begin(&world, |it| it.claiming("gpu")).await?;
+    tokio::select! { // the stand-in only looks and speaks, and may be stopped anywhere
+        ended = autoscaler.run() => ended.context("the stand-in for the node autoscaler")?,
+        told = claimed(&world, report) => told?,
+    }
+    autoscaler.end().await?;
+    world.remove_devices().await?;
+    world.remove().await
+}
+
+async fn claimed(world: &World<'_>, report: &Report) -> Result<()> {
+    let began = world.trajectory.mark();
+    world.standin.set_load(Load::for_replicas(30));
+    wait_pods(world, "the second node's replicas to be Ready", |pods| pods.ready == 8).await?;
+    world.wait_replicas(8, SLOWLY).await?;
+    world.wait_pods("nothing to wait any more", |pods| pods.ready == 8 && pods.pending == 0).await?;
+    report.line(format!("a node with its slice was brought for claims: {}", world.trajectory.path(began)));
+    let stayed = wait::stays("8 replicas", PERIODS, || match world.trajectory.replicas() {
+        8 => Ok(()),
+        other => Err(other),
+    });
+    explained(world, stayed.await).await?;
+    let most = world.trajectory.most_replicas(began);
+    world.ensure(most <= 8, &format!("it wanted {most} on 2 nodes")).await?;
+    let waited = world.trajectory.most_unplaced(began);
+    world.ensure((1..=4).contains(&waited), &format!("{waited} pods waited for a node of 4 GPUs")).await?;
+    let lost = world.trajectory.lost(world.trajectory.start());
+    world.ensure(lost.is_empty(), &format!("running pods were lost: {lost:?}")).await
+}
+
 /// A workload of one replica, which may grow at once.
-async fn begin(world: &World<'_>) -> Result<()> {
+async fn begin(world: &World<'_>, of: impl FnOnce(Inference) -> Inference) -> Result<()> {
     world.standin.set_load(Load::for_replicas(1));
-    world.deploy(&Inference::new(world.namespace(), 1), 1).await?;
+    world.deploy(&of(Inference::new(world.namespace(), 1)), 1).await?;
     let growth = json!({"scaleUp": {"policies": [{"type": "Pods", "value": 20, "periodSeconds": 1}]}});
     world.autoscale(&Autoscaler::queue(1, 50).behavior(growth)).await?;
     world.wait_metrics(SOON).await

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         scenario!(shipped::the_shipped_command_line_and_configuration_are_good),
         scenario!(shipped::its_rights_suffice_and_end_there),
         scenario!(alone: autoscaled::pods_wait_for_nodes_on_purpose_and_are_withdrawn_at_a_stock_out),
+        scenario!(alone: autoscaled::claims_for_devices_are_met_by_the_node_that_comes),
         scenario!(alone: autoscaled::a_node_that_never_comes_is_overdue_and_not_waited_for),
         scenario!(access::forged_and_unentitled_requests_are_refused),
     ];
