@@ -71,14 +71,11 @@ const UNHEALTHY: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.i
 impl Filter {
     /// The filters of a pod specification.
     pub(super) fn of(spec: &PodSpec, places: Vec<Place>) -> Self {
-        let node_affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
-        let required =
-            node_affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
         Self {
             tolerations: spec.tolerations.clone(),
             defaulted: UNHEALTHY.into_iter().filter(|key| is_defaulted(spec, key)).collect(),
             node_selector: spec.node_selector.clone(),
-            affinity: required.map(|selector| selector.node_selector_terms.clone()),
+            affinity: spec.required_node_affinity().map(|selector| selector.node_selector_terms.clone()),
             places,
             features: features(spec),
             several: gpus::several(spec),

@@ -137,8 +137,7 @@ fn flavor<'v>(
     if let [only] = all.as_slice() {
         return Ok(only);
     }
-    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
-    if affinity.is_some_and(|it| it.required_during_scheduling_ignored_during_execution.is_some()) {
+    if spec.required_node_affinity().is_some() {
         return Err(format!("which flavor of ClusterQueue {queue} node affinity leaves is not modelled"));
     }
     let by_label = |key: &str| all.iter().any(|flavor| flavor.spec.node_labels.contains_key(key));

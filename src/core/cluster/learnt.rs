@@ -1,8 +1,8 @@
 //! What becomes of a template on its way to the scheduler, as the newest pod that was made from it shows.
 //!
-//! Webhooks and admission plugins change pods when they are created: sidecars are injected, requests raised, tolerations
-//! and node selectors added, another scheduler named. What of it counts for placement is taken from the pod. Affinity and
-//! spread are not: the API server writes the labels of that very pod into them.
+//! Webhooks and admission plugins change pods when they are created: sidecars are injected, requests raised, tolerations,
+//! node selectors and node affinity added, another scheduler named. What of it counts for placement is taken from the pod.
+//! Affinity between pods and spread are not: the API server writes the labels of that very pod into them.
 
 use std::borrow::Cow;
 
@@ -10,12 +10,14 @@ use super::Queues;
 use crate::object::{
     Group, Pod, PodSpec, PodTemplate,
     meta::StringMap,
-    pod::{Container, ResourceList, Resources, Toleration},
+    pod::{Affinity, Container, NodeAffinity, NodeSelector, NodeSelectorTerm, ResourceList, Resources, Toleration},
 };
 
 /// Taints that every pod is made to tolerate for some minutes (`plugin/pkg/admission/defaulttolerationseconds`).
 const DEFAULTED: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 const DEFAULT_SCHEDULER: &str = "default-scheduler";
+/// Most terms of node affinity that two make together.
+const MAX_TERMS: usize = 1024;
 
 /// What pods of a workload are made from, as they really are.
 #[derive(Clone, Debug)]
@@ -77,6 +79,7 @@ fn learn<'t>(template: &'t PodTemplate, pod: Option<&Pod>, basis: Basis, queues:
         resources: pod_level(of_pod),
         tolerations: tolerations(spec, pod, queues),
         node_selector: node_selector(spec, pod, queues),
+        affinity: affinity(spec, made),
         scheduler_name: scheduler(spec, made),
         ..spec.clone()
     };
@@ -145,6 +148,36 @@ fn tolerations(spec: &PodSpec, pod: &Pod, queues: &Queues) -> Vec<Toleration> {
     let is_given = |it: &Toleration| is_default(it) || queues.may_have_tolerated(pod, it);
     let added = pod.spec.tolerations.iter().filter(|it| !spec.tolerations.contains(it) && !is_given(it));
     spec.tolerations.iter().chain(added).cloned().collect()
+}
+
+/// That of the template, with the node affinity of the pod besides.
+fn affinity(spec: &PodSpec, made: &PodSpec) -> Option<Affinity> {
+    let (stated, given) = (spec.required_node_affinity(), made.required_node_affinity());
+    let Some(given) = given.filter(|given| stated != Some(given)) else { return spec.affinity.clone() };
+    let both = stated.map_or_else(|| given.clone(), |stated| both(stated, given));
+    let mut affinity = spec.affinity.clone().unwrap_or_default();
+    affinity.node_affinity = Some(NodeAffinity { required_during_scheduling_ignored_during_execution: Some(both) });
+    Some(affinity)
+}
+
+/// What matches where both do; of too many terms, the pod's own.
+fn both(stated: &NodeSelector, given: &NodeSelector) -> NodeSelector {
+    if stated.node_selector_terms.len().saturating_mul(given.node_selector_terms.len()) > MAX_TERMS {
+        return given.clone();
+    }
+    // An empty term matches nothing, and must not come to match what the other one does.
+    let terms = |of: &NodeSelector| {
+        let is_empty = |term: &NodeSelectorTerm| term.match_expressions.is_empty() && term.match_fields.is_empty();
+        of.node_selector_terms.iter().filter(|term| !is_empty(term)).cloned().collect::<Vec<_>>()
+    };
+    let given = terms(given);
+    let with = |stated: NodeSelectorTerm| {
+        given.iter().map(move |given| NodeSelectorTerm {
+            match_expressions: [&*stated.match_expressions, &given.match_expressions].concat(),
+            match_fields: [&*stated.match_fields, &given.match_fields].concat(),
+        })
+    };
+    NodeSelector { node_selector_terms: terms(stated).into_iter().flat_map(with).collect() }
 }
 
 fn scheduler(spec: &PodSpec, made: &PodSpec) -> String {
@@ -251,6 +284,24 @@ mod tests {
         }
         template.spec.resources = serde_json::from_value(json!({"limits": {"cpu": "2"}})).unwrap();
         assert!(matches!(learnt(&template, &pod, Basis::Proposed), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn node_affinity_that_was_added_holds_beside_that_of_the_template() {
+        let term = |key: &str| json!({"matchExpressions": [{"key": key, "operator": "Exists"}]});
+        let affinity = |terms: &[Value]| json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}});
+        let keys = |stated: &[Value], given: &[Value]| {
+            let mut template = template(&json!([container("main", "2")]));
+            template.spec.affinity = (!stated.is_empty()).then(|| serde_json::from_value(affinity(stated)).unwrap());
+            let pod = pod(&json!({"containers": [container("main", "2")], "affinity": affinity(given)}));
+            let learnt = learnt(&template, &pod, Basis::InForce);
+            let keys = |term: &NodeSelectorTerm| term.match_expressions.iter().map(|it| it.key.clone()).collect();
+            learnt.spec.required_node_affinity().unwrap().node_selector_terms.iter().map(keys).collect::<Vec<Vec<_>>>()
+        };
+        assert_eq!(keys(&[], &[term("spot")]), [["spot"]]);
+        assert_eq!(keys(&[term("a")], &[term("a")]), [["a"]]);
+        assert_eq!(keys(&[term("a"), term("b")], &[term("spot")]), [["a", "spot"], ["b", "spot"]]);
+        assert_eq!(keys(&[json!({})], &[term("spot")]), Vec::<Vec<String>>::new(), "an empty term matches nothing");
     }
 
     #[test]

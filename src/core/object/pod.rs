@@ -431,6 +431,16 @@ pub struct ConditionState {
     pub reason: String,
 }
 
+// === impl PodSpec ===
+
+impl PodSpec {
+    /// The node affinity that binds.
+    #[must_use]
+    pub fn required_node_affinity(&self) -> Option<&NodeSelector> {
+        self.affinity.as_ref()?.node_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref()
+    }
+}
+
 // === impl Pod ===
 
 impl Pod {
