@@ -262,8 +262,16 @@ impl Oracle {
         self.api.delete(NODES).await;
         let started = Instant::now();
         for (path, kind) in [(PODS, "Pod"), (CLAIMS, "ResourceClaim")] {
-            while !self.api.items(path, version_of(path), kind).await.is_empty() {
+            loop {
+                let left = self.api.items(path, version_of(path), kind).await;
+                if left.is_empty() {
+                    break;
+                }
                 assert!(started.elapsed() < PATIENCE, "{path} do not go away");
+                // A claim may be made for a pod that its controller has not yet heard is gone, and nothing collects it.
+                for claim in left.iter().filter(|_| kind == "ResourceClaim") {
+                    self.api.delete_if_there(&self::path(claim)).await;
+                }
                 sleep(Duration::from_millis(50)).await;
             }
         }
