@@ -2,7 +2,7 @@
 //!
 //! Kueue's webhooks mark the pod templates of the workloads that it admits. Of a Deployment it admits pod by pod: each is
 //! charged to one flavor of each resource of the ClusterQueue behind its LocalQueue, and is then made to select the nodes of
-//! that flavor. What is left is the matter of [`books`]. What is more involved (several flavors that would do, groups of
+//! that flavor. What is left is the matter of [`mod@books`]. What is more involved (several flavors that would do, groups of
 //! pods, further checks) is not known.
 //!
 //! In the books of quotas a ClusterQueue is an entry without a namespace, and so is a cohort.
