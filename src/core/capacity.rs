@@ -32,6 +32,7 @@ mod queue;
 mod quota;
 mod replica;
 mod requests;
+mod rivals;
 mod template;
 mod volumes;
 mod waiting;
@@ -47,6 +48,7 @@ pub use model::Model;
 pub use placer::Placer;
 pub use quota::QuotaRoom;
 pub use replica::Replica;
+pub use rivals::{Displacement, Rivals};
 pub use template::{Reason, Template};
 
 /// How far an answer can be trusted.
@@ -107,6 +109,8 @@ pub enum LimitingFactor {
     Quota,
     /// Room that is kept for pods of at least the same priority.
     Priority,
+    /// Room that replicas of others may take which are promised and not bound yet.
+    Contention,
     /// The template uses something that is not modelled.
     Unmodelled,
     /// The policy for node autoscalers.
@@ -200,6 +204,7 @@ impl LimitingFactor {
             | Self::TopologySpread
             | Self::Quota
             | Self::Priority
+            | Self::Contention
             | Self::NodeAutoscaler => true,
             Self::None | Self::Unmodelled | Self::MaxReplicas | Self::StaleSignal | Self::StaleCapacity => false,
         }

@@ -4,6 +4,7 @@
 //! between clones, so a scratch copy for arbitration costs one copy of a flat vector.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -364,13 +365,18 @@ impl<'v> Inventory<'v> {
 
     /// Replicas that fit on a node that is open, beside the nominated pods that go first.
     pub(super) fn count(&self, row: usize, template: &Template, demand: &Demand) -> u32 {
-        let count = if self.shape.nominated.is_empty() {
-            fitting(self.row(row), demand)
-        } else {
-            fitting(&self.beside_nominated(row, template), demand)
-        };
+        let count = fitting(&self.free_for(row, template), demand);
         let beside = self.ports(row, template).min(self.volumes(row, template));
         count.min(beside).min(self.devices(row, template, demand))
+    }
+
+    /// A row as the template finds it: after the nominated pods that go first.
+    pub(super) fn free_for(&self, row: usize, template: &Template) -> Cow<'_, [i64]> {
+        if self.shape.nominated.is_empty() {
+            Cow::Borrowed(self.row(row))
+        } else {
+            Cow::Owned(self.beside_nominated(row, template))
+        }
     }
 
     /// The most replicas that could fit on a node if others' ports and volumes were evicted from it.

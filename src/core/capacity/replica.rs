@@ -115,6 +115,12 @@ impl Replica {
         std::iter::once(&self.template).chain(self.workers.iter().map(|workers| &workers.template))
     }
 
+    /// The pods of one replica: each template of them, and how many it is that of.
+    pub fn parts(&self) -> impl Iterator<Item = (&Template, u64)> {
+        let workers = self.workers.iter().map(|workers| (&workers.template, u64::from(workers.count)));
+        std::iter::once((&self.template, 1)).chain(workers)
+    }
+
     /// Pods that it is.
     #[must_use]
     pub fn pods(&self) -> u32 {
@@ -207,6 +213,15 @@ impl Inventory<'_> {
             None => self.fits_beside(&replica.template, is_other),
             Some(workers) => self.group(replica, workers, |template| self.fits_beside(template, &is_other)),
         }
+    }
+
+    /// The pods of one replica where placement cannot tell them apart: their template, and how many they are.
+    #[must_use]
+    pub fn alike<'r>(&self, replica: &'r Replica) -> Option<(&'r Template, u64)> {
+        let template = &replica.template;
+        let Some(workers) = &replica.workers else { return Some((template, 1)) };
+        let is_alike = workers.alike && self.is_seated_alike(template, &workers.template);
+        is_alike.then(|| (template, replica.pods().into()))
     }
 
     /// `pods`: how many pods of a template fit.

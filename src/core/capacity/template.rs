@@ -42,7 +42,7 @@ pub struct Template {
     pub namespace: String,
     /// What its pods demand of others, and what others see of them.
     pub(super) seat: Arc<Seat>,
-    /// What [`Seat::terms`] are made from, for labels that are added later.
+    /// What [`Seat::terms`] are made from, for labels that are added later; and its volumes.
     pub(super) placement: Arc<PodSpec>,
     /// What quotas charge for each pod that is created; else why none can be.
     pub(super) creation: Result<Charge, Reason>,
@@ -143,6 +143,7 @@ impl Template {
             placement: Arc::new(PodSpec {
                 affinity: spec.affinity.clone(),
                 topology_spread_constraints: spec.topology_spread_constraints.clone(),
+                volumes: spec.volumes.clone(),
                 ..PodSpec::default()
             }),
             ports: ports::of(spec).into(),

@@ -11,6 +11,7 @@
 //!  6 the rest, one replica at a time, to the workload that has got the least beyond its floor
 //! ```
 //!
+//! What is granted so is promised as far as it is safe wherever the scheduler puts the pods of others: `promises`.
 //! Running replicas are never taken away.
 
 use std::{
@@ -20,13 +21,14 @@ use std::{
 };
 
 mod booked;
+mod promises;
 
 pub use booked::{Booked, beside_booked};
 
 use super::Live;
 use crate::{
     autoscaler::Outlook,
-    capacity::{Answer, Class, Inventory, Ledger, LimitingFactor, Placer, Replica, Template},
+    capacity::{Answer, Class, Inventory, Ledger, LimitingFactor, Placer, Replica, Rivals, Template},
     cluster::{Census, View},
     object::{Pod, WorkloadKey, group::group_index},
     policy::Policy,
@@ -67,6 +69,8 @@ pub(super) struct Allotment {
     pub(super) asking: i32,
     /// Replicas beyond the grant that will have room once GPUs of nodes which are here have registered.
     pub(super) awaited: i32,
+    /// Replicas beyond the grant that are promised once those of others are bound.
+    pub(super) held_back: i32,
     /// What would fit if the workload were alone.
     pub(super) alone: Answer,
     /// What stops the next replica after the division; only determined where the want is not met.
@@ -94,7 +98,7 @@ pub(super) fn divide<'v>(
     let inventory = Inventory::with(view, policy, ledger);
     let waiting = queue(inventory.waiting());
     let free_gpus = inventory.total_free_gpus();
-    let mut table = Table { scratch: Placer::new(inventory), placements: 0 };
+    let mut table = Table::new(inventory.clone());
     let share =
         |(key, applicant): (&&'v WorkloadKey, _)| Share::new(key, applicant, table.alone(applicant, fresh), policy);
     let mut shares: Vec<_> = applicants.iter().map(share).collect();
@@ -111,6 +115,7 @@ pub(super) fn divide<'v>(
         }
         table.ask_for_nodes(&mut shares, outlook, policy);
     }
+    promises::hold_back(&inventory, &mut shares, Rivals::gathered(std::mem::take(&mut table.others)));
     let autoscaled = view.node_autoscaler.is_some();
     let allotments = shares.into_iter().map(|share| (share.key, table.allot(share, autoscaled))).collect();
     Division { allotments, free_gpus, booked }
@@ -128,6 +133,8 @@ struct Share<'v, 'a> {
     arriving: i32,
     asking: i32,
     awaited: i32,
+    /// Replicas that are granted and not promised yet.
+    held_back: i32,
     /// Whether its replicas cannot count on nodes that do not exist yet.
     is_tied: bool,
     gpus: i64,
@@ -153,6 +160,7 @@ impl<'v, 'a> Share<'v, 'a> {
             arriving: 0,
             asking: 0,
             awaited: 0,
+            held_back: 0,
             is_tied: false,
             gpus: gpus.max(1),
         }
@@ -219,9 +227,15 @@ pub(super) fn further(alone: &Answer, created: i32) -> i32 {
 struct Table<'v> {
     scratch: Placer<'v>,
     placements: u32,
+    /// Pods of nobody that are to be placed, and how many of each.
+    others: Vec<(Template, u64)>,
 }
 
-impl Table<'_> {
+impl<'i> Table<'i> {
+    fn new(inventory: Inventory<'i>) -> Self {
+        Self { scratch: Placer::new(inventory), placements: 0, others: Vec::new() }
+    }
+
     /// What would fit, were the workload alone; asked before anything is placed.
     fn alone(&mut self, applicant: &Applicant, fresh: bool) -> Answer {
         match &applicant.replica {
@@ -294,8 +308,13 @@ impl Table<'_> {
     /// Places a pod of nobody. What is not modelled may be bound all the same, unless the scheduler has said no.
     fn seat(&mut self, pod: &Pod, view: &View) -> bool {
         let template = Template::of_pod(pod, view);
-        let may_be_bound = self.scratch.is_modelled(&template) || pod.unschedulable_since().is_none();
-        may_be_bound && self.scratch.place(&template).is_some()
+        let is_untried = pod.unschedulable_since().is_none();
+        let may_be_bound = self.scratch.is_modelled(&template) || is_untried;
+        let seated = may_be_bound && self.scratch.place(&template).is_some();
+        if seated || is_untried {
+            self.others.push((template, 1));
+        }
+        seated
     }
 
     fn divide_the_rest(&mut self, shares: &mut [Share<'_, '_>]) {
@@ -366,8 +385,9 @@ impl Table<'_> {
         };
         let asks = autoscaled && share.applicant.asks && !share.is_tied;
         let then = if asks && is_shortage(then) { LimitingFactor::NodeAutoscaler } else { then };
-        let Share { grant, arriving, asking, awaited, alone, .. } = share;
-        Allotment { grant, arriving, asking, awaited, alone, then }
+        let then = if share.held_back > 0 { LimitingFactor::Contention } else { then };
+        let Share { arriving, asking, awaited, held_back, alone, .. } = share;
+        Allotment { grant: share.grant - held_back, arriving, asking, awaited, held_back, alone, then }
     }
 }
 

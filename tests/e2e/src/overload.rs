@@ -41,6 +41,18 @@ impl<'a> Overload<'a> {
         world: World<'a>,
         inference: impl FnOnce(Inference) -> Inference,
     ) -> Result<Self> {
+        let overload = Self::prepare(cluster, report, world, inference).await?;
+        overload.strain(20);
+        Ok(overload)
+    }
+
+    /// Deploys it and autoscales it.
+    pub async fn prepare(
+        cluster: &'a Cluster,
+        report: &'a Report,
+        world: World<'a>,
+        inference: impl FnOnce(Inference) -> Inference,
+    ) -> Result<Self> {
         world.standin.set_load(Load::for_replicas(1));
         world.deploy(&inference(Inference::new(world.namespace(), 1)), 1).await?;
         // Everything at once, so that what stops it is the room and not a policy.
@@ -48,8 +60,12 @@ impl<'a> Overload<'a> {
         world.autoscale(&Autoscaler::queue(1, 50).behavior(growth)).await?;
         world.wait_metrics(SOON).await?;
         let began = world.trajectory.mark();
-        world.standin.set_load(Load::for_replicas(20));
         Ok(Self { cluster, world, began, report })
+    }
+
+    /// Puts the load of so many replicas on it.
+    pub fn strain(&self, replicas: u32) {
+        self.world.standin.set_load(Load::for_replicas(replicas));
     }
 
     /// It comes to rest at `replicas` for the reason `factor`, and no pod ever had no place.

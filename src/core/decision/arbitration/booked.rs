@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Applicant, MAX_PLACEMENTS, Table};
 use crate::{
     autoscaler::bookings::{self, Booking},
-    capacity::{Inventory, Placer, Replica, Template},
+    capacity::{Inventory, Replica, Template},
     cluster::View,
     object::{ObjectKey, Pod, PodTemplate, WorkloadKey},
     policy::Policy,
@@ -45,7 +45,7 @@ pub fn beside_booked(
     if bookings.is_empty() {
         return None;
     }
-    let mut table = Table { scratch: Placer::new(Inventory::of(view, policy)), placements: 0 };
+    let mut table = Table::new(Inventory::of(view, policy));
     let booked = bookings.iter().map(|booking| table.keep(booking, view)).collect();
     Some((booked, table.scratch.fits_replica_beside(replica, is_other).fits.lo))
 }
@@ -68,6 +68,7 @@ impl Table<'_> {
         for (template, count) in &booking.pods {
             let template = Template::of(template, &booking.request.namespace, view);
             wanted = wanted.saturating_add(*count);
+            let before = pods;
             for _ in 0..*count {
                 if self.placements >= MAX_PLACEMENTS || self.scratch.place(&template).is_none() {
                     break;
@@ -75,6 +76,7 @@ impl Table<'_> {
                 self.placements += 1;
                 pods += 1;
             }
+            self.others.push((template, u64::from(pods - before)));
         }
         Booked {
             request: booking.request.clone(),

@@ -200,6 +200,9 @@ fn change(
             None => "a quota that is counted, or none (see the step `fits`)".to_owned(),
         },
         LimitingFactor::Priority => "room that is not kept for pods of higher priority".to_owned(),
+        LimitingFactor::Contention => {
+            "that larger replicas of others are bound first: until then any node that is left may be theirs".to_owned()
+        }
         LimitingFactor::Unmodelled => "a pod template that uses only what is modelled".to_owned(),
         LimitingFactor::NodeAutoscaler => format!("more nodes: {}", expected.describe()),
         LimitingFactor::StaleSignal => "sources that answer".to_owned(),
@@ -268,6 +271,11 @@ fn steps(
     steps.push(step("cap", Some(guard.cap()), surplus));
     steps.extend(headroom(case, allotment, expected, view));
     steps.extend(expected.kept(&case.workload, allotment, view));
+    let held_back = allotment.map(|allotment| allotment.held_back).filter(|held_back| *held_back > 0);
+    steps.extend(held_back.map(|count| {
+        let reason = "theirs as soon as the replicas of others are bound that may go where these would";
+        step("next", Some(count), reason.to_owned())
+    }));
     let awaited = allotment.map(|allotment| allotment.awaited).filter(|awaited| *awaited > 0);
     steps.extend(awaited.map(|count| {
         let reason = format!("granted as soon as there are GPUs{}", expected.unregistered());

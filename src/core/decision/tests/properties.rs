@@ -5,15 +5,15 @@ use proptest::prelude::*;
 use super::scene::{Scene, average, deployment, external_of, key};
 use crate::{
     capacity::{Inventory, Template},
-    decision::Decision,
+    decision::{Decision, Snapshot},
 };
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// Nodes by GPUs; workloads by GPUs of a replica, replicas asked for, of those bound, and queue of each pod.
-fn fleets() -> impl Strategy<Value = Scene> {
+fn fleets(waiting: std::ops::Range<i32>) -> impl Strategy<Value = Scene> {
     let nodes = prop::collection::vec(0_u32..9, 1..6);
-    let workloads = prop::collection::vec((1_u32..5, 0_i32..5, 0_usize..3, 0_i64..60, 1_i32..4), 1..5);
+    let workloads = prop::collection::vec((1_u32..5, waiting, 0_usize..3, 0_i64..60, 1_i32..4), 1..5);
     (nodes, workloads).prop_map(|(nodes, workloads)| {
         let scene =
             nodes.iter().enumerate().fold(Scene::new(), |scene, (index, gpus)| scene.node(&format!("n{index}"), *gpus));
@@ -50,18 +50,81 @@ fn gpus_of(scene: &Scene, decision: &Decision) -> i64 {
     Template::of(template, "ml", &scene.view).gpus(|name| name == "nvidia.com/gpu")
 }
 
+/// A fleet over some ticks: HPAs go up to what they are promised when they like, the scheduler binds what it likes.
+struct Course {
+    scene: Scene,
+    last: Option<Snapshot>,
+    /// Pods that are to be bound: of which workload.
+    unbound: Vec<&'static str>,
+    made: usize,
+}
+
+impl Course {
+    fn of(scene: Scene) -> Self {
+        Self { scene, last: None, unbound: Vec::new(), made: 1000 }
+    }
+
+    fn decide(&mut self) {
+        self.scene = self.scene.clone().later(1);
+        self.last = Some(self.scene.after(self.last.as_ref()));
+    }
+
+    fn sync(&mut self, draws: &mut impl Iterator<Item = usize>) {
+        for decision in self.last.iter().flat_map(|last| last.decisions.values()) {
+            let target = self.scene.view.workloads.get_mut(&decision.workload).unwrap();
+            let more = decision.grant - target.spec_replicas;
+            if more > 0 && draws.next().unwrap().is_multiple_of(2) {
+                (target.spec_replicas, target.status_replicas) = (decision.grant, decision.grant);
+                let name = NAMES.into_iter().find(|name| *name == decision.workload.name).unwrap();
+                self.unbound.extend((0..more).map(|_| name));
+            }
+        }
+    }
+
+    fn bind(&mut self, draws: &mut impl Iterator<Item = usize>, most: usize) -> Result<(), TestCaseError> {
+        for _ in 0..self.unbound.len().min(most) {
+            let name = self.unbound.swap_remove(draws.next().unwrap() % self.unbound.len());
+            let template = self.scene.view.workloads[&deployment(name)].template.as_ref().unwrap();
+            let gpus = Template::of(template, "ml", &self.scene.view).gpus(|name| name == "nvidia.com/gpu");
+            let inventory = Inventory::of(&self.scene.view, &self.scene.policy);
+            let free = self.scene.view.nodes.keys().filter(|node| inventory.free_gpus_of(node) >= gpus);
+            let open: Vec<_> = free.cloned().collect();
+            prop_assert!(!open.is_empty(), "no node takes a pod of {name} with {gpus} GPUs");
+            self.made += 1;
+            let node = &open[draws.next().unwrap() % open.len()];
+            self.scene = self.scene.clone().running(name, self.made, node, Some(60));
+        }
+        Ok(())
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn grants_are_within_ceilings_and_never_below_what_is_bound(scene in fleets()) {
+    fn grants_are_within_ceilings_and_never_below_what_is_bound(scene in fleets(0..5)) {
         for decision in scene.decide().decisions.values() {
             prop_assert!(decision.bound <= decision.grant && decision.grant <= decision.ceiling);
         }
     }
 
     #[test]
-    fn all_grants_together_can_be_placed(scene in fleets()) {
+    fn what_is_promised_finds_its_place_wherever_the_scheduler_puts_it(
+        scene in fleets(0..1),
+        draws in prop::collection::vec(0_usize..99, 99),
+    ) {
+        let mut draws = draws.into_iter().cycle();
+        let mut course = Course::of(scene);
+        for _ in 0..4 {
+            course.decide();
+            course.sync(&mut draws);
+            course.bind(&mut draws, 2)?;
+        }
+        course.bind(&mut draws, usize::MAX)?;
+    }
+
+    #[test]
+    fn all_grants_together_can_be_placed(scene in fleets(0..5)) {
         let snapshot = scene.decide();
         let mut inventory = Inventory::of(&scene.view, &scene.policy);
         let mut owed: Vec<_> = snapshot.decisions.values().filter_map(|decision| {
@@ -83,14 +146,14 @@ proptest! {
     }
 
     #[test]
-    fn the_same_input_makes_the_same_bytes(scene in fleets()) {
+    fn the_same_input_makes_the_same_bytes(scene in fleets(0..5)) {
         let (first, second) = (scene.decide(), scene.clone().decide());
         prop_assert_eq!(serde_json::to_string(&first).unwrap(), serde_json::to_string(&second).unwrap());
         prop_assert!(first.digest.len() == 64 && first.digest == second.digest);
     }
 
     #[test]
-    fn a_node_more_takes_no_gpu_from_the_fleet(scene in fleets(), gpus in 0_u32..9) {
+    fn a_node_more_takes_no_gpu_from_the_fleet(scene in fleets(0..5), gpus in 0_u32..9) {
         let promised = |scene: &Scene| -> i64 {
             let sum = |decision: &Decision| gpus_of(scene, decision) * i64::from(decision.grant);
             scene.decide().decisions.values().map(sum).sum()
@@ -101,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_promised_is_still_granted_at_the_next_tick(scene in fleets()) {
+    fn what_was_promised_is_still_granted_at_the_next_tick(scene in fleets(0..5)) {
         // Largest first packs whatever can be packed if the sizes divide each other; other sizes may fragment.
         let sizes = |scene: &Scene| scene.decide().decisions.values().all(|decision| {
             [1, 2, 4].contains(&gpus_of(scene, decision))

@@ -1,7 +1,7 @@
 //! Two workloads and the last GPUs.
 
 use super::scene::{Scene, average, deployment, external_of, key};
-use crate::object::WorkloadKey;
+use crate::{capacity::LimitingFactor, object::WorkloadKey};
 
 fn two(first: (i32, i64), second: (i32, i64)) -> Scene {
     let metric = |name: &str| [external_of("inference_queue_length", name, &average("10"))];
@@ -61,12 +61,43 @@ fn floors_come_before_the_rest_by_priority() {
     assert!(note.is_empty(), "alone it would fit: {note:?}");
 }
 
-#[test]
-fn large_replicas_are_not_broken_by_small_ones() {
-    let metric = |name: &str| [external_of("inference_queue_length", name, &average("10"))];
-    let scene = Scene::new().node("a", 8).node("b", 8).workload("large", 1, 4).workload("small", 1, 1);
-    let scene = scene.hpa("large", 50, &metric("large")).hpa("small", 50, &metric("small"));
-    let scene = scene.running("large", 0, "a", Some(90)).running("small", 0, "b", Some(40));
+/// Workloads: GPUs of a replica, queue of each pod, and on which nodes they run.
+fn fleet(nodes: &[(&str, u32)], workloads: &[(&'static str, u32, i64, &[&str])]) -> Scene {
+    let scene = nodes.iter().fold(Scene::new(), |scene, (name, gpus)| scene.node(name, *gpus));
+    workloads.iter().fold(scene, |scene, (name, gpus, queue, on)| {
+        let scene = scene.workload(name, i32::try_from(on.len()).unwrap(), *gpus);
+        let scene = scene.hpa(name, 50, &[external_of("inference_queue_length", name, &average("10"))]);
+        on.iter().enumerate().fold(scene, |scene, (index, node)| scene.running(name, index, node, Some(*queue)))
+    })
+}
+
+fn granted(scene: &Scene, names: &[&str]) -> Vec<i32> {
     let snapshot = scene.decide();
-    assert_eq!((snapshot.decisions[&key("large")].grant, snapshot.decisions[&key("small")].grant), (3, 4));
+    names.iter().map(|name| snapshot.decisions[&key(name)].grant).collect()
+}
+
+#[test]
+fn large_replicas_are_promised_first_and_small_ones_what_cannot_break_their_nodes() {
+    let nodes = [("a", 8), ("b", 8)];
+    let names = ["large", "small"];
+    let scene = fleet(&nodes, &[("large", 4, 90, &["a"]), ("small", 1, 40, &["b"])]);
+    assert_eq!(granted(&scene, &names), [3, 1], "a small one on node a would leave one large one without a place");
+    let small = &scene.decide().decisions[&key("small")];
+    assert_eq!(small.limiting_factor, LimitingFactor::Contention);
+    let next = small.steps.iter().find(|step| step.name == "next");
+    assert_eq!(next.and_then(|step| step.value), Some(3), "{:?}", small.steps);
+    let bound = fleet(&nodes, &[("large", 4, 90, &["a", "a", "b"]), ("small", 1, 40, &["b"])]);
+    assert_eq!(granted(&bound, &names), [3, 4], "what the large ones left is known now");
+}
+
+#[test]
+fn nothing_is_held_back_where_all_ask_for_the_same_or_do_not_meet() {
+    let alike = fleet(&[("a", 8), ("b", 8)], &[("one", 2, 90, &["a"]), ("two", 2, 90, &["b"])]);
+    assert_eq!(granted(&alike, &["one", "two"]), [4, 4]);
+    let mut apart = fleet(&[("a", 8), ("b", 8)], &[("large", 4, 90, &["a"]), ("small", 1, 40, &["b"])]);
+    for (name, node) in [("large", "a"), ("small", "b")] {
+        let template = apart.view.workloads.get_mut(&deployment(name)).unwrap().template.as_mut().unwrap();
+        template.spec.node_selector.insert("kubernetes.io/hostname".to_owned(), node.to_owned());
+    }
+    assert_eq!(granted(&apart, &["large", "small"]), [2, 4]);
 }

@@ -3,6 +3,7 @@
 mod access;
 mod accident;
 mod autoscaled;
+mod beside;
 mod groups;
 mod room;
 mod routes;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         scenario!(room::replicas_that_keep_apart_have_a_node_each),
         scenario!(groups::groups_grow_as_wholes),
         scenario!(groups::leaders_and_workers_that_differ_grow_as_wholes),
+        scenario!(beside::small_replicas_never_take_the_nodes_that_large_ones_were_promised),
         scenario!(room::room_that_is_booked_is_kept_for_its_pods),
         scenario!(sources::killed_sources_move_nothing_and_are_named),
         scenario!(routes::every_route_answers_through_the_aggregator),
