@@ -41,6 +41,8 @@ pub struct Inventory<'v> {
     touched: BTreeSet<usize>,
     /// Replicas that were placed, with their rows.
     seated: Vec<Seated>,
+    /// How many of them repel others.
+    repellent: usize,
     /// What those of them want that take devices, by row.
     takers: BTreeMap<usize, Vec<Arc<Wants>>>,
     quotas: Quotas,
@@ -72,6 +74,14 @@ pub(super) struct Demand {
     /// Whether the scheduler, or the search, gives up on the pods on account of a node that is open to them.
     pub(super) gives_up: bool,
     pub(super) judged: Arc<Judged>,
+}
+
+// === impl Seated ===
+
+impl Seated {
+    fn repels(&self) -> bool {
+        !self.seat.terms.anti_affinity.is_empty()
+    }
 }
 
 // === impl Demand ===
@@ -109,6 +119,7 @@ impl<'v> Inventory<'v> {
             free,
             touched: BTreeSet::new(),
             seated: Vec::new(),
+            repellent: 0,
             takers: BTreeMap::new(),
             quotas: Quotas::of(view),
         }
@@ -266,7 +277,7 @@ impl<'v> Inventory<'v> {
                 && seated.wants == template.wants
         };
         if let Some(index) = self.seated.iter().rposition(is_it) {
-            self.seated.remove(index);
+            self.repellent -= usize::from(self.seated.remove(index).repels());
         }
         if let Some(takers) = self.takers.get_mut(&row)
             && let Some(index) = takers.iter().rposition(|wants| *wants == template.wants)
@@ -331,7 +342,7 @@ impl<'v> Inventory<'v> {
 
     /// Whether any placed pod or replica repels others.
     pub(super) fn has_terms(&self) -> bool {
-        self.shape.index.repels() || self.seated.iter().any(|seated| !seated.seat.terms.anti_affinity.is_empty())
+        self.shape.index.repels() || self.repellent > 0
     }
 
     /// What fits on each row by its columns, as far as it is kept.
@@ -462,7 +473,9 @@ impl<'v> Inventory<'v> {
         if !wants.is_empty() {
             self.takers.entry(row).or_default().push(Arc::clone(&wants));
         }
-        self.seated.push(Seated { seat, ports, claims, wants, row });
+        let seated = Seated { seat, ports, claims, wants, row };
+        self.repellent += usize::from(seated.repels());
+        self.seated.push(seated);
         self.touched.insert(row);
         for (column, amount) in &demand.requests {
             if let Some(free) = self.cell(row, *column).and_then(|cell| self.free.get_mut(cell)) {

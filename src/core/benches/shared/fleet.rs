@@ -72,14 +72,14 @@ fn pod(workload: &str, mut spec: Value, index: usize, node: &str) -> Pod {
     .unwrap()
 }
 
-fn hpa(workload: &str) -> HorizontalPodAutoscaler {
+fn hpa(workload: &str, most: i32) -> HorizontalPodAutoscaler {
     let average = |value: &str| json!({ "type": "AverageValue", "averageValue": value });
     let selector = json!({ "matchLabels": { "workload": workload } });
     from_value(json!({
         "metadata": { "name": workload, "namespace": "ml" },
         "spec": {
             "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": workload },
-            "minReplicas": 2, "maxReplicas": 100, "behavior": {},
+            "minReplicas": 2, "maxReplicas": most, "behavior": {},
             "metrics": [
                 { "type": "Pods", "pods": { "metric": { "name": "inference_queue_length" }, "target": average("10") } },
                 { "type": "External", "external": {
@@ -136,7 +136,7 @@ pub fn fleet_of(now: Timestamp, Size { nodes, workloads, pods, mixed, devices }:
             ..ScaleTarget::default()
         };
         view.workloads.insert(key(&name), target);
-        view.hpas.insert(ObjectKey::new("ml", &*name), hpa(&name));
+        view.hpas.insert(ObjectKey::new("ml", &*name), hpa(&name, replicas.saturating_mul(2).max(100)));
     }
     if devices {
         devices::claim(&mut view);
