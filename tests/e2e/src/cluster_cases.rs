@@ -22,8 +22,9 @@ pub use volumes::{DRIVER as STORAGE_DRIVER, TOPOLOGY};
 /// Label of everything that belongs to a case.
 pub const CASE: &str = "plimsoll.test/case";
 
-/// Cases of a hundred that have devices.
+/// Cases of a hundred that have devices; with volumes that wait for a pod fewer, so that these decide.
 const DEVICES: i64 = 35;
+const DEVICES_BESIDE: i64 = 10;
 /// Cases of a hundred that have volumes.
 const VOLUMES: i64 = 32;
 
@@ -104,9 +105,10 @@ impl Case {
             template::simplify(rng, &mut template["spec"]);
         }
         volumes.mount(rng, &mut template);
+        let devices = if volumes.wait() { DEVICES_BESIDE } else { DEVICES };
         let volumes::Volumes { objects: volumes, each: claims_of_each, .. } = volumes;
         let guards = if guarded { guards::some(rng, &names) } else { Vec::new() };
-        let devices = if rng.percent(DEVICES) {
+        let devices = if rng.percent(devices) {
             devices::some(rng, &names, &mut nodes, &mut pods, &mut template)
         } else {
             devices::Devices::default()
@@ -119,7 +121,8 @@ impl Case {
     /// Whether replicas have volumes that wait for a pod.
     #[must_use]
     pub fn has_waiting_volumes(&self) -> bool {
-        self.volumes.iter().any(|it| it["kind"] == "StorageClass")
+        let mut volumes = self.template["spec"]["volumes"].as_array().into_iter().flatten();
+        !self.claims_of_each.is_empty() || volumes.any(volumes::waits)
     }
 
     /// Whether replicas ask for devices.

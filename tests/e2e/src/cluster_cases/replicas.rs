@@ -34,10 +34,8 @@ impl Case {
             let name = self.claim_of(claim, ordinal);
             json!({"name": claim["metadata"]["name"], "persistentVolumeClaim": {"claimName": name}})
         });
-        let claims: Vec<_> = claims.collect();
-        if let Some(volumes) = pod["spec"]["volumes"].as_array_mut() {
-            volumes.extend(claims);
-        }
+        let volumes: Vec<_> = pod["spec"]["volumes"].as_array().into_iter().flatten().cloned().chain(claims).collect();
+        pod["spec"]["volumes"] = json!(volumes);
         pod
     }
 

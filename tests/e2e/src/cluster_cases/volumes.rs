@@ -70,6 +70,11 @@ pub(super) fn some(rng: &mut Rng, names: &Names, nodes: &[Value]) -> Volumes {
     volumes
 }
 
+/// Whether a volume of the template waits for a pod.
+pub(super) fn waits(volume: &Value) -> bool {
+    volume["ephemeral"].is_object() || volume["name"].as_str().is_some_and(|name| name.contains("-shared-"))
+}
+
 fn driver(name: &str, count: i64) -> Value {
     json!({"name": name, "nodeID": "n", "topologyKeys": [], "allocatable": {"count": count}})
 }

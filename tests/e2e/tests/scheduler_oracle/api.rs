@@ -137,6 +137,13 @@ impl Api {
         self.send(Request::delete(path), None).await.unwrap();
     }
 
+    /// Deletes what is at some paths, if it is there.
+    pub(crate) async fn delete_each(&self, paths: impl Iterator<Item = String>) {
+        let deletions =
+            stream::iter(paths).for_each_concurrent(CONCURRENCY, async |path| self.delete_if_there(&path).await);
+        deletions.await;
+    }
+
     /// What belongs to a case that was refused may not be there.
     pub(crate) async fn delete_if_there(&self, path: &str) {
         match self.send(Request::delete(path), None).await {

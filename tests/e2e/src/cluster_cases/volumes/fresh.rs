@@ -120,7 +120,7 @@ fn each(rng: &mut Rng, names: &Names, nodes: &[Value], spec: &Value, volumes: &m
 fn waiting(rng: &mut Rng, names: &Names, nodes: &[Value], class: &str) -> Vec<Value> {
     let mut volumes = Vec::new();
     let (is_remote, is_shared) = (rng.percent(25), rng.percent(8));
-    let modes = rng.pick(&[&["ReadWriteOnce", "ReadWriteOncePod"][..], &["ReadWriteOnce", "ReadWriteMany"]]);
+    let modes = rng.pick(&[&["ReadWriteOnce"][..], &["ReadWriteOnce", "ReadWriteMany"], &["ReadWriteOncePod"]]);
     for (index, node) in nodes.iter().enumerate() {
         for place in 0..rng.range(0, 3) {
             let name = format!("{class}-{index}-{place}");
