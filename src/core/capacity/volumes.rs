@@ -35,7 +35,8 @@ pub(super) struct Claims {
     own: BTreeMap<String, u32>,
     /// Volumes that exist and that new claims are bound to.
     slots: Option<Slots>,
-    /// Whether some replicas may go where others may not, so that only nodes are counted which all may use.
+    /// Whether some replicas may go where others may not, or count less, so that only nodes are counted which all may
+    /// use, and what counts most.
     partial: bool,
 }
 
@@ -102,7 +103,7 @@ impl Claims {
         self.shared.iter().map(|it| it.driver.as_str()).chain(self.own.keys().map(String::as_str))
     }
 
-    /// Whether only nodes are counted that all replicas may use, so that more may be bound than is counted.
+    /// Whether only what holds for all replicas is counted, so that more may be bound.
     pub(super) fn is_partial(&self) -> bool {
         self.partial
     }

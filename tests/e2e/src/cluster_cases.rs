@@ -7,6 +7,7 @@ mod coverage;
 mod devices;
 mod guards;
 mod nodes;
+mod replicas;
 mod residents;
 mod shrink;
 mod template;
@@ -16,11 +17,16 @@ use serde_json::{Value, json};
 
 use crate::rng::Rng;
 
+pub use volumes::{DRIVER as STORAGE_DRIVER, TOPOLOGY};
+
 /// Label of everything that belongs to a case.
 pub const CASE: &str = "plimsoll.test/case";
 
-/// Cases of a hundred that have devices.
+/// Cases of a hundred that have devices; with volumes that wait for a pod fewer, so that these decide.
 const DEVICES: i64 = 35;
+const DEVICES_BESIDE: i64 = 10;
+/// Cases of a hundred that have volumes.
+const VOLUMES: i64 = 32;
 
 /// Where some of the other pods are.
 pub const OTHER: &str = "other";
@@ -54,8 +60,10 @@ pub struct Case {
     pub namespace: String,
     /// Pods that have a node.
     pub pods: Vec<Value>,
-    /// Volumes, their claims, and what nodes attach.
+    /// Volumes, their claims and classes, and what nodes attach.
     pub volumes: Vec<Value>,
+    /// Claims that a StatefulSet makes for each replica (`volumeClaimTemplates`).
+    pub claims_of_each: Vec<Value>,
     /// ResourceSlices, DeviceClasses and ResourceClaimTemplates.
     pub devices: Vec<Value>,
     /// ResourceClaims with their status, made when the pods are there.
@@ -85,24 +93,36 @@ impl Case {
         let names = Names { case: seed.to_string(), namespace };
         let count = rng.pick(&[1, 2, 3, 4, 4]);
         let mut nodes: Vec<_> = (0..count).map(|index| nodes::node(rng, &names, index)).collect();
-        let volumes = if rng.percent(20) { volumes::some(rng, &names, &nodes) } else { volumes::Volumes::default() };
+        let has_volumes = rng.percent(VOLUMES);
+        let volumes = if has_volumes { volumes::some(rng, &names, &nodes) } else { volumes::Volumes::default() };
         let residents = rng.range(0, 4);
         let mut pods: Vec<_> = (0..residents).map(|index| residents::pod(rng, &names, index, count)).collect();
         for pod in pods.iter_mut().filter(|pod| pod["metadata"]["namespace"] == *names.namespace) {
-            volumes.mount(rng, &mut pod["spec"], 30);
+            volumes.lend(rng, pod);
         }
         let mut template = template::pod(rng, &names, count);
-        volumes.mount(rng, &mut template["spec"], 80);
-        let volumes = volumes.objects;
+        if volumes.wait() && rng.percent(75) {
+            template::simplify(rng, &mut template["spec"]);
+        }
+        volumes.mount(rng, &mut template);
+        let devices = if volumes.wait() { DEVICES_BESIDE } else { DEVICES };
+        let volumes::Volumes { objects: volumes, each: claims_of_each, .. } = volumes;
         let guards = if guarded { guards::some(rng, &names) } else { Vec::new() };
-        let devices = if rng.percent(DEVICES) {
+        let devices = if rng.percent(devices) {
             devices::some(rng, &names, &mut nodes, &mut pods, &mut template)
         } else {
             devices::Devices::default()
         };
         let devices::Devices { objects: devices, claims } = devices;
         let (name, namespace) = (names.case, names.namespace);
-        Self { name, nodes, namespace, pods, volumes, devices, claims, guards, template }
+        Self { name, nodes, namespace, pods, volumes, claims_of_each, devices, claims, guards, template }
+    }
+
+    /// Whether replicas have volumes that wait for a pod.
+    #[must_use]
+    pub fn has_waiting_volumes(&self) -> bool {
+        let mut volumes = self.template["spec"]["volumes"].as_array().into_iter().flatten();
+        !self.claims_of_each.is_empty() || volumes.any(volumes::waits)
     }
 
     /// Whether replicas ask for devices.

@@ -1,7 +1,7 @@
 //! Claims that are made for each replica, and those that their first pod binds: volumes are made for them, or are
 //! there and wait (`FindMatchingVolume` in `k8s.io/component-helpers` v0.36.3, `checkVolumeProvisions` of the plugin).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Place, Slots,
@@ -33,18 +33,45 @@ impl<'v> Resolver<'v> {
             let name = &class.metadata.name;
             return Err(format!("StorageClass {name} places the volumes of new claims before the scheduler does"));
         }
-        self.delayed(class, &template.spec, Some(&template.metadata.name))?;
-        *self.needs.claims.own.entry(class.driver().to_owned()).or_default() += 1;
+        self.admit(&template.spec)?;
+        let waiting = self.delayed(class, &template.spec, Some(&template.metadata.name))?;
+        let made = class.driver();
+        let mut drivers: BTreeSet<_> = waiting.iter().map(|volume| driver_of(volume)).chain([made]).collect();
+        if drivers.len() > 1 {
+            // Until it is bound a claim counts as one of its class, then as one of its volume.
+            self.mixed.extend(drivers.iter().map(|driver| (*driver).to_owned()));
+        }
+        drivers.remove("");
+        for driver in drivers {
+            *self.needs.claims.own.entry(driver.to_owned()).or_default() += 1;
+        }
         Ok(())
     }
 
-    /// Where a claim can be bound that waits for its pod. `each` names the template, if each replica has one.
+    /// New claims that a LimitRange refuses are never made (`PersistentVolumeClaimValidateLimitFunc` of the admission
+    /// plugin `limitranger`).
+    fn admit(&self, claim: &ClaimSpec) -> Result<(), Refusal> {
+        let requests = &claim.resources.requests;
+        let ranges = self.view.limit_ranges_in(self.namespace);
+        let items = ranges.flat_map(|range| range.spec.limits.iter().map(move |item| (range, item)));
+        for (range, item) in items.filter(|(_, item)| item.kind == "PersistentVolumeClaim") {
+            let below = |(name, least): (&String, &Quantity)| requests.get(name).is_none_or(|amount| amount < least);
+            let above = |(name, most): (&String, &Quantity)| requests.get(name).is_none_or(|amount| amount > most);
+            if item.min.iter().any(below) || item.max.iter().any(above) {
+                return Err(format!("LimitRange {:?} refuses new claims: too small or too large", range.metadata.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a claim can be bound that waits for its pod, and the volumes that are there for it. `each` names the
+    /// template, if each replica has one.
     pub(super) fn delayed(
         &mut self,
         class: &'v StorageClass,
         claim: &ClaimSpec,
         each: Option<&str>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<&'v PersistentVolume>, Refusal> {
         let waiting = self.waiting(class, claim, each)?;
         let name = class.metadata.name.clone();
         if class.provisions() {
@@ -62,7 +89,7 @@ impl<'v> Resolver<'v> {
                 return Err(format!("StorageClass {name} makes volumes in some places, and others wait for claims"));
             }
         }
-        Ok(())
+        Ok(waiting)
     }
 
     /// Volumes that are made only where there is space for them are not modelled.
@@ -130,6 +157,12 @@ impl<'v> Resolver<'v> {
         self.needs.claims.slots = Some(Slots { class: name.clone(), free });
         Ok(())
     }
+}
+
+/// The CSI driver of a volume; empty if it has none.
+fn driver_of(volume: &PersistentVolume) -> &str {
+    let csi = volume.spec.csi.as_ref().map(|csi| csi.driver.as_str());
+    csi.or_else(|| volume.migrated_to()).unwrap_or_default()
 }
 
 fn suits(volume: &PersistentVolume, claim: &ClaimSpec, selector: Option<&Selector>) -> bool {

@@ -27,6 +27,8 @@ pub(super) struct Resolver<'v> {
     pub(super) view: &'v View,
     pub(super) namespace: &'v str,
     pub(super) needs: Needs,
+    /// Drivers of which one or another may count a claim of each replica; empty for none of them.
+    pub(super) mixed: BTreeSet<String>,
 }
 
 // === impl Needs ===
@@ -34,7 +36,7 @@ pub(super) struct Resolver<'v> {
 impl Needs {
     /// The needs of a pod specification; of a pod that exists, by its name.
     pub(in crate::capacity) fn of(spec: &PodSpec, namespace: &str, pod: Option<&str>, view: &View) -> Self {
-        let mut resolver = Resolver { view, namespace, needs: Self::default() };
+        let mut resolver = Resolver { view, namespace, needs: Self::default(), mixed: BTreeSet::new() };
         let mut seen = BTreeSet::new();
         let mut refusals = BTreeSet::new();
         for source in source::of(spec) {
@@ -175,6 +177,7 @@ impl<'v> Resolver<'v> {
         let limited: BTreeSet<_> =
             drivers.filter(|driver| driver.allocatable.count.is_some()).map(|driver| driver.name.as_str()).collect();
         let claims = &mut self.needs.claims;
+        claims.partial |= self.mixed.iter().any(|driver| limited.contains(driver.as_str()));
         claims.shared.retain(|it| limited.contains(it.driver.as_str()));
         claims.own.retain(|driver, _| limited.contains(driver.as_str()));
         let counts = !claims.shared.is_empty() || !claims.own.is_empty();

@@ -357,6 +357,57 @@ fn a_driver_attaches_so_many_volumes_to_a_node() {
 }
 
 #[test]
+fn a_claim_that_may_get_a_volume_of_another_driver_counts_as_one_of_both() {
+    let mut view = mk_cluster([]);
+    let local = |name: &str, csi: Value| {
+        let mut volume = mk_volume(name, "kubernetes.io/hostname", &["n1"]);
+        volume["status"]["phase"] = json!("Available");
+        volume["spec"]["csi"] = csi;
+        volume
+    };
+    let ebs = json!({"driver": "ebs.csi.aws.com", "volumeHandle": "h"});
+    let fits = |view: &mut View, provisioner: &str, csi: &Value, nodes: &Value| {
+        let volumes = ["a", "b", "c"].map(|name| local(name, csi.clone()));
+        let class = mk_class(provisioner, "WaitForFirstConsumer", &[]);
+        mk_storage(view, &json!({"classes": [class], "volumes": volumes, "nodes": nodes}));
+        answer(view, &with_ephemeral(Some("fast"))).fits
+    };
+    let (nobody, made) = ("kubernetes.io/no-provisioner", "ebs.csi.aws.com");
+    assert_eq!(fits(&mut view, nobody, &Value::Null, &mk_limits(1)), Fits::exact(3));
+    assert_eq!(fits(&mut view, nobody, &ebs, &json!([])), Fits::exact(3));
+    assert_eq!(fits(&mut view, nobody, &ebs, &mk_limits(1)), Fits::between(1, None));
+    assert_eq!(fits(&mut view, made, &ebs, &mk_limits(1)), Fits::exact(3));
+    assert_eq!(fits(&mut view, made, &Value::Null, &mk_limits(1)), Fits::between(3, None));
+    assert_eq!(fits(&mut view, made, &Value::Null, &json!([])), Fits::exact(12));
+}
+
+#[test]
+fn new_claims_that_a_limit_range_refuses_are_unknown_and_those_that_are_there_stay() {
+    let mut view = mk_cluster([]);
+    mk_storage(
+        &mut view,
+        &json!({
+            "claims": [mk_claim("m", "pv", "ReadWriteMany")], "volumes": [in_zone("pv", "a")],
+            "classes": [mk_class("ebs.csi.aws.com", "WaitForFirstConsumer", &[])],
+        }),
+    );
+    let mut limit = |item: Value| {
+        let range = json!({"metadata": {"name": "r", "namespace": "ml"}, "spec": {"limits": [item]}});
+        let range: crate::object::admission::LimitRange = from(range);
+        view.limit_ranges.insert(range.metadata.key(), range);
+        (answer(&view, &with_ephemeral(Some("fast"))), answer(&view, &with_claim("m")).fits)
+    };
+    let of_claims = |bound: &str, size: &str| json!({"type": "PersistentVolumeClaim", bound: {"storage": size}});
+    for refusing in [of_claims("min", "6Gi"), of_claims("max", "4Gi")] {
+        let (new, there) = limit(refusing);
+        assert_unknown(&new, "LimitRange \"r\" refuses new claims");
+        assert_eq!(there, Fits::exact(8));
+    }
+    assert_eq!(limit(of_claims("min", "5Gi")).0.fits, Fits::exact(12));
+    assert_eq!(limit(of_claims("max", "5Gi")).0.fits, Fits::exact(12));
+}
+
+#[test]
 fn a_volume_that_replicas_share_is_attached_once_to_a_node() {
     let mut view = mk_cluster([]);
     let objects = json!({

@@ -75,6 +75,15 @@ impl Case {
             ("runtime class", some("/runtimeClassName")),
             ("volumes", some("/volumes")),
             ("volumes that nodes attach few of", self.volumes.iter().any(|it| it["kind"] == "CSINode")),
+            ("volumes that wait for pods", self.has_waiting_volumes()),
+            ("volumes of each replica", text.contains("\"ephemeral\"")),
+            ("claims of a StatefulSet", !self.claims_of_each.is_empty()),
+            ("claims of earlier replicas", self.volumes.iter().any(is_of_earlier)),
+            ("claims that their first pod binds", text.contains("-shared-")),
+            ("volumes that are made in some places", self.volumes.iter().any(|it| it["allowedTopologies"].is_array())),
+            ("volumes that wait for claims", self.volumes.iter().any(is_waiting)),
+            ("volumes of each other pod", self.pods.iter().any(|pod| pod.to_string().contains("\"ephemeral\""))),
+            ("limit range of claims", self.guards.iter().any(|it| it.to_string().contains("PersistentVolumeClaim"))),
             ("quota", of_guards("ResourceQuota")),
             ("scopes of quotas", self.guards.iter().any(is_scoped)),
             ("limit range", of_guards("LimitRange")),
@@ -92,6 +101,16 @@ fn is_unready(node: &Value) -> bool {
 fn is_unhealthy(node: &Value) -> bool {
     let of = |list: &str| &node["status"][list]["nvidia.com/gpu"];
     of("capacity") != of("allocatable")
+}
+
+fn is_of_earlier(object: &Value) -> bool {
+    object["kind"] == "PersistentVolumeClaim"
+        && object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("data-"))
+}
+
+/// Of no claim yet.
+pub(super) fn is_waiting(object: &Value) -> bool {
+    object["kind"] == "PersistentVolume" && object["spec"]["claimRef"].is_null()
 }
 
 fn is_scoped(guard: &Value) -> bool {

@@ -42,6 +42,9 @@ fn limits(rng: &mut Rng) -> Value {
     if rng.percent(20) {
         items.push(json!({"type": "Pod", "max": {"cpu": rng.pick(&["6", "12"])}}));
     }
+    if rng.percent(30) {
+        items.push(json!({"type": "PersistentVolumeClaim", rng.pick(&["min", "max"]): {"storage": "1500Mi"}}));
+    }
     json!(items)
 }
 

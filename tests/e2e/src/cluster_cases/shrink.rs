@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Case;
+use super::{Case, coverage::is_waiting};
 
 impl Case {
     /// The case without one of its parts, one after the other: for finding what a difference needs.
@@ -37,6 +37,22 @@ impl Case {
                 smaller.push(case);
             }
         }
+        for index in 0..self.volumes.len() {
+            let mut case = self.clone();
+            if case.volumes[index]["allowedTopologies"].is_array() {
+                case.volumes[index]["allowedTopologies"] = Value::Null;
+            } else if is_waiting(&case.volumes[index]) || case.volumes[index]["kind"] == "CSINode" {
+                case.volumes.remove(index);
+            } else {
+                continue;
+            }
+            smaller.push(case);
+        }
+        for index in 0..self.claims_of_each.len() {
+            let mut case = self.clone();
+            case.claims_of_each.remove(index);
+            smaller.push(case);
+        }
         for index in 0..self.claims.len() {
             let mut case = self.clone();
             let claim = case.claims.remove(index);
@@ -70,6 +86,8 @@ fn parts(template: &Value) -> Vec<Value> {
         "/spec/affinity/podAntiAffinity",
         "/spec/volumes/0",
         "/spec/volumes/1",
+        "/spec/volumes/2",
+        "/spec/volumes/3",
         "/spec/resourceClaims/0",
         "/spec/resourceClaims/1",
         "/spec/resources",

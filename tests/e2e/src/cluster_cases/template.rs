@@ -47,7 +47,7 @@ pub(super) fn pod(rng: &mut Rng, names: &Names, nodes: i64) -> Value {
 }
 
 /// Leaves few constraints, so that what is left decides about many replicas.
-fn simplify(rng: &mut Rng, spec: &mut Value) {
+pub(super) fn simplify(rng: &mut Rng, spec: &mut Value) {
     let pointers = ["/affinity/nodeAffinity", "/affinity/podAffinity", "/affinity/podAntiAffinity"];
     let fields = ["/topologySpreadConstraints", "/initContainers", "/resources", "/runtimeClassName"];
     for pointer in pointers.into_iter().chain(fields).chain(["/containers/0/ports", "/hostNetwork"]) {

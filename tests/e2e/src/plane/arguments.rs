@@ -47,9 +47,10 @@ const CONTROLLERS: &str = "horizontal-pod-autoscaler-controller,deployment-contr
     node-lifecycle-controller,taint-eviction-controller,serviceaccount-controller,namespace-controller,\
     root-ca-certificate-publisher-controller,garbage-collector-controller,pod-garbage-collector-controller,\
     clusterrole-aggregation-controller,disruption-controller,resourcequota-controller,resourceclaim-controller";
-/// What completes the status of objects that decide about pods, and makes their claims, without making, changing or
-/// removing pods.
-const ACCOUNTANTS: &str = "resourcequota-controller,resourceclaim-controller";
+/// What completes the status of objects that decide about pods, and makes and binds their claims, without making,
+/// changing or removing pods.
+const ACCOUNTANTS: &str = "resourcequota-controller,resourceclaim-controller,ephemeral-volume-controller,\
+    persistentvolume-binder-controller";
 
 /// Admission that needs or waits for controllers which do not run where only the scheduler does.
 const OBSTACLES: [&str; 4] =
@@ -150,6 +151,8 @@ impl Paths<'_> {
             self.pki("service-account-private-key-file", "sa.key"),
             // As kubeadm sets it. Without it the HPA controller is another user, which may not read metrics.
             "--use-service-account-credentials=true".into(),
+            // A claim that is seen before its volume waits for this; the default is 15 seconds.
+            "--pvclaimbinder-sync-period=2s".into(),
             // The default of 20 a second would pace a spike of 44 pods.
             "--kube-api-qps=500".into(),
             "--kube-api-burst=1000".into(),

@@ -28,13 +28,16 @@ pub(crate) const RUNTIME_CLASSES: &str = "/apis/node.k8s.io/v1/runtimeclasses";
 
 /// Everything that decides about volumes, by path and kind.
 pub(crate) const STORAGE: [(&str, &str); 6] = [
-    ("/api/v1/persistentvolumes", "PersistentVolume"),
-    ("/api/v1/persistentvolumeclaims", "PersistentVolumeClaim"),
+    (VOLUMES, "PersistentVolume"),
+    (CLAIMS_TO_STORAGE, "PersistentVolumeClaim"),
     ("/apis/storage.k8s.io/v1/csinodes", "CSINode"),
     ("/apis/storage.k8s.io/v1/csidrivers", "CSIDriver"),
-    ("/apis/storage.k8s.io/v1/storageclasses", "StorageClass"),
+    (STORAGE_CLASSES, "StorageClass"),
     ("/apis/storage.k8s.io/v1/volumeattachments", "VolumeAttachment"),
 ];
+pub(crate) const VOLUMES: &str = "/api/v1/persistentvolumes";
+pub(crate) const CLAIMS_TO_STORAGE: &str = "/api/v1/persistentvolumeclaims";
+pub(crate) const STORAGE_CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
 
 /// Everything that decides about devices, by path and kind.
 pub(crate) const DEVICES: [(&str, &str); 4] = [
@@ -90,10 +93,10 @@ impl Api {
         creations.buffer_unordered(CONCURRENCY).try_collect::<Vec<_>>().await.expect("objects are accepted");
     }
 
-    /// Creates pods, each where it belongs; a quota or a limit may refuse some.
-    pub(crate) async fn create_pods(&self, pods: Vec<Value>) {
-        let creations = stream::iter(pods).map(async |pod| self.create(&all_of(&pod), &pod).await.ok_or(()));
-        creations.buffer_unordered(CONCURRENCY).try_collect::<Vec<_>>().await.expect("pods are accepted");
+    /// Creates objects, each where it belongs; a quota or a limit may refuse some.
+    pub(crate) async fn create_each(&self, objects: Vec<Value>) {
+        let creations = stream::iter(objects).map(async |it| self.create(&all_of(&it), &it).await.ok_or(()));
+        creations.buffer_unordered(CONCURRENCY).try_collect::<Vec<_>>().await.expect("objects are accepted");
     }
 
     /// None if the API server refuses the object as invalid. What the namespace forbids is not an error.
@@ -132,6 +135,13 @@ impl Api {
 
     pub(crate) async fn delete(&self, path: &str) {
         self.send(Request::delete(path), None).await.unwrap();
+    }
+
+    /// Deletes what is at some paths, if it is there.
+    pub(crate) async fn delete_each(&self, paths: impl Iterator<Item = String>) {
+        let deletions =
+            stream::iter(paths).for_each_concurrent(CONCURRENCY, async |path| self.delete_if_there(&path).await);
+        deletions.await;
     }
 
     /// What belongs to a case that was refused may not be there.
