@@ -80,7 +80,8 @@ pub struct Args {
     /// Answer as if a change had been made; can be given several times, the changes are made in order.
     ///
     /// Forms: add-nodes=COUNT:LIKE-NODE, remove-node=NAME, cordon=NAME, uncordon=NAME, delete-pod=NAMESPACE/NAME,
-    /// move-pod=NAMESPACE/NAME:NODE, quota=NAMESPACE/NAME:RESOURCE=AMOUNT, request=RESOURCE=AMOUNT.
+    /// move-pod=NAMESPACE/NAME:NODE, quota=NAMESPACE/NAME:RESOURCE=AMOUNT,
+    /// queue-quota=QUEUE:FLAVOR:RESOURCE=AMOUNT, request=RESOURCE=AMOUNT.
     #[arg(long = "what-if", value_name = "CHANGE")]
     what_if: Vec<WhatIf>,
 }

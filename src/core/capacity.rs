@@ -204,9 +204,13 @@ impl LimitingFactor {
             | Self::TopologySpread
             | Self::Quota
             | Self::Priority
-            | Self::Contention
             | Self::NodeAutoscaler => true,
-            Self::None | Self::Unmodelled | Self::MaxReplicas | Self::StaleSignal | Self::StaleCapacity => false,
+            Self::None
+            | Self::Contention
+            | Self::Unmodelled
+            | Self::MaxReplicas
+            | Self::StaleSignal
+            | Self::StaleCapacity => false,
         }
     }
 }

@@ -423,6 +423,12 @@ fn a_quota_that_cannot_be_changed_says_why() {
     for wrong in ["quota=team:pods=3", "quota=ml/team", "quota=ml/team:pods", "quota=ml/team:pods=lots"] {
         assert!(parsed(wrong).unwrap_err().contains("quota=NAMESPACE/NAME:RESOURCE=AMOUNT"), "{wrong}");
     }
+    for wrong in ["queue-quota=team", "queue-quota=team:h100", "queue-quota=team::pods=1", "queue-quota=team:h100:pods"]
+    {
+        assert!(parsed(wrong).unwrap_err().contains("queue-quota=QUEUE:FLAVOR:RESOURCE=AMOUNT"), "{wrong}");
+    }
+    let queue = say("queue-quota=team:h100:nvidia.com/gpu=16");
+    assert!(queue.contains("there is no ClusterQueue \"team\""), "{queue}");
     assert!(parsed("move-pod=ml/a").unwrap_err().contains("move-pod=NAMESPACE/NAME:NODE"));
 }
 

@@ -7,7 +7,8 @@ use plimsoll_core::{capacity::Edit, object::ObjectKey, quantity::Quantity};
 
 /// How edits are written.
 const FORMS: &str = "add-nodes=COUNT:LIKE-NODE, remove-node=NAME, cordon=NAME, uncordon=NAME, \
-     delete-pod=NAMESPACE/NAME, move-pod=NAMESPACE/NAME:NODE, quota=NAMESPACE/NAME:RESOURCE=AMOUNT, request=RESOURCE=AMOUNT";
+     delete-pod=NAMESPACE/NAME, move-pod=NAMESPACE/NAME:NODE, quota=NAMESPACE/NAME:RESOURCE=AMOUNT, \
+     queue-quota=QUEUE:FLAVOR:RESOURCE=AMOUNT, request=RESOURCE=AMOUNT";
 
 /// An edit as an argument.
 #[derive(Clone, Debug)]
@@ -34,6 +35,14 @@ impl FromStr for WhatIf {
                 let (quota, limit) = operand.split_once(':').context(form)?;
                 let (resource, hard) = amount(limit).context(form)?;
                 Edit::Quota { quota: key(quota).context(form)?, resource, hard }
+            }
+            "queue-quota" => {
+                let form = "queue-quota=QUEUE:FLAVOR:RESOURCE=AMOUNT, e.g. queue-quota=team:h100:nvidia.com/gpu=16";
+                let (queue, limit) = operand.split_once(':').context(form)?;
+                let (flavor, limit) = limit.split_once(':').context(form)?;
+                let (resource, nominal) = amount(limit).context(form)?;
+                let (queue, flavor) = (some(queue).context(form)?, some(flavor).context(form)?);
+                Edit::QueueQuota { queue, flavor, resource, nominal }
             }
             "request" => {
                 let (resource, amount) = amount(operand).context("request=RESOURCE=AMOUNT")?;

@@ -8,13 +8,14 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    cluster::{Change, Delta, DeviceChange, StorageChange, View},
+    cluster::{Change, Delta, DeviceChange, QueueChange, StorageChange, View},
     object::{Node, ObjectKey, Pod, PodTemplate, ResourceQuota, pod::Container},
     quantity::Quantity,
 };
 
 mod devices;
 mod nodes;
+mod queues;
 
 use nodes::MAX_ADDED;
 
@@ -66,6 +67,17 @@ pub enum Edit {
         /// The new limit.
         hard: Quantity,
     },
+    /// Changes the nominal quota of a ClusterQueue of Kueue.
+    QueueQuota {
+        /// Name of the ClusterQueue.
+        queue: String,
+        /// One of its flavors.
+        flavor: String,
+        /// One of the resources that it has of the flavor.
+        resource: String,
+        /// The new nominal quota.
+        nominal: Quantity,
+    },
     /// Changes what the template asks for.
     Request {
         /// Resource name.
@@ -96,6 +108,21 @@ pub enum EditError {
         resource: String,
         /// What it limits.
         limits: String,
+    },
+    /// Kueue has no such queue.
+    #[error("there is no ClusterQueue {0:?}")]
+    NoQueue(String),
+    /// The queue has none of the resource of the flavor.
+    #[error("ClusterQueue {queue} has no quota of {resource} of flavor {flavor}; it has {quotas}")]
+    NotInQueue {
+        /// The queue.
+        queue: String,
+        /// Name of a flavor.
+        flavor: String,
+        /// Resource name.
+        resource: String,
+        /// What it has quotas of.
+        quotas: String,
     },
     /// Too many nodes at once.
     #[error("at most {MAX_ADDED} nodes can be added at once, not {0}")]
@@ -140,6 +167,9 @@ impl Edit {
             Self::DeletePod { pod } => Err(EditError::NoPod(pod.clone())),
             Self::MovePod { pod, to } => Ok(vec![moved(view, pod, node(view, to)?)?]),
             Self::Quota { quota, resource, hard } => Ok(vec![limited(view, quota, resource, *hard)?]),
+            Self::QueueQuota { queue, flavor, resource, nominal } => {
+                Ok(vec![queues::granted(view, queue, (flavor, resource), *nominal)?])
+            }
             Self::Request { .. } => Ok(Vec::new()),
         }
     }
@@ -156,6 +186,9 @@ impl fmt::Display for Edit {
             Self::DeletePod { pod } => write!(f, "delete pod {pod}"),
             Self::MovePod { pod, to } => write!(f, "move pod {pod} to node {to}"),
             Self::Quota { quota, resource, hard } => write!(f, "allow {resource} {hard} in ResourceQuota {quota}"),
+            Self::QueueQuota { queue, flavor, resource, nominal } => {
+                write!(f, "allow {resource} {nominal} in flavor {flavor} of ClusterQueue {queue}")
+            }
             Self::Request { resource, amount } => write!(f, "request {resource} {amount}"),
         }
     }
@@ -186,6 +219,10 @@ pub(super) fn inverse(change: &Change, view: &View) -> Option<Change> {
         Change::Device(DeviceChange::Claim(delta)) => {
             let find = |key: &ObjectKey| devices.claims.as_ref()?.get(key);
             Change::Device(DeviceChange::Claim(back(delta, |claim| claim.metadata.key(), find)?))
+        }
+        Change::Queue(QueueChange::Cluster(delta)) => {
+            let find = |key: &String| view.queues.cluster.get(key);
+            Change::Queue(QueueChange::Cluster(back(delta, |queue| queue.metadata.name.clone(), find)?))
         }
         _ => return None,
     })

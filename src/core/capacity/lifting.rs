@@ -14,7 +14,10 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use super::{Answer, Class, Edit, Inventory, Model, Replica, Template, quota::Shortage};
+use super::{
+    Answer, Class, Edit, Inventory, Model, Replica, Template,
+    quota::{Limit, Shortage},
+};
 use crate::{
     cluster::{Started, View},
     object::{Group, ObjectKey, Pod, PodTemplate},
@@ -186,13 +189,24 @@ impl Limited<'_> {
 
 impl Shortage {
     fn edit(&self) -> Edit {
-        Edit::Quota { quota: self.quota.clone(), resource: self.resource.clone(), hard: self.hard + self.short }
+        let (resource, amount) = (self.resource.clone(), self.hard + self.short);
+        match &self.by {
+            Limit::Quota(quota) => Edit::Quota { quota: quota.clone(), resource, hard: amount },
+            Limit::Flavor { queue, flavor } => {
+                Edit::QueueQuota { queue: queue.clone(), flavor: flavor.clone(), resource, nominal: amount }
+            }
+        }
     }
 }
 
 impl std::fmt::Display for Shortage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { quota, resource, short, hard } = self;
-        write!(f, "allow {short} more of {resource} in ResourceQuota {quota}, {} in all", *hard + *short)
+        let Self { by, resource, short, hard } = self;
+        write!(f, "allow {short} more of {resource} in ")?;
+        match by {
+            Limit::Quota(quota) => write!(f, "ResourceQuota {quota}")?,
+            Limit::Flavor { queue, flavor } => write!(f, "flavor {flavor} of ClusterQueue {queue}")?,
+        }
+        write!(f, ", {} in all", *hard + *short)
     }
 }

@@ -8,10 +8,12 @@
 //! In the books of quotas a ClusterQueue is an entry without a namespace, and so is a cohort.
 
 mod books;
+mod raised;
 
 use std::collections::BTreeMap;
 
 pub(super) use books::books;
+pub(super) use raised::raised;
 
 use super::{LimitingFactor, Reason, filters, requests};
 use crate::{
@@ -28,12 +30,15 @@ use crate::{
 const ONE_BY_ONE: &str = "deployment";
 /// The feeds without which quota is not known.
 const KINDS: [&str; 4] = ["localqueues", "clusterqueues", "resourceflavors", "cohorts"];
+const OF_FLAVOR: &str = " of flavor ";
 /// The strategy by which nobody passes the first.
 const STRICT: &str = "StrictFIFO";
 
 /// What a pod is charged with, by entry and resource.
 #[derive(Debug, Default)]
 pub(super) struct Amounts {
+    /// The ClusterQueue.
+    pub(super) queue: String,
     /// Where it limits how many may be let through.
     pub(super) own: Vec<(ObjectKey, String, Quantity)>,
     /// Where it takes what others are limited by.
@@ -213,7 +218,7 @@ fn shared(queue: &ClusterQueue, view: &View) -> Result<(), String> {
 fn charges(spec: &PodSpec, queue: &ClusterQueue, view: &View) -> Result<Amounts, String> {
     shared(queue, view)?;
     let flavors = flavors(spec, queue, view)?;
-    let mut amounts = Amounts::default();
+    let mut amounts = Amounts { queue: queue.metadata.name.clone(), ..Amounts::default() };
     for (resource, amount) in needs(spec, queue) {
         let Some(flavor) = flavors.get(resource) else { continue };
         let entry = entry(&flavor.metadata.name, resource);
@@ -229,5 +234,10 @@ fn charges(spec: &PodSpec, queue: &ClusterQueue, view: &View) -> Result<Amounts,
 }
 
 fn entry(flavor: &str, resource: &str) -> String {
-    format!("{resource} of flavor {flavor}")
+    format!("{resource}{OF_FLAVOR}{flavor}")
+}
+
+/// Resource and flavor of an entry; none of what is no entry of a queue.
+fn parts(entry: &str) -> Option<(&str, &str)> {
+    entry.rsplit_once(OF_FLAVOR)
 }

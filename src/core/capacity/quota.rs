@@ -34,6 +34,8 @@ pub(super) struct Charge {
     amounts: Vec<(ObjectKey, String, Quantity)>,
     /// What is taken from others by it, which does not limit these pods.
     others: Vec<(ObjectKey, String, Quantity)>,
+    /// The ClusterQueue that lets them through, if one has to.
+    queue: Option<String>,
 }
 
 /// How many pods may still be created, and what limits them.
@@ -46,10 +48,19 @@ pub struct QuotaRoom {
     pub reason: String,
 }
 
+/// Who limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// A ResourceQuota; what Kueue limits has no namespace here.
+    Quota(ObjectKey),
+    /// A flavor of a ClusterQueue.
+    Flavor { queue: String, flavor: String },
+}
+
 /// What a quota lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shortage {
-    pub(super) quota: ObjectKey,
+    pub(super) by: Limit,
     pub(super) resource: String,
     /// By how much it would have to be raised.
     pub(super) short: Quantity,
@@ -125,7 +136,8 @@ impl Quotas {
         let short = needs.into_iter().filter_map(|((quota, name), need)| {
             let (used, hard) = self.left(quota, name)?;
             let short = used + need - hard;
-            (short > Quantity::ZERO).then(|| Shortage { quota: quota.clone(), resource: name.to_owned(), short, hard })
+            let by = || Limit::Quota(quota.clone());
+            (short > Quantity::ZERO).then(|| Shortage { by: by(), resource: name.to_owned(), short, hard })
         });
         short.collect()
     }
@@ -173,7 +185,13 @@ impl Charge {
     pub(super) fn and(mut self, amounts: queue::Amounts) -> Self {
         self.amounts.extend(amounts.own);
         self.others.extend(amounts.others);
+        self.queue = Some(amounts.queue);
         self
+    }
+
+    /// The ClusterQueue that lets the pods through, if one has to.
+    pub(super) fn queue(&self) -> Option<&str> {
+        self.queue.as_deref()
     }
 
     /// What pods of a specification, as admission leaves it, are charged with; else why no pod can be created.
@@ -197,7 +215,7 @@ impl Charge {
             let charged = usage.iter().filter(|(name, amount)| hard.contains_key(name) && *amount > Quantity::ZERO);
             amounts.extend(charged.map(|(name, amount)| (key.clone(), name.clone(), *amount)));
         }
-        Ok(Self { amounts, others: Vec::new() })
+        Ok(Self { amounts, ..Self::default() })
     }
 
     /// Quotas over what the pods bring about besides themselves, which are not modelled.

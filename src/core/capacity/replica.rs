@@ -17,7 +17,7 @@ use super::{
     Answer, Class, Fits, Inventory, LimitingFactor, Reason, Template, explain,
     filters::Verdict,
     inventory::{Demand, fitting},
-    ports,
+    ports, queue,
     quota::{QuotaRoom, Shortage},
 };
 use crate::{
@@ -371,7 +371,9 @@ impl Inventory<'_> {
             Some(workers) => workers,
             None => None,
         };
-        Some(self.quotas().shortage(std::iter::once(leader).chain(workers)))
+        let queue = leader.0.queue();
+        let shortages = self.quotas().shortage(std::iter::once(leader).chain(workers));
+        Some(queue::raised(shortages, queue, self.shape().view))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     policy::Policy,
 };
 
-fn lift(view: &mut View, template: &PodTemplate) -> Option<Lift> {
+pub(super) fn lift(view: &mut View, template: &PodTemplate) -> Option<Lift> {
     let (policy, mut ledger) = (Policy::default(), Arc::new(Ledger::of(view)));
     let model = Model { view, ledger: &mut ledger, policy: &policy };
     let limited = Limited { namespace: "ml", template, group: None, started: &[], pending: 0 };

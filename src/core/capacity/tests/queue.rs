@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::*;
+use super::{lifting::lift, *};
 use crate::{
-    capacity::{Class, Fits, LimitingFactor},
+    capacity::{Class, Edit, Fits, LimitingFactor},
     cluster::{Change, Delta, Namespace, QueueChange},
 };
 
@@ -297,4 +297,35 @@ fn what_is_more_involved_is_not_known_and_says_why() {
     let doubts = [(String::new(), "403".to_owned())].into();
     hidden.apply(Change::Unreadable { resource: "clusterqueues".to_owned(), doubts });
     expect_unknown(&hidden, "clusterqueues are not all known");
+}
+
+#[test]
+fn the_quota_of_the_queue_is_raised_by_what_one_replica_lacks() {
+    let lift = |mut view: View| lift(&mut view, &template("deployment"));
+    let alone = lift(queued([cluster_queue("all", (6, 6), &json!({}))])).unwrap();
+    assert_eq!(alone.change, "allow 1 more of nvidia.com/gpu in flavor h100 of ClusterQueue all, 7 in all");
+    let (queue, flavor, resource) = ("all".to_owned(), "h100".to_owned(), GPU.to_owned());
+    let nominal = "7".parse().unwrap();
+    assert_eq!((alone.gain, alone.edits), (1, vec![Edit::QueueQuota { queue, flavor, resource, nominal }]));
+    // The other has borrowed two that its cohort has to have back first.
+    let shared = json!({"cohortName": "org"});
+    let borrowed =
+        [cluster_queue("all", (4, 4), &shared), cluster_queue("other", (4, 6), &shared), cohorts(&json!([]))];
+    assert_eq!(
+        lift(queued(borrowed)).map(|lift| (lift.change, lift.gain)),
+        Some(("allow 3 more of nvidia.com/gpu in flavor h100 of ClusterQueue all, 7 in all".to_owned(), 1,))
+    );
+}
+
+#[test]
+fn a_queue_that_cannot_be_changed_says_why() {
+    let view = queued([cluster_queue("all", (6, 6), &json!({}))]);
+    let say = |queue: &str, resource: &str, nominal: &str| {
+        let [queue, flavor, resource] = [queue, "h100", resource].map(str::to_owned);
+        let edit = Edit::QueueQuota { queue, flavor, resource, nominal: nominal.parse().unwrap() };
+        edit.changes(&view).unwrap_err().to_string()
+    };
+    assert_eq!(say("none", GPU, "1"), "there is no ClusterQueue \"none\"");
+    assert!(say("all", "pods", "1").contains("no quota of pods of flavor h100; it has cpu of flavor h100, memory of"));
+    assert!(say("all", GPU, "-1").contains("below zero"));
 }

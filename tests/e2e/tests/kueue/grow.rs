@@ -32,8 +32,9 @@ pub(crate) async fn a_workload_grows_to_the_quota_of_its_queue_and_no_pod_waits_
     api.apply(&local).await?;
     let overload = Overload::begin(cluster, report, world, |it| it.queued("team")).await?;
     overload.fills(4, "quota", "8 GPUs, of which its queue has 4").await?;
-    api.apply(&own(&json!({"nominalQuota": "5"}))).await?;
-    overload.fills(5, "quota", "its queue has 5").await?;
+    let lift = overload.lift("1 more of nvidia.com/gpu in flavor").await?;
+    api.apply(&own(&json!({"nominalQuota": lift["edits"][0]["nominal"]}))).await?;
+    overload.fills(5, "quota", "its queue has 5, which was said to lift the limit").await?;
     let other = |quota: &Value| kueue("ClusterQueue", "other", &queue(quota));
     api.apply(&other(&json!({"nominalQuota": "5", "lendingLimit": "1"}))).await?;
     overload.fills(6, "quota", "another queue of the cohort lends it one").await?;
