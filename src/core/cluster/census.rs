@@ -136,7 +136,8 @@ impl<'v> Census<'v> {
             let is_newer = newest.is_none_or(|newest| made > newest.metadata.creation_timestamp);
             // Whose it is takes longer to say.
             let is_own = || is_group || may_own(workload, pod);
-            if is_newer && !pod.is_terminal() && !pod.is_terminating() && is_of_kind(pod) && is_own() {
+            let is_legible = pod.spec.flaw.is_none();
+            if is_newer && is_legible && !pod.is_terminal() && !pod.is_terminating() && is_of_kind(pod) && is_own() {
                 newest = Some(pod);
             }
         }
