@@ -316,8 +316,7 @@ impl WatchHealth {
     /// An object decoded, did not decode, or is gone.
     pub(crate) fn decoded(&self, feed: Feed, name: &str, legible: Legible) {
         self.update(feed, |health| {
-            for (names, here) in
-                [(&mut health.undecodable, Legible::NotAtAll), (&mut health.partial, Legible::InPart)]
+            for (names, here) in [(&mut health.undecodable, Legible::NotAtAll), (&mut health.partial, Legible::InPart)]
             {
                 if legible != here {
                     names.remove(name);

@@ -73,13 +73,7 @@ impl Objects {
     }
 
     /// `listed` is the version and the kind of the items of a typed list, which do not say it themselves.
-    fn document(
-        &mut self,
-        source: &Source,
-        value: Value,
-        listed: (&str, &str),
-        depth: usize,
-    ) -> anyhow::Result<()> {
+    fn document(&mut self, source: &Source, value: Value, listed: (&str, &str), depth: usize) -> anyhow::Result<()> {
         if depth > MAX_DEPTH {
             bail!("{source}: lists are nested deeper than {MAX_DEPTH}");
         }
@@ -150,8 +144,8 @@ impl Objects {
             return Ok(());
         }
         match (group, kind) {
-            ("", "Node") => self.node(source, object)?,
-            ("", "Pod") => self.pod(source, object)?,
+            ("", "Node") => self.node(source, &object)?,
+            ("", "Pod") => self.pod(source, &object)?,
             ("", "Namespace") => {
                 let labels = decode::<Labels>(source, kind, &object, "/metadata/labels")?.unwrap_or_default();
                 self.view.namespaces.entry(name(source, kind, &object)?).or_default().labels = labels;
@@ -219,9 +213,9 @@ impl Objects {
         self.view.storage.apply(change);
     }
 
-    fn node(&mut self, source: &Source, object: Value) -> anyhow::Result<()> {
-        let name = name(source, "Node", &object)?;
-        match sound::<Node>(&object, negative_allocatable) {
+    fn node(&mut self, source: &Source, object: &Value) -> anyhow::Result<()> {
+        let name = name(source, "Node", object)?;
+        match sound::<Node>(object, negative_allocatable) {
             Ok(node) => drop(self.view.nodes.insert(name, node)),
             Err(error) => drop(self.unusable.insert(name, format!("{source}: the Node cannot be read: {error}"))),
         }
@@ -229,11 +223,11 @@ impl Objects {
     }
 
     /// What of a pod that cannot be read as a whole can be read says which nodes it leaves in doubt.
-    fn pod(&mut self, source: &Source, object: Value) -> anyhow::Result<()> {
-        let (name, namespace) = (name(source, "Pod", &object)?, namespace_of(&object));
+    fn pod(&mut self, source: &Source, object: &Value) -> anyhow::Result<()> {
+        let (name, namespace) = (name(source, "Pod", object)?, namespace_of(object));
         let negative = |pod: &Pod| negative_request(&pod.spec).map(|negative| format!("spec.{negative}"));
-        let pod = sound(&object, negative).or_else(|error| {
-            Pod::salvage(&object, &error).ok_or_else(|| {
+        let pod = sound(object, negative).or_else(|error| {
+            Pod::salvage(object, &error).ok_or_else(|| {
                 anyhow!("{source}: Pod {namespace}/{name} cannot be read: {error}; correct it or leave it out")
             })
         });

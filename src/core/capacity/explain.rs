@@ -26,7 +26,8 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let is_led_astray = || {
         let astray = |row: usize| {
             let verdict = demand.judged.verdicts.get(row);
-            verdict.is_some_and(|it| *it != Verdict::Open && it.may_bind()) && inventory.count(row, template, &demand) > 0
+            verdict.is_some_and(|it| *it != Verdict::Open && it.may_bind())
+                && inventory.count(row, template, &demand) > 0
         };
         states.iter().any(State::depends_on_order) && inventory.rows().any(astray)
     };

@@ -92,6 +92,14 @@ impl Filter {
         &self.places
     }
 
+    /// Labels of nodes that it asks for, each with whether it also passes a node that does not have it.
+    pub(super) fn labels(&self) -> impl Iterator<Item = (&str, bool)> {
+        let terms = self.affinity.iter().flatten().flat_map(|term| &term.match_expressions);
+        let passes = |operator: &str| matches!(operator, "NotIn" | "DoesNotExist");
+        let asked = terms.map(move |it| (it.key.as_str(), passes(&it.operator)));
+        self.node_selector.keys().map(|key| (key.as_str(), false)).chain(asked)
+    }
+
     /// Judges a node.
     pub(super) fn judge(&self, node: &Node) -> Verdict {
         if node.spec.unschedulable && !self.tolerates(&cordon()) {

@@ -113,7 +113,8 @@ impl<'v> Census<'v> {
         let (space, place) = self.find(workload)?;
         let (_, target) = space.workloads.get(place)?;
         let (template, group) = (target.template.as_ref()?, target.group.as_deref());
-        Some(Learnt::of(template, group, self.newest_pods(workload), Basis::InForce, &self.view.queues))
+        let basis = (Basis::InForce, &target.revision);
+        Some(Learnt::of(template, group, self.newest_pods(workload), basis, &self.view.queues))
     }
 
     /// The newest pod of a workload, and where replicas are groups, the newest leader and the newest worker.

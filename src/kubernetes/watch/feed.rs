@@ -243,7 +243,7 @@ impl<K: Kind> State<K> {
             }
             Salvage::Nothing => {
                 warn!(feed, name, reason, "an object cannot be read and is left out");
-                Read::Nothing(Undecodable { object: serde_json::Value::Null, ..bad })
+                Read::Nothing(Undecodable { object: Box::default(), ..bad })
             }
         }
     }

@@ -39,7 +39,7 @@ pub(super) struct Undecodable {
     pub(super) identity: Identity,
     pub(super) reason: String,
     /// The object as it came, for what else can be made of it.
-    pub(super) object: serde_json::Value,
+    pub(super) object: Box<serde_json::Value>,
 }
 
 /// A line of a watch.
@@ -120,7 +120,7 @@ fn decode<T: DeserializeOwned>(item: serde_json::Value) -> Result<T, Undecodable
     let object = T::deserialize(&item);
     object.map_err(|error| {
         let identity = Headed::deserialize(&item).map(|headed| headed.metadata).unwrap_or_default();
-        Undecodable { identity, reason: error.to_string(), object: item }
+        Undecodable { identity, reason: error.to_string(), object: Box::new(item) }
     })
 }
 
@@ -136,7 +136,7 @@ impl<T: DeserializeOwned> Line<T> {
                 let object = serde_json::from_slice::<Event<T>>(line).map(|event| event.object);
                 let undecodable = |error: serde_json::Error| {
                     let object = serde_json::from_slice::<Event<serde_json::Value>>(line);
-                    let object = object.map(|event| event.object).unwrap_or_default();
+                    let object = Box::new(object.map(|event| event.object).unwrap_or_default());
                     Undecodable { identity: identity.clone(), reason: error.to_string(), object }
                 };
                 let object = object.map_err(undecodable);

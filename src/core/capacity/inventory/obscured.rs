@@ -11,13 +11,7 @@ use std::{
 
 use super::Inventory;
 use crate::{
-    capacity::{
-        LimitingFactor, Reason, Template,
-        between::Seat,
-        filters::Filter,
-        ledger::Ledger,
-        memo::Judged,
-    },
+    capacity::{LimitingFactor, Reason, Template, between::Seat, filters::Filter, ledger::Ledger, memo::Judged},
     cluster::View,
     object::{Node, ObjectKey, Pod},
 };
@@ -120,7 +114,8 @@ impl Obscured {
 
 fn describe(key: &ObjectKey, pod: &Pod, is_named: bool) -> Arc<str> {
     let who = if is_named { format!("pod {key}") } else { format!("pods in {:?}", key.namespace.as_str()) };
-    let what = if pod.node_name.is_empty() { "may come here, and what it asks for" } else { "is here, and what it takes" };
+    let what =
+        if pod.node_name.is_empty() { "may come here, and what it asks for" } else { "is here, and what it takes" };
     let flaw = pod.spec.flaw.as_ref().map_or("", |flaw| &flaw.why);
     format!("{who} {what} cannot be read: {flaw}").into()
 }
