@@ -279,8 +279,11 @@ fn with_unusable(mut answer: Answer, objects: &Objects) -> Answer {
 
 fn warnings(objects: &Objects) -> Vec<String> {
     let unusable = objects.unusable.iter().map(|(node, why)| format!("node {node:?} is left out: {why}"));
-    let mut warnings: Vec<_> = unusable.collect();
     let view = &objects.view;
+    let others = view.unreadable.iter().filter(|(resource, _)| *resource != "nodes");
+    let others = others.flat_map(|(_, doubts)| doubts.values().cloned());
+    let problem = view.node_autoscaler.iter().filter_map(|it| it.problem.clone());
+    let mut warnings: Vec<_> = unusable.chain(others).chain(problem).collect();
     if view.nodes.is_empty() {
         warnings.push("the input has no usable Node, so nothing fits; see --help for what to give".to_owned());
     }
