@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use plimsoll_core::{
-    autoscaler::Outlook,
+    autoscaler::{Doubt, Outlook},
     capacity::{
         Answer, Class, Edit, Fits, Inventory, Ledger, Lift, LimitingFactor, Model, NodeGroupReport, QuotaRoom, Reason,
         Replica, Sharing, smallest,
@@ -191,8 +191,8 @@ impl Report {
             arriving: known.then(|| to_come(&outlook.arriving).saturating_add(on(&outlook.registering))),
             unregistered: outlook.unregistered,
             headroom: known.then(|| to_come(&outlook.further)),
-            headroom_unknown: outlook.unknown && doubt.is_none(),
-            no_headroom: outlook.reason.or(doubt.filter(|_| known).map(|doubt| format!("not counted on: {doubt}"))),
+            headroom_unknown: doubt.as_ref().map_or(outlook.unknown, |doubt| doubt.may_try),
+            no_headroom: outlook.reason.or(doubt.filter(|_| known).map(uncounted)),
             quota: answer.quota,
             constraint: answer.constraint,
             unmodelled: answer.unmodelled,
@@ -206,6 +206,12 @@ impl Report {
             },
         }
     }
+}
+
+/// That nodes to come are not counted on.
+fn uncounted(Doubt { reason, may_try }: Doubt) -> String {
+    let tried = if may_try { "; one replica at a time may find out" } else { "" };
+    format!("not counted on: {reason}{tried}")
 }
 
 /// What fits once the terminating pods are gone, if there are any.

@@ -41,20 +41,23 @@ impl Likes {
         }
     }
 
-    /// Why a replica cannot count on the nodes that may come.
+    /// Why a replica cannot count on the nodes that may come, for its volumes.
+    pub(super) fn tie(&self, replica: &Replica, view: &View) -> Option<String> {
+        self.groups.iter().find_map(|Like { group, node, .. }| {
+            let silent = || {
+                let driver = replica.limited_drivers().find(|driver| !names(node, driver, view))?;
+                Some(format!("the CSINode of {node} does not tell how many volumes of {driver} it attaches"))
+            };
+            divided(group, replica, view).or_else(silent)
+        })
+    }
+
+    /// Why it is not known whether a replica may go to the nodes that may come.
     pub(super) fn doubt(&self, replica: &Replica, view: &View) -> Option<String> {
         if self.repellers.repel(replica, view) {
             return Some("a pod that is here repels these pods from more than its own node".to_owned());
         }
-        self.unlabelled(replica).or_else(|| {
-            self.groups.iter().find_map(|Like { group, node, .. }| {
-                let silent = || {
-                    let driver = replica.limited_drivers().find(|driver| !names(node, driver, view))?;
-                    Some(format!("the CSINode of {node} does not tell how many volumes of {driver} it attaches"))
-                };
-                divided(group, replica, view).or_else(silent)
-            })
-        })
+        self.unlabelled(replica)
     }
 
     /// A label that the replica asks for and that is not known of the next nodes: of those of any group, if a node

@@ -79,6 +79,16 @@ impl<'v> Equipment<'v> {
     }
 }
 
+/// Why replicas cannot count on the nodes that may come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// In words.
+    pub reason: String,
+    /// Whether one may find out: what a new node would be for it depends on which one it is, and the autoscaler, which
+    /// looks for one that suits the pod, knows more of that.
+    pub may_try: bool,
+}
+
 // === impl Outlook ===
 
 impl Outlook {
@@ -175,11 +185,14 @@ impl Outlook {
 
     /// Why replicas cannot count on the nodes that may come; none where they can.
     #[must_use]
-    pub fn doubt(&self, replica: &Replica, view: &View) -> Option<String> {
+    pub fn doubt(&self, replica: &Replica, view: &View) -> Option<Doubt> {
         if self.arriving.nodes.is_empty() && self.further.nodes.is_empty() && !self.unknown {
             return None;
         }
-        replica.tie().or_else(|| self.likes.doubt(replica, view))
+        let never = replica.tie().or_else(|| self.likes.tie(replica, view));
+        let never = never.map(|reason| Doubt { reason, may_try: false });
+        let unclear = || replica.looks_beyond().map(str::to_owned).or_else(|| self.likes.doubt(replica, view));
+        never.or_else(|| unclear().map(|reason| Doubt { reason, may_try: true }))
     }
 
     /// Whether nothing may come.

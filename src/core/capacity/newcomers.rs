@@ -59,6 +59,12 @@ impl Replica {
         self.templates().find_map(Template::tie)
     }
 
+    /// Why it is not known whether its pods may go to a node that is new, where that hangs on pods on other nodes.
+    #[must_use]
+    pub fn looks_beyond(&self) -> Option<&'static str> {
+        self.templates().any(Template::looks_beyond).then_some(BEYOND)
+    }
+
     /// Whether its volumes can be used on some nodes only.
     #[must_use]
     pub fn has_places(&self) -> bool {
@@ -94,8 +100,7 @@ impl Template {
         let shared = self.wants.shared.first();
         let shared = shared.map(|(claim, _)| format!("all replicas share ResourceClaim {claim}, which is allocated"));
         let nowhere = || self.filter.places().iter().find(|place| matches!(place, Place::Nowhere { .. }));
-        let terms = || self.looks_beyond().then(|| BEYOND.to_owned());
-        shared.or_else(|| self.claims.tie()).or_else(|| nowhere().map(Place::describe)).or_else(terms)
+        shared.or_else(|| self.claims.tie()).or_else(|| nowhere().map(Place::describe))
     }
 
     /// Whether where its pods may go depends on pods on other nodes.
