@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use arrivals::{Arrivals, Arriving};
-pub use outlook::Outlook;
+pub use outlook::{Doubt, Outlook};
 
 use crate::object::{Node, autoscaling::CapacityBuffer, pod::ResourceList};
 

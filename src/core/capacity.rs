@@ -45,6 +45,7 @@ pub use inventory::Inventory;
 pub use ledger::Ledger;
 pub use lifting::{Lift, Limited, Search, Step, smallest};
 pub use model::Model;
+pub use newcomers::Repellers;
 pub use placer::Placer;
 pub use quota::QuotaRoom;
 pub use replica::Replica;

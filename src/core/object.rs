@@ -38,7 +38,7 @@ pub use meta::{ObjectKey, ObjectMeta, WorkloadKey};
 pub use moment::Moment;
 pub use node::Node;
 pub use pod::{Pod, PodMeta, PodSpec, PodTemplate};
-pub use scale::{Scale, ScaleTarget};
+pub use scale::{Revision, Rollout, Scale, ScaleTarget};
 pub use shared::Shared;
 pub use storage::{CsiDriver, CsiNode, StorageClass, VolumeAttachment};
 pub use text::Text;

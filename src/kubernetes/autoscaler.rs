@@ -8,13 +8,14 @@ use plimsoll_core::{
     object::{ObjectKey, ObjectMeta, autoscaling::CapacityBuffer, meta::StringMap},
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::{
     health::Feed,
     request::{self, Failure},
-    watch::{Backoff, Context, Error, Quiet},
+    watch::{Backoff, Context, Error, Quiet, versions},
 };
 use crate::clock;
 
@@ -24,6 +25,10 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 const PAGE: u32 = 500;
 /// Most pages of a list.
 const MAX_PAGES: usize = 40;
+/// Versions of Karpenter's kinds that are read, the newest first.
+const POOLS: [&str; 2] = ["karpenter.sh/v1", "karpenter.sh/v1beta1"];
+/// The same of CapacityBuffers.
+const BUFFERS: [&str; 2] = ["autoscaling.x-k8s.io/v1beta1", "autoscaling.x-k8s.io/v1alpha1"];
 /// When Cluster Autoscaler wrote its status.
 pub(crate) const UPDATED: &str = "cluster-autoscaler.kubernetes.io/last-updated";
 
@@ -41,8 +46,8 @@ struct Metadata {
 }
 
 #[derive(Debug, Deserialize)]
-struct List<T> {
-    items: Vec<T>,
+struct List {
+    items: Option<Vec<Value>>,
     #[serde(default)]
     metadata: ListMetadata,
 }
@@ -54,16 +59,11 @@ struct ListMetadata {
     next: String,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Group {
-    preferred_version: GroupVersion,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GroupVersion {
-    group_version: String,
+/// Objects of a kind, and one that does not decode.
+struct Listed<T> {
+    items: Vec<T>,
+    /// Which and why.
+    bad: Option<String>,
 }
 
 /// Looks until nobody reads the changes any more.
@@ -110,25 +110,34 @@ async fn detect(context: &Context, quiet: &mut Quiet) -> Result<Option<NodeAutos
         (Some(mut one), Some(other)) => {
             one.evidence = format!("{} and {}", one.evidence, other.evidence);
             one.groups.extend(other.groups);
+            one.problem = one.problem.or(other.problem);
             Some(one)
         }
         (one, other) => one.or(other),
     };
     let Some(mut found) = found else { return Ok(None) };
-    found.buffers = permitted(buffers(context).await, "CapacityBuffers", quiet)?.unwrap_or_default();
+    let (buffers, problem) = permitted(buffers(context).await, "CapacityBuffers", quiet)?.unwrap_or_default();
+    found.buffers = buffers;
+    found.problem = found.problem.or(problem);
     Ok(Some(found))
 }
 
-/// What is kept free, in the newest version that is served.
-async fn buffers(context: &Context) -> Result<Option<Vec<CapacityBuffer>>, Failure> {
-    for version in ["v1beta1", "v1alpha1"] {
-        let found: Vec<CapacityBuffer> =
-            all(context, &format!("/apis/autoscaling.x-k8s.io/{version}/capacitybuffers")).await?;
-        if !found.is_empty() {
-            return Ok(Some(found.into_iter().map(trimmed).collect()));
+/// What is kept free, in the newest version that is served, and why that is not all known.
+async fn buffers(context: &Context) -> Result<Option<(Vec<CapacityBuffer>, Option<String>)>, Failure> {
+    for version in BUFFERS {
+        let Listed { items, bad } = all(context, &format!("/apis/{version}/capacitybuffers")).await?;
+        if !items.is_empty() || bad.is_some() {
+            return Ok(Some((items.into_iter().map(trimmed).collect(), bad)));
         }
     }
-    Ok(None)
+    let path = format!("/apis/{}/capacitybuffers", BUFFERS[0]);
+    let unknown = versions::unknown(context, &path, |path| BUFFERS.iter().any(|known| is_of(path, known))).await?;
+    Ok(unknown.map(|version| (Vec::new(), Some(versions::describe("capacitybuffers", &version)))))
+}
+
+/// Whether `/apis/group/version` is of that group and version.
+fn is_of(path: &str, version: &str) -> bool {
+    path.strip_prefix("/apis/") == Some(version)
 }
 
 /// Only what is read; words of conditions would make every look a change.
@@ -171,43 +180,78 @@ pub(crate) fn stock_outs() -> String {
     format!("/api/v1/namespaces/default/events?fieldSelector=reason%3D{reason}%2CinvolvedObject.kind%3DNodeClaim")
 }
 
+/// Karpenter's pools. If they are there and it cannot be known what they say, nothing may be expected of them.
 async fn karpenter(context: &Context, quiet: &mut Quiet) -> Result<Option<NodeAutoscaler>, Failure> {
-    let Some(group) = present(get::<Group>(context, "/apis/karpenter.sh").await)? else { return Ok(None) };
-    let version = group.preferred_version.group_version;
-    let pools: Vec<karpenter::NodePool> = all(context, &format!("/apis/{version}/nodepools")).await?;
-    if pools.is_empty() {
-        return Ok(None);
+    let mut found = NodeAutoscaler { evidence: format!("NodePools of {}", POOLS[0]), ..NodeAutoscaler::default() };
+    let mut pools = Listed { items: Vec::<karpenter::NodePool>::new(), bad: None };
+    for version in POOLS {
+        pools = match all(context, &format!("/apis/{version}/nodepools")).await {
+            Err(failure) if failure.is(403) => {
+                // The API server says so of a group that it does not have, too.
+                if versions::serves(context, version).await? {
+                    found.problem = Some(format!("{}: they may not be read", found.evidence));
+                    return Ok(Some(found));
+                }
+                continue;
+            }
+            pools => pools?,
+        };
+        if !pools.items.is_empty() || pools.bad.is_some() {
+            found.evidence = format!("NodePools of {version}");
+            break;
+        }
     }
-    let evidence = format!("NodePools of {version}");
-    let claims = all(context, &format!("/apis/{version}/nodeclaims")).await;
-    let (mut groups, problem) = match claims {
-        Ok(claims) => (karpenter::groups(pools, &claims), None),
-        Err(failure) if failure.is(403) => (Vec::new(), Some(format!("{evidence}: NodeClaims may not be read"))),
+    if let Some(bad) = pools.bad {
+        found.problem = Some(bad);
+        return Ok(Some(found));
+    }
+    if pools.items.is_empty() {
+        let path = format!("/apis/{}/nodepools", POOLS[0]);
+        let unknown = versions::unknown(context, &path, |path| POOLS.iter().any(|known| is_of(path, known))).await?;
+        let Some(version) = unknown else { return Ok(None) };
+        found.evidence = format!("NodePools of {version}");
+        found.problem = Some(versions::describe("nodepools", &version));
+        return Ok(Some(found));
+    }
+    let version = found.evidence.trim_start_matches("NodePools of ");
+    match all(context, &format!("/apis/{version}/nodeclaims")).await {
+        Ok(Listed { items, bad: None }) => found.groups = karpenter::groups(pools.items, &items),
+        Ok(Listed { bad, .. }) => found.problem = bad,
+        Err(failure) if failure.is(403) => {
+            found.problem = Some(format!("{}: NodeClaims may not be read", found.evidence));
+        }
         Err(failure) => return Err(failure),
-    };
-    let failed =
-        permitted(all(context, &stock_outs()).await.map(Some), "events of NodeClaims", quiet)?.unwrap_or_default();
-    karpenter::refuse(&mut groups, &failed, clock::now());
-    Ok(Some(NodeAutoscaler { evidence, groups, problem, ..NodeAutoscaler::default() }))
+    }
+    let failed = permitted(all(context, &stock_outs()).await.map(Some), "events of NodeClaims", quiet)?;
+    karpenter::refuse(&mut found.groups, &failed.map(|listed| listed.items).unwrap_or_default(), clock::now());
+    Ok(Some(found))
 }
 
 /// All objects of a kind; none where the kind is not served.
-async fn all<T: DeserializeOwned>(context: &Context, path: &str) -> Result<Vec<T>, Failure> {
-    let (mut items, mut next) = (Vec::new(), String::new());
+async fn all<T: DeserializeOwned>(context: &Context, path: &str) -> Result<Listed<T>, Failure> {
+    let (mut listed, mut next) = (Listed { items: Vec::new(), bad: None }, String::new());
     let first = if path.contains('?') { '&' } else { '?' };
     for _ in 0..MAX_PAGES {
         let more = if next.is_empty() { String::new() } else { format!("&continue={next}") };
-        let Some(list) = present(get::<List<T>>(context, &format!("{path}{first}limit={PAGE}{more}")).await)? else {
+        let Some(list) = present(get::<List>(context, &format!("{path}{first}limit={PAGE}{more}")).await)? else {
             break;
         };
-        items.extend(list.items);
+        for object in list.items.unwrap_or_default() {
+            match T::deserialize(&object) {
+                Ok(item) => listed.items.push(item),
+                Err(error) => {
+                    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+                    listed.bad.get_or_insert_with(|| format!("{path}: {name:?} cannot be read: {error}"));
+                }
+            }
+        }
         next = list.metadata.next;
         if next.is_empty() {
-            return Ok(items);
+            return Ok(listed);
         }
     }
     if next.is_empty() {
-        Ok(items)
+        Ok(listed)
     } else {
         Err(Failure::Unreadable(format!("{path} has more than {MAX_PAGES} pages")))
     }

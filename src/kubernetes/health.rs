@@ -101,6 +101,19 @@ pub struct FeedHealth {
     pub lists: u64,
     /// Objects that do not decode, and so are missing in the view.
     pub undecodable: BTreeSet<String>,
+    /// Objects that decode only in part: what depends on the rest of them is not known.
+    pub partial: BTreeSet<String>,
+}
+
+/// How much of an object can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Legible {
+    /// All of it, or it is gone.
+    Whole,
+    /// Some of it.
+    InPart,
+    /// Nothing that is of use.
+    NotAtAll,
 }
 
 /// Health of all feeds, shared.
@@ -296,16 +309,20 @@ impl WatchHealth {
             health.withheld = false;
             health.lists += 1;
             health.undecodable = undecodable.into_iter().take(MAX_NAMES).collect();
+            health.partial.clear();
         });
     }
 
     /// An object decoded, did not decode, or is gone.
-    pub(crate) fn decoded(&self, feed: Feed, name: &str, decodes: bool) {
+    pub(crate) fn decoded(&self, feed: Feed, name: &str, legible: Legible) {
         self.update(feed, |health| {
-            if decodes {
-                health.undecodable.remove(name);
-            } else if health.undecodable.len() < MAX_NAMES {
-                health.undecodable.insert(name.to_owned());
+            for (names, here) in [(&mut health.undecodable, Legible::NotAtAll), (&mut health.partial, Legible::InPart)]
+            {
+                if legible != here {
+                    names.remove(name);
+                } else if names.len() < MAX_NAMES {
+                    names.insert(name.to_owned());
+                }
             }
         });
     }
@@ -370,12 +387,15 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_does_not_decode_is_a_problem_until_it_does() {
+    fn a_pod_that_does_not_decode_is_a_problem_until_enough_of_it_does() {
         let health = WatchHealth::default();
-        health.decoded(Feed::Pods, "ml/a", false);
-        health.decoded(Feed::Nodes, "n1", false);
+        health.decoded(Feed::Pods, "ml/a", Legible::NotAtAll);
+        health.decoded(Feed::Nodes, "n1", Legible::NotAtAll);
         assert_eq!(health.capacity_problems(), ["pod ml/a cannot be read, so what it uses is unknown"]);
-        health.decoded(Feed::Pods, "ml/a", true);
-        assert_eq!(health.capacity_problems(), Vec::<String>::new());
+        for (legible, partial) in [(Legible::InPart, 1), (Legible::Whole, 0)] {
+            health.decoded(Feed::Pods, "ml/a", legible);
+            assert_eq!(health.capacity_problems(), Vec::<String>::new());
+            assert_eq!(health.snapshot()[&Feed::Pods].partial.len(), partial);
+        }
     }
 }

@@ -43,6 +43,8 @@ const CONCURRENCY: usize = 8;
 const MAX_SCALE: usize = 1024 * 1024;
 /// Largest LeaderWorkerSet, in bytes: etcd takes no larger object.
 const MAX_SET: usize = 4 * 1024 * 1024;
+/// Where LeaderWorkerSets are of the version that is read.
+const SETS: &str = "/apis/leaderworkerset.x-k8s.io/v1/";
 /// How long a scale that cannot be read stands; then the workload is unknown.
 const KEEP: Duration = Duration::from_secs(60);
 /// Longest round: with a server that does not answer, each call costs seconds, and what is old must be forgotten.
@@ -248,11 +250,13 @@ impl Poller {
     }
 }
 
-/// A scale target by the path of its scale. Whoever may read scales only is served with those.
+/// A scale target by the path of its scale. Whoever may read scales only is served with those, and so is a set that
+/// cannot be understood: what its pods are made from is not known then.
 async fn get(client: &Client, workload: &WorkloadKey, path: &str, patience: Duration) -> Result<ScaleTarget, Failure> {
-    if let Some(path) = path.strip_suffix("/scale").filter(|_| is_group_kind(workload)) {
+    let set = path.strip_suffix("/scale").filter(|path| is_group_kind(workload) && path.starts_with(SETS));
+    if let Some(path) = set {
         match request::get::<LeaderWorkerSet>(client, path, MAX_SET, patience).await {
-            Err(failure) if failure.is(403) => {}
+            Err(failure) if failure.is(403) || matches!(failure, Failure::Unreadable(_)) => {}
             set => {
                 let target = set?.into_scale_target();
                 return target.map_err(|error| Failure::Unreadable(format!("status.hpaPodSelector: {error}")));

@@ -14,6 +14,7 @@ mod doubt;
 mod feed;
 mod frame;
 mod kind;
+pub(super) mod versions;
 
 use std::{sync::Arc, time::Duration};
 

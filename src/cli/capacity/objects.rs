@@ -22,6 +22,7 @@ use super::named::WORKLOADS;
 use crate::cli::documents::Source;
 
 mod autoscaler;
+mod kinds;
 
 /// Deepest nesting of lists in lists.
 const MAX_DEPTH: usize = 8;
@@ -39,6 +40,8 @@ pub(super) struct Objects {
     pub(super) seen: BTreeSet<String>,
     /// Whether there are lists of their own, and whether there are others: in those an empty kind leaves no trace.
     lists: (bool, bool),
+    /// Why not all objects of a resource are known, by its name in the plural.
+    doubts: BTreeMap<&'static str, Doubts>,
     autoscalers: Autoscalers,
     interner: Interner,
 }
@@ -46,7 +49,7 @@ pub(super) struct Objects {
 impl Objects {
     /// Adds the documents of one source.
     pub(super) fn add(&mut self, source: &Source, documents: Vec<Value>) -> anyhow::Result<()> {
-        documents.into_iter().try_for_each(|document| self.document(source, document, "", 0))
+        documents.into_iter().try_for_each(|document| self.document(source, document, ("", ""), 0))
     }
 
     /// Takes the nodes out whose room is not known. To be called when everything is added.
@@ -58,6 +61,9 @@ impl Objects {
             let doubts = Doubts::from([(String::new(), format!("node {name:?} is left out: {why}"))]);
             self.view.apply(Change::Unreadable { resource: "nodes".to_owned(), doubts });
         }
+        for (resource, doubts) in std::mem::take(&mut self.doubts) {
+            self.view.apply(Change::Unreadable { resource: resource.to_owned(), doubts });
+        }
         self.view.node_autoscaler = std::mem::take(&mut self.autoscalers).found();
     }
 
@@ -66,20 +72,21 @@ impl Objects {
         self.lists.0 && !self.lists.1
     }
 
-    /// `kind` is what the items of a typed list are, which do not say it themselves.
-    fn document(&mut self, source: &Source, value: Value, kind: &str, depth: usize) -> anyhow::Result<()> {
+    /// `listed` is the version and the kind of the items of a typed list, which do not say it themselves.
+    fn document(&mut self, source: &Source, value: Value, listed: (&str, &str), depth: usize) -> anyhow::Result<()> {
         if depth > MAX_DEPTH {
             bail!("{source}: lists are nested deeper than {MAX_DEPTH}");
         }
         let mut object = match value {
             Value::Object(object) => object,
             Value::Array(items) => {
-                return items.into_iter().try_for_each(|item| self.document(source, item, kind, depth + 1));
+                return items.into_iter().try_for_each(|item| self.document(source, item, listed, depth + 1));
             }
             Value::Null => return Ok(()),
             other => bail!("{source}: found {} where a Kubernetes object should be", brief(&other)),
         };
-        let named = object.get("kind").and_then(Value::as_str).unwrap_or(kind).to_owned();
+        let named = object.get("kind").and_then(Value::as_str).unwrap_or(listed.1).to_owned();
+        let version = object.get("apiVersion").and_then(Value::as_str).unwrap_or(listed.0).to_owned();
         if let Some(item_kind) = named.strip_suffix("List") {
             let items = object.remove("items").unwrap_or_default();
             if let Some(kind) = storage_kind(item_kind) {
@@ -93,23 +100,52 @@ impl Objects {
                 self.lists.0 = true;
                 self.seen.insert(item_kind.to_owned());
             }
-            return self.document(source, items, item_kind, depth + 1);
+            let version = if item_kind.is_empty() { "" } else { &version };
+            return self.document(source, items, (version, item_kind), depth + 1);
         }
         if !self.seen.contains(&named) {
             self.seen.insert(named.clone());
         }
-        let group = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-        let group = group.split_once('/').map_or("", |(group, _)| group).to_owned();
-        self.object(source, &group, &named, Value::Object(object))
+        let (group, version) = version.split_once('/').unwrap_or(("", &version));
+        self.object(source, (group, version), &named, Value::Object(object))
     }
 
-    fn object(&mut self, source: &Source, group: &str, kind: &str, mut object: Value) -> anyhow::Result<()> {
+    /// An object that decides something and cannot be read leaves unknown what depends on it.
+    fn object(
+        &mut self,
+        source: &Source,
+        (group, version): (&str, &str),
+        kind: &str,
+        object: Value,
+    ) -> anyhow::Result<()> {
+        let Some(place) = kinds::place(group, version, kind) else { return self.read(source, group, kind, object) };
+        let name = name(source, kind, &object)?;
+        let namespace = if place.namespaced { namespace_of(&object) } else { String::new() };
+        let read = if place.understood {
+            self.read(source, group, kind, object)
+        } else {
+            Err(anyhow!("{source}: {kind} {name:?} is of version {version:?}, which is not understood"))
+        };
+        let Err(error) = read else { return Ok(()) };
+        match kind {
+            "Node" => drop(self.unusable.insert(name, error.to_string())),
+            "NodePool" | "NodeClaim" | "CapacityBuffer" => self.autoscalers.doubt(error.to_string()),
+            _ if place.resource.is_empty() => return Err(error),
+            _ => {
+                let doubts = self.doubts.entry(place.resource).or_default();
+                doubts.entry(namespace).or_insert_with(|| error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, source: &Source, group: &str, kind: &str, mut object: Value) -> anyhow::Result<()> {
         if self.autoscalers.take(source, group, kind, &mut object)? {
             return Ok(());
         }
         match (group, kind) {
-            ("", "Node") => self.node(source, object)?,
-            ("", "Pod") => self.pod(source, object)?,
+            ("", "Node") => self.node(source, &object)?,
+            ("", "Pod") => self.pod(source, &object)?,
             ("", "Namespace") => {
                 let labels = decode::<Labels>(source, kind, &object, "/metadata/labels")?.unwrap_or_default();
                 self.view.namespaces.entry(name(source, kind, &object)?).or_default().labels = labels;
@@ -177,8 +213,8 @@ impl Objects {
         self.view.storage.apply(change);
     }
 
-    fn node(&mut self, source: &Source, object: Value) -> anyhow::Result<()> {
-        let name = name(source, "Node", &object)?;
+    fn node(&mut self, source: &Source, object: &Value) -> anyhow::Result<()> {
+        let name = name(source, "Node", object)?;
         match sound::<Node>(object, negative_allocatable) {
             Ok(node) => drop(self.view.nodes.insert(name, node)),
             Err(error) => drop(self.unusable.insert(name, format!("{source}: the Node cannot be read: {error}"))),
@@ -186,28 +222,19 @@ impl Objects {
         Ok(())
     }
 
-    /// What a pod takes of its node is not known if the pod cannot be read, so that the node is not used.
-    fn pod(&mut self, source: &Source, object: Value) -> anyhow::Result<()> {
-        let name = name(source, "Pod", &object)?;
-        let namespace = namespace_of(&object);
-        let ended = text(&object, "/status/phase").is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
-        let node = text(&object, "/spec/nodeName");
-        let nominated = text(&object, "/status/nominatedNodeName");
-        match sound::<Pod>(object, |pod| negative_request(&pod.spec).map(|negative| format!("spec.{negative}"))) {
-            Ok(mut pod) => {
-                pod.metadata.namespace = namespace.into();
-                self.interner.pod(&mut pod);
-                self.view.pods.insert(pod.metadata.key(), pod);
-            }
-            Err(_) if ended => {}
-            Err(error) => {
-                let why = format!("{source}: Pod {namespace}/{name} cannot be read: {error}");
-                let node = node.or(nominated).filter(|node| !node.is_empty()).ok_or_else(|| {
-                    anyhow!("{why}; it names no node, so what it wants is not known: correct it or leave it out")
-                })?;
-                self.unusable.insert(node, why);
-            }
-        }
+    /// What of a pod that cannot be read as a whole can be read says which nodes it leaves in doubt.
+    fn pod(&mut self, source: &Source, object: &Value) -> anyhow::Result<()> {
+        let (name, namespace) = (name(source, "Pod", object)?, namespace_of(object));
+        let negative = |pod: &Pod| negative_request(&pod.spec).map(|negative| format!("spec.{negative}"));
+        let pod = sound(object, negative).or_else(|error| {
+            Pod::salvage(object, &error).ok_or_else(|| {
+                anyhow!("{source}: Pod {namespace}/{name} cannot be read: {error}; correct it or leave it out")
+            })
+        });
+        let mut pod = pod?;
+        pod.metadata.namespace = namespace.into();
+        self.interner.pod(&mut pod);
+        self.view.pods.insert(pod.metadata.key(), pod);
         Ok(())
     }
 
@@ -275,8 +302,8 @@ fn storage_kind(kind: &str) -> Option<StorageKind> {
 }
 
 /// The object, unless it cannot be decoded or has an amount that cannot be.
-fn sound<T: DeserializeOwned>(object: Value, negative: impl Fn(&T) -> Option<String>) -> Result<T, String> {
-    let object = serde_json::from_value(object).map_err(|error| error.to_string())?;
+fn sound<T: DeserializeOwned>(object: &Value, negative: impl Fn(&T) -> Option<String>) -> Result<T, String> {
+    let object = T::deserialize(object).map_err(|error| error.to_string())?;
     negative(&object).map_or(Ok(object), Err)
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use plimsoll_core::{
-    autoscaler::Outlook,
+    autoscaler::{Doubt, Outlook},
     capacity::{
         Answer, Class, Edit, Fits, Inventory, Ledger, Lift, LimitingFactor, Model, NodeGroupReport, QuotaRoom, Reason,
         Replica, Sharing, smallest,
@@ -191,8 +191,8 @@ impl Report {
             arriving: known.then(|| to_come(&outlook.arriving).saturating_add(on(&outlook.registering))),
             unregistered: outlook.unregistered,
             headroom: known.then(|| to_come(&outlook.further)),
-            headroom_unknown: outlook.unknown && doubt.is_none(),
-            no_headroom: outlook.reason.or(doubt.filter(|_| known).map(|doubt| format!("not counted on: {doubt}"))),
+            headroom_unknown: doubt.as_ref().map_or(outlook.unknown, |doubt| doubt.may_try),
+            no_headroom: outlook.reason.or(doubt.filter(|_| known).map(uncounted)),
             quota: answer.quota,
             constraint: answer.constraint,
             unmodelled: answer.unmodelled,
@@ -206,6 +206,12 @@ impl Report {
             },
         }
     }
+}
+
+/// That nodes to come are not counted on.
+fn uncounted(Doubt { reason, may_try }: Doubt) -> String {
+    let tried = if may_try { "; one replica at a time may find out" } else { "" };
+    format!("not counted on: {reason}{tried}")
 }
 
 /// What fits once the terminating pods are gone, if there are any.
@@ -279,8 +285,11 @@ fn with_unusable(mut answer: Answer, objects: &Objects) -> Answer {
 
 fn warnings(objects: &Objects) -> Vec<String> {
     let unusable = objects.unusable.iter().map(|(node, why)| format!("node {node:?} is left out: {why}"));
-    let mut warnings: Vec<_> = unusable.collect();
     let view = &objects.view;
+    let others = view.unreadable.iter().filter(|(resource, _)| *resource != "nodes");
+    let others = others.flat_map(|(_, doubts)| doubts.values().cloned());
+    let problem = view.node_autoscaler.iter().filter_map(|it| it.problem.clone());
+    let mut warnings: Vec<_> = unusable.chain(others).chain(problem).collect();
     if view.nodes.is_empty() {
         warnings.push("the input has no usable Node, so nothing fits; see --help for what to give".to_owned());
     }

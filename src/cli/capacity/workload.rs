@@ -7,7 +7,7 @@ use plimsoll_core::{
     capacity::{Edit, EditError, Limited, Replica, negative_request},
     cluster::{Basis, Groups, Learnt, Started, View, is_own},
     object::{
-        ClaimTemplate, Group, Labels, Pod, PodTemplate, WorkloadKey,
+        ClaimTemplate, Group, Labels, Pod, PodTemplate, Revision, Rollout, WorkloadKey,
         claim::ClaimOwner,
         group::{self, LeaderWorkerTemplate, is_group_kind},
         kueue,
@@ -46,6 +46,8 @@ pub(super) struct Workload {
     group: Option<Group>,
     /// Which pods are its own; an empty one selects none.
     selector: Selector,
+    /// Which of them are made from the template as it is now.
+    revision: Revision,
 }
 
 impl Workload {
@@ -94,7 +96,8 @@ impl Workload {
     /// Takes over what the newest of its pods shows of what becomes of its template.
     pub(super) fn learn(&mut self, view: &View, basis: Basis) {
         let newest = |is_of_kind: &dyn Fn(&Pod) -> bool| {
-            let own = view.pods.values().filter(|pod| self.owns(pod) && !pod.is_terminal() && !pod.is_terminating());
+            let is_legible = |pod: &&Pod| pod.spec.flaw.is_none() && !pod.is_terminal() && !pod.is_terminating();
+            let own = view.pods.values().filter(|pod| self.owns(pod)).filter(is_legible);
             own.filter(|pod| is_of_kind(pod))
                 .max_by_key(|pod| (pod.metadata.creation_timestamp, Reverse(&pod.metadata.name)))
         };
@@ -102,6 +105,7 @@ impl Workload {
             Some(_) => (newest(&group::is_leader), newest(&|pod| !group::is_leader(pod))),
             None => (newest(&|_| true), None),
         };
+        let basis = (basis, &self.revision);
         let Learnt { template, group } = Learnt::of(&self.template, self.group.as_ref(), pods, basis, &view.queues);
         (self.template, self.group) = (template.into_owned(), group.map(Cow::into_owned));
     }
@@ -152,7 +156,8 @@ impl Workload {
                 bail!("{source}: {}: {negative}", key.kind);
             }
         }
-        Ok(Self { key, template, group: Some(group), selector: Selector::default() })
+        let revision = revision(source, object, &key.kind)?;
+        Ok(Self { key, template, group: Some(group), selector: Selector::default(), revision })
     }
 
     fn of_pods(source: &Source, object: &Value, key: WorkloadKey) -> anyhow::Result<Self> {
@@ -172,7 +177,8 @@ impl Workload {
             template.spec.pinned_node.clear();
         }
         let selector = selector(source, object, &key.kind, &template.metadata.labels)?;
-        Ok(Self { key, template, group: None, selector })
+        let revision = revision(source, object, &kind)?;
+        Ok(Self { key, template, group: None, selector, revision })
     }
 }
 
@@ -184,6 +190,16 @@ fn key(object: &Value) -> WorkloadKey {
         name: text(object, "/metadata/name").unwrap_or_default(),
         kind: text(object, "/kind").unwrap_or_default(),
     }
+}
+
+/// What the object says of the revisions of its pods; what is made once has the template that it was made with.
+fn revision(source: &Source, object: &Value, kind: &str) -> anyhow::Result<Revision> {
+    if matches!(kind, "Pod" | "Job") {
+        return Ok(Revision::All);
+    }
+    let generation = decode::<i64>(source, kind, object, "/metadata/generation")?.unwrap_or_default();
+    let status = decode::<Rollout>(source, kind, object, "/status")?.unwrap_or_default();
+    Ok(Revision::of(generation, &status))
 }
 
 /// The object in the namespace that is asked for, as kubectl would create it.

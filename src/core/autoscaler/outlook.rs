@@ -7,11 +7,15 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Arrivals, NodeAutoscaler, NodeGroup, likes::Likes, registration::Registration};
+use super::{
+    Arrivals, NodeAutoscaler, NodeGroup,
+    likes::{Likes, differing},
+    registration::Registration,
+};
 use crate::{
     capacity::{Edit, Replica},
     cluster::{Change, Delta, View},
-    object::{Node, Pod, pod::ResourceList},
+    object::{Node, Pod, Text, pod::ResourceList},
     policy::Policy,
 };
 
@@ -75,6 +79,16 @@ impl<'v> Equipment<'v> {
     }
 }
 
+/// Why replicas cannot count on the nodes that may come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// In words.
+    pub reason: String,
+    /// Whether one may find out: what a new node would be for it depends on which one it is, and the autoscaler, which
+    /// looks for one that suits the pod, knows more of that.
+    pub may_try: bool,
+}
+
 // === impl Outlook ===
 
 impl Outlook {
@@ -136,13 +150,18 @@ impl Outlook {
             let expected = registration.nodes.get(like.metadata.name.as_str());
             // GPUs that a driver publishes in slices are never among what a node offers.
             let offers = [Some(&group.shape), expected].into_iter().flatten().filter(|_| !equipment.is_on(like));
-            let like = &offers.fold(like.clone(), |node, offers| completed(node, offers, policy));
+            let mut like = offers.fold(like.clone(), |node, offers| completed(node, offers, policy));
+            let unknown = differing(group, view);
+            let labels = like.metadata.labels.iter().filter(|(key, _)| !unknown.contains(*key));
+            like.metadata.labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+            let like = &like;
             add(&mut self.arriving, view, like, group.arriving - overdue);
             add(&mut self.further, view, like, further);
             if group.arriving > overdue || further > 0 {
-                self.likes.add(group, like);
+                self.likes.add(group, like, unknown);
             }
         }
+        self.likes.look(view);
         let none = self.further.nodes.is_empty() && !self.unknown;
         self.reason = none.then(|| match reasons.as_slice() {
             [] => "the node autoscaler has no group of nodes".to_owned(),
@@ -166,11 +185,14 @@ impl Outlook {
 
     /// Why replicas cannot count on the nodes that may come; none where they can.
     #[must_use]
-    pub fn doubt(&self, replica: &Replica, view: &View) -> Option<String> {
+    pub fn doubt(&self, replica: &Replica, view: &View) -> Option<Doubt> {
         if self.arriving.nodes.is_empty() && self.further.nodes.is_empty() && !self.unknown {
             return None;
         }
-        replica.tie().or_else(|| self.likes.doubt(replica, view))
+        let never = replica.tie().or_else(|| self.likes.tie(replica, view));
+        let never = never.map(|reason| Doubt { reason, may_try: false });
+        let unclear = || replica.looks_beyond().map(str::to_owned).or_else(|| self.likes.doubt(replica, view));
+        never.or_else(|| unclear().map(|reason| Doubt { reason, may_try: true }))
     }
 
     /// Whether nothing may come.
@@ -280,6 +302,9 @@ fn add(room: &mut View, view: &View, like: &Node, count: u32) {
             Change::Node(Delta::Applied(mut node)) => {
                 node.status.allocatable.clone_from(&like.status.allocatable);
                 node.status.capacity.clone_from(&like.status.capacity);
+                let known = |key: &Text| like.metadata.labels.contains_key(key);
+                let labels = node.metadata.labels.iter().filter(|(key, _)| known(key));
+                node.metadata.labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
                 Change::Node(Delta::Applied(node))
             }
             change => change,

@@ -1,5 +1,6 @@
 //! What node autoscalers write, and what is made of it.
 
+mod labels;
 mod likes;
 mod registration;
 

@@ -1,4 +1,5 @@
-//! Amounts below zero, which an API server never lets pass: nothing may be promised where one is found.
+//! Amounts below zero, which an API server never lets pass (`pkg/apis/core/validation/validation.go`, Kubernetes
+//! v1.36.3), and amounts that no machine has, which it does: nothing may be promised where one is found.
 
 use crate::{
     object::{
@@ -7,6 +8,12 @@ use crate::{
     },
     quantity::Quantity,
 };
+
+/// Most GPUs of a node that are believed: sixteen of them, each in 65,536 slots.
+const MAX_GPUS: i64 = 1 << 20;
+/// Most milli-CPU or units of anything else that are believed: 8 PiB of memory. The scheduler adds up amounts in
+/// `int64`, where a few that are much larger wrap around.
+const MAX_UNITS: i64 = 1 << 53;
 
 /// The first negative amount that a pod asks for, as a path in its specification.
 #[must_use]
@@ -25,6 +32,11 @@ pub fn negative_request(spec: &PodSpec) -> Option<String> {
 #[must_use]
 pub fn negative_allocatable(node: &Node) -> Option<String> {
     of_list("status.allocatable", &node.status.allocatable)
+}
+
+/// Whether no machine has so much of a resource, in milli-CPU or units.
+pub(super) const fn is_unbelievable(amount: i64, is_gpu: bool) -> bool {
+    amount > MAX_UNITS || (is_gpu && amount > MAX_GPUS)
 }
 
 fn of_resources(resources: &Resources) -> Option<String> {

@@ -18,7 +18,7 @@ mod state;
 
 use std::collections::BTreeSet;
 
-pub(super) use index::{Index, Rows};
+pub(super) use index::{Index, Rows, may_select};
 pub(super) use residents::Residents;
 pub(super) use state::{Domains, Seat, State, Surroundings, seats};
 

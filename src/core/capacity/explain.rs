@@ -23,7 +23,15 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let sites = sites(&judge, template, &states);
     let room = sites.classes.iter().map(|class| class.fits).fold(0, u32::saturating_add);
     let together = Together::of(&states, &sites.rows, room).limited(template);
-    let lo = together.lo;
+    let is_led_astray = || {
+        let astray = |row: usize| {
+            let verdict = demand.judged.verdicts.get(row);
+            verdict.is_some_and(|it| *it != Verdict::Open && it.may_bind())
+                && inventory.count(row, template, &demand) > 0
+        };
+        states.iter().any(State::depends_on_order) && inventory.rows().any(astray)
+    };
+    let lo = if together.lo > 1 && is_led_astray() { 1 } else { together.lo };
     let plugins = &inventory.shape().plugins;
     let is_bounded = !template.delegates
         && !template.claims.is_partial()

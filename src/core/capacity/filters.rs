@@ -6,6 +6,8 @@
 //! tainted by the node controller, and as long as its taints do not repel, the scheduler uses it. It must not be
 //! promised to anybody, but what it would take cannot be denied either.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::{gpus, requests, volumes::Place};
@@ -54,12 +56,14 @@ pub(super) enum Verdict {
     Unusable(String),
     /// Not ready, or tainted as such, and yet nothing stops the scheduler.
     NotReady,
+    /// Nothing stops the scheduler, but how much is free cannot be known: why, in words.
+    Obscured(Arc<str>),
 }
 
 impl Verdict {
     /// Whether the scheduler would use the node, be it promised or not.
     pub(super) fn may_bind(&self) -> bool {
-        matches!(self, Self::Open | Self::NotReady | Self::Unusable(_))
+        matches!(self, Self::Open | Self::NotReady | Self::Unusable(_) | Self::Obscured(_))
     }
 }
 
@@ -86,6 +90,14 @@ impl Filter {
     /// Where its volumes, and claims that its pods share, can be used.
     pub(super) fn places(&self) -> &[Place] {
         &self.places
+    }
+
+    /// Labels of nodes that it asks for, each with whether it also passes a node that does not have it.
+    pub(super) fn labels(&self) -> impl Iterator<Item = (&str, bool)> {
+        let terms = self.affinity.iter().flatten().flat_map(|term| &term.match_expressions);
+        let passes = |operator: &str| matches!(operator, "NotIn" | "DoesNotExist");
+        let asked = terms.map(move |it| (it.key.as_str(), passes(&it.operator)));
+        self.node_selector.keys().map(|key| (key.as_str(), false)).chain(asked)
     }
 
     /// Judges a node.

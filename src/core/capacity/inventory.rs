@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod devices;
+mod obscured;
 mod shape;
 
 use shape::{Around, Nominated, Shape, row_of};
@@ -144,6 +145,7 @@ impl<'v> Inventory<'v> {
         reasons.extend(self.unknown_namespace(template).map(|message| add("namespaces", message)));
         reasons.extend(self.entangled(template).map(|message| add("nominatedPods", message)));
         reasons.extend(self.hidden(template).map(|message| add("nodes", message)));
+        reasons.extend(self.flawed(template));
         if reasons.is_empty() && self.states(template).is_none() {
             let message = "terms of pod placement ask for labels that controllers add, and those are not known";
             reasons.push(add("podLabels", message.to_owned()));
@@ -327,6 +329,7 @@ impl<'v> Inventory<'v> {
     pub fn total_free_gpus(&self) -> i64 {
         let usable =
             |row: &usize| self.shape.nodes.get(*row).is_some_and(|node| node.is_ready() && !node.spec.unschedulable);
+        let usable = |row: &usize| usable(row) && !self.shape.obscured.hides(*row);
         let is_gpu = |column: usize| self.shape.gpus.contains(&column);
         self.rows().filter(usable).map(|row| self.gpus_in(row, is_gpu)).fold(0, i64::saturating_add)
     }

@@ -34,6 +34,8 @@ pub struct Ledger {
     holders: BTreeSet<ObjectKey>,
     /// Pods without a node that have not ended.
     waiting: BTreeSet<ObjectKey>,
+    /// Pods of which not everything can be read, and which have not ended.
+    flawed: BTreeSet<ObjectKey>,
     /// Bound pods by priority.
     priorities: BTreeMap<i32, usize>,
     /// Devices that claims hold.
@@ -157,9 +159,17 @@ impl Ledger {
         self.waiting.iter().filter_map(|key| view.pods.get(key))
     }
 
+    /// Pods of which not everything can be read, and which have not ended.
+    pub(super) fn flawed<'v>(&self, view: &'v View) -> impl ExactSizeIterator<Item = (&ObjectKey, Option<&'v Pod>)> {
+        self.flawed.iter().map(|key| (key, view.pods.get(key)))
+    }
+
     fn enter(&mut self, key: &ObjectKey, pod: &Pod) {
         if pod.is_terminal() {
             return;
+        }
+        if pod.spec.flaw.is_some() {
+            self.flawed.insert(key.clone());
         }
         if pod.node_name.is_empty() {
             self.waiting.insert(key.clone());
@@ -187,6 +197,7 @@ impl Ledger {
         if pod.is_terminal() {
             return;
         }
+        self.flawed.remove(key);
         if pod.node_name.is_empty() {
             self.waiting.remove(key);
             return;
@@ -292,7 +303,7 @@ mod tests {
             if leaving {
                 pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             }
-            serde_json::from_value(pod).unwrap()
+            if kind == 5 { Pod::salvage(&pod, "odd").unwrap() } else { serde_json::from_value(pod).unwrap() }
         })
     }
 
@@ -318,6 +329,7 @@ mod tests {
                 prop_assert_eq!(&ledger.held, &new.held);
                 prop_assert_eq!(&ledger.residents, &new.residents);
                 prop_assert_eq!((&ledger.holders, &ledger.waiting), (&new.holders, &new.waiting));
+                prop_assert_eq!(&ledger.flawed, &new.flawed);
                 prop_assert_eq!(&ledger.priorities, &new.priorities);
             }
         }

@@ -203,6 +203,14 @@ impl Judged {
         judged
     }
 
+    /// Closes a row that is open, because what is free there cannot be known.
+    pub(super) fn obscure(&mut self, row: usize, why: &Arc<str>) {
+        if let Ok(place) = self.open.binary_search(&row) {
+            self.open.remove(place);
+            self.verdicts.get_mut(row).into_iter().for_each(|it| *it = Verdict::Obscured(Arc::clone(why)));
+        }
+    }
+
     fn judge(&mut self, row: usize, node: &Node) {
         let verdict = self.filter.judge(node);
         match (self.open.binary_search(&row), verdict == Verdict::Open) {

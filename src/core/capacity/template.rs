@@ -192,6 +192,8 @@ fn of_spec(spec: &PodSpec) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let negative = absurd::negative_request(spec);
     reasons.extend(negative.map(|message| Reason::new("resources", message, LimitingFactor::Unmodelled)));
+    let flaw = spec.flaw.as_ref().map(|flaw| format!("what pods are made from cannot be read: {}", flaw.why));
+    reasons.extend(flaw.map(|message| Reason::new("spec", message, LimitingFactor::Unmodelled)));
     reasons.extend(of_scheduling(spec));
     reasons
 }

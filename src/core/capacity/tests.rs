@@ -3,6 +3,7 @@
 mod admission;
 mod between;
 mod devices;
+mod flawed;
 mod gpus;
 mod kept;
 mod lifting;

@@ -113,6 +113,11 @@ impl Claims {
         if self.exclusive.iter().any(|exclusive| exclusive.for_one_pod) { 1 } else { u32::MAX }
     }
 
+    /// Whether there is one that one pod alone may use.
+    pub(super) fn are_exclusive(&self) -> bool {
+        !self.exclusive.is_empty()
+    }
+
     /// Whether another pod may use up what these replicas need, wherever it goes.
     pub(super) fn contend(&self, namespace: &str, spec: &PodSpec) -> bool {
         let counted = !self.shared.is_empty() || !self.own.is_empty() || self.slots.is_some();

@@ -113,7 +113,8 @@ impl<'v> Census<'v> {
         let (space, place) = self.find(workload)?;
         let (_, target) = space.workloads.get(place)?;
         let (template, group) = (target.template.as_ref()?, target.group.as_deref());
-        Some(Learnt::of(template, group, self.newest_pods(workload), Basis::InForce, &self.view.queues))
+        let basis = (Basis::InForce, &target.revision);
+        Some(Learnt::of(template, group, self.newest_pods(workload), basis, &self.view.queues))
     }
 
     /// The newest pod of a workload, and where replicas are groups, the newest leader and the newest worker.
@@ -136,7 +137,8 @@ impl<'v> Census<'v> {
             let is_newer = newest.is_none_or(|newest| made > newest.metadata.creation_timestamp);
             // Whose it is takes longer to say.
             let is_own = || is_group || may_own(workload, pod);
-            if is_newer && !pod.is_terminal() && !pod.is_terminating() && is_of_kind(pod) && is_own() {
+            let is_legible = pod.spec.flaw.is_none();
+            if is_newer && is_legible && !pod.is_terminal() && !pod.is_terminating() && is_of_kind(pod) && is_own() {
                 newest = Some(pod);
             }
         }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     object::{
-        ObjectKey, ScaleTarget,
+        ObjectKey, Revision, ScaleTarget,
         keda::{GROUP, SCALED_JOB_LABEL, ScaledJob},
     },
     selector::{LabelSelector, Selector},
@@ -34,6 +34,8 @@ fn target(job: &ScaledJob) -> ScaleTarget {
         selector: Selector::try_from(&labels).unwrap_or_default(),
         template: spec.template.clone().filter(|_| spec.parallelism.unwrap_or(1) == 1),
         annotations: job.metadata.annotations.clone(),
+        // Jobs keep the template that they were made with.
+        revision: Revision::None,
         ..ScaleTarget::default()
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::Queues;
 use crate::object::{
-    Group, Pod, PodSpec, PodTemplate,
+    Group, Pod, PodSpec, PodTemplate, Revision,
     meta::StringMap,
     pod::{Affinity, Container, NodeAffinity, NodeSelector, NodeSelectorTerm, ResourceList, Resources, Toleration},
 };
@@ -46,18 +46,25 @@ impl<'t> Learnt<'t> {
         template: &'t PodTemplate,
         group: Option<&'t Group>,
         (pod, worker): (Option<&Pod>, Option<&Pod>),
-        basis: Basis,
+        (basis, revision): (Basis, &Revision),
         queues: &Queues,
     ) -> Self {
-        let group = group.map(|group| match learn(&group.worker_template, worker, basis, queues) {
+        let learn = |template, pod| learn(template, pod, (basis, revision), queues);
+        let group = group.map(|group| match learn(&group.worker_template, worker) {
             Cow::Borrowed(_) => Cow::Borrowed(group),
             Cow::Owned(worker_template) => Cow::Owned(Group { worker_template, ..group.clone() }),
         });
-        Self { template: learn(template, pod, basis, queues), group }
+        Self { template: learn(template, pod), group }
     }
 }
 
-fn learn<'t>(template: &'t PodTemplate, pod: Option<&Pod>, basis: Basis, queues: &Queues) -> Cow<'t, PodTemplate> {
+/// Of a pod that may have been made from another template, only what restricts: it may have been allowed more.
+fn learn<'t>(
+    template: &'t PodTemplate,
+    pod: Option<&Pod>,
+    (basis, revision): (Basis, &Revision),
+    queues: &Queues,
+) -> Cow<'t, PodTemplate> {
     let unchanged = Cow::Borrowed(template);
     let Some(pod) = pod else { return unchanged };
     let (spec, made) = (&*template.spec, &*pod.spec);
@@ -73,13 +80,15 @@ fn learn<'t>(template: &'t PodTemplate, pod: Option<&Pod>, basis: Basis, queues:
     if !pairs.iter().all(is_made_from) || (basis == Basis::Proposed && !is_same()) {
         return unchanged;
     }
+    let is_of_it = basis == Basis::InForce && revision.has(pod);
     let learnt = PodSpec {
         containers: merged(&spec.containers, &made.containers),
         init_containers: merged(&spec.init_containers, &made.init_containers),
-        resources: pod_level(of_pod),
-        tolerations: tolerations(spec, pod, queues),
+        // They stand for those of the containers, which may ask for more by now.
+        resources: if is_of_it || of_pod.0.is_some() { pod_level(of_pod) } else { None },
+        tolerations: if is_of_it { tolerations(spec, pod, queues) } else { spec.tolerations.clone() },
         node_selector: node_selector(spec, pod, queues),
-        affinity: affinity(spec, made),
+        affinity: affinity(spec, made, is_of_it),
         scheduler_name: scheduler(spec, made),
         ..spec.clone()
     };
@@ -151,19 +160,19 @@ fn tolerations(spec: &PodSpec, pod: &Pod, queues: &Queues) -> Vec<Toleration> {
 }
 
 /// That of the template, with the node affinity of the pod besides.
-fn affinity(spec: &PodSpec, made: &PodSpec) -> Option<Affinity> {
+fn affinity(spec: &PodSpec, made: &PodSpec, is_of_it: bool) -> Option<Affinity> {
     let (stated, given) = (spec.required_node_affinity(), made.required_node_affinity());
     let Some(given) = given.filter(|given| stated != Some(given)) else { return spec.affinity.clone() };
-    let both = stated.map_or_else(|| given.clone(), |stated| both(stated, given));
+    let both = stated.map_or_else(|| given.clone(), |stated| both(stated, given, is_of_it));
     let mut affinity = spec.affinity.clone().unwrap_or_default();
     affinity.node_affinity = Some(NodeAffinity { required_during_scheduling_ignored_during_execution: Some(both) });
     Some(affinity)
 }
 
-/// What matches where both do; of too many terms, the pod's own.
-fn both(stated: &NodeSelector, given: &NodeSelector) -> NodeSelector {
+/// What matches where both do; of too many terms, the pod's own if it is made from what is stated.
+fn both(stated: &NodeSelector, given: &NodeSelector, is_of_it: bool) -> NodeSelector {
     if stated.node_selector_terms.len().saturating_mul(given.node_selector_terms.len()) > MAX_TERMS {
-        return given.clone();
+        return if is_of_it { given } else { stated }.clone();
     }
     // An empty term matches nothing, and must not come to match what the other one does.
     let terms = |of: &NodeSelector| {
@@ -204,7 +213,7 @@ mod tests {
     }
 
     fn learnt<'t>(template: &'t PodTemplate, pod: &Pod, basis: Basis) -> Cow<'t, PodTemplate> {
-        Learnt::of(template, None, (Some(pod), None), basis, &Queues::default()).template
+        Learnt::of(template, None, (Some(pod), None), (basis, &Revision::All), &Queues::default()).template
     }
 
     #[test]
@@ -222,16 +231,41 @@ mod tests {
             ],
             "schedulerName": "default-scheduler", "nodeName": "a",
         }));
-        for basis in [Basis::InForce, Basis::Proposed] {
+        for (basis, tolerations) in [(Basis::InForce, 1), (Basis::Proposed, 0)] {
             let learnt = learnt(&template, &pod, basis);
             let spec = &learnt.spec;
             let names: Vec<_> =
                 spec.containers.iter().chain(&spec.init_containers).map(|it| it.name.as_str()).collect();
             assert_eq!(names, ["main", "proxy", "agent"]);
             assert!(spec.containers[0].resources.requests.contains_key("memory"));
-            assert_eq!((spec.tolerations.len(), spec.node_selector["pool"].as_str()), (1, "gpu"));
+            assert_eq!((spec.tolerations.len(), spec.node_selector["pool"].as_str()), (tolerations, "gpu"));
             assert!(spec.scheduler_name.is_empty() && spec.pinned_node.is_empty());
         }
+    }
+
+    #[test]
+    fn a_pod_of_another_revision_restricts_the_next_ones_and_allows_them_nothing() {
+        let template = template(&json!([container("main", "2")]));
+        let pod = |hash: &str| {
+            let labels = json!({"controller-revision-hash": hash});
+            let spec = json!({
+                "containers": [container("main", "3")], "nodeSelector": {"pool": "gpu"},
+                "tolerations": [{"key": "gpu", "operator": "Exists"}], "resources": {"requests": {"cpu": "1"}},
+            });
+            serde_json::from_value(json!({"metadata": {"name": "p", "labels": labels}, "spec": spec})).unwrap()
+        };
+        let allowed = |hash: &str, revision: &Revision| {
+            let pod: Pod = pod(hash);
+            let learnt =
+                Learnt::of(&template, None, (Some(&pod), None), (Basis::InForce, revision), &Queues::default());
+            let spec = &learnt.template.spec;
+            assert_eq!(spec.containers[0].resources.requests["cpu"].to_string(), "3");
+            assert_eq!(spec.node_selector["pool"], "gpu");
+            (spec.tolerations.len(), spec.resources.is_some())
+        };
+        let second = Revision::Hash("second".to_owned());
+        assert_eq!((allowed("first", &Revision::All), allowed("second", &second)), ((1, true), (1, true)));
+        assert_eq!((allowed("first", &Revision::None), allowed("first", &second)), ((0, false), (0, false)));
     }
 
     #[test]
@@ -260,7 +294,8 @@ mod tests {
             "tolerations": [given, {"key": "team", "operator": "Exists"}],
         }));
         let learnt = |pod: &Pod| {
-            let learnt = Learnt::of(&template, None, (Some(pod), None), Basis::InForce, &queues).template;
+            let learnt =
+                Learnt::of(&template, None, (Some(pod), None), (Basis::InForce, &Revision::All), &queues).template;
             (learnt.spec.node_selector.len(), learnt.spec.tolerations.len())
         };
         assert_eq!(learnt(&pod), (2, 2), "it is of no queue");

@@ -27,7 +27,7 @@ pub use booked::{Booked, beside_booked};
 
 use super::Live;
 use crate::{
-    autoscaler::Outlook,
+    autoscaler::{Doubt, Outlook},
     capacity::{Answer, Class, Inventory, Ledger, LimitingFactor, Placer, Replica, Rivals, Template},
     cluster::{Census, View},
     object::{Pod, WorkloadKey, group::group_index},
@@ -111,7 +111,7 @@ pub(super) fn divide<'v>(
     table.divide_the_rest(&mut shares);
     if fresh && !outlook.is_empty() {
         for share in &mut shares {
-            share.is_tied = share.applicant.replica.as_ref().is_some_and(|it| outlook.doubt(it, view).is_some());
+            share.doubt = share.applicant.replica.as_ref().and_then(|it| outlook.doubt(it, view));
         }
         table.ask_for_nodes(&mut shares, outlook, policy);
     }
@@ -135,8 +135,8 @@ struct Share<'v, 'a> {
     awaited: i32,
     /// Replicas that are granted and not promised yet.
     held_back: i32,
-    /// Whether its replicas cannot count on nodes that do not exist yet.
-    is_tied: bool,
+    /// Why its replicas cannot count on nodes that do not exist yet.
+    doubt: Option<Doubt>,
     gpus: i64,
 }
 
@@ -161,7 +161,7 @@ impl<'v, 'a> Share<'v, 'a> {
             asking: 0,
             awaited: 0,
             held_back: 0,
-            is_tied: false,
+            doubt: None,
             gpus: gpus.max(1),
         }
     }
@@ -181,6 +181,11 @@ impl<'v, 'a> Share<'v, 'a> {
     fn group<'p>(&self, pod: &'p Pod) -> Option<&'p str> {
         self.applicant.replica.as_ref().filter(|replica| replica.is_group())?;
         group_index(pod)
+    }
+
+    /// Whether no node that may come would help.
+    fn is_tied(&self) -> bool {
+        self.doubt.as_ref().is_some_and(|doubt| !doubt.may_try)
     }
 
     fn reserved(&self) -> i32 {
@@ -334,8 +339,8 @@ impl<'i> Table<'i> {
     }
 
     /// Grants replicas for nodes that are being brought, then for nodes that may be: one at a time, on rooms of their
-    /// own, so that no two workloads count on the same node. Where nobody knows what a node would look like, one
-    /// replica may find out. Before that, replicas take the nodes whose GPUs are about to register: they are granted
+    /// own, so that no two workloads count on the same node. Where nobody knows what a node would look like, or whether
+    /// it would do, one replica may find out. Before that, replicas take the nodes whose GPUs are about to register: they are granted
     /// when that has happened, and no node is asked for in their place.
     fn ask_for_nodes(&mut self, shares: &mut [Share<'_, '_>], outlook: &Outlook, policy: &Policy) {
         let mut registering = Placer::new(Inventory::of(&outlook.registering, policy));
@@ -354,14 +359,15 @@ impl<'i> Table<'i> {
                 continue;
             }
             let purposeful = share.arriving + share.asking;
-            let may_wait = purposeful < share.applicant.headroom && !share.is_tied;
-            let probes = outlook.unknown && purposeful == 0;
+            let may_wait = purposeful < share.applicant.headroom && !share.is_tied();
+            let may_count = may_wait && share.doubt.is_none();
+            let finds_out = may_wait && purposeful == 0 && (outlook.unknown || share.doubt.is_some());
             if registering.place_replica(replica, at) {
                 share.awaited += 1;
-            } else if may_wait && arriving.place_replica(replica, at) {
+            } else if may_count && arriving.place_replica(replica, at) {
                 share.arriving += 1;
                 share.grant += 1;
-            } else if may_wait && (further.place_replica(replica, at) || probes) {
+            } else if (may_count && further.place_replica(replica, at)) || finds_out {
                 share.asking += 1;
                 share.grant += 1;
             } else {
@@ -383,7 +389,7 @@ impl<'i> Table<'i> {
             _ if unmet => share.alone.limiting_factor,
             _ => LimitingFactor::None,
         };
-        let asks = autoscaled && share.applicant.asks && !share.is_tied;
+        let asks = autoscaled && share.applicant.asks && !share.is_tied();
         let then = if asks && is_shortage(then) { LimitingFactor::NodeAutoscaler } else { then };
         let then = if share.held_back > 0 { LimitingFactor::Contention } else { then };
         let Share { arriving, asking, awaited, held_back, alone, .. } = share;

@@ -176,7 +176,7 @@ fn applicants<'v>(
         let template = target.template.as_ref();
         let learnt = template.map(|template| {
             let (group, newest) = (target.group.as_deref(), case.live.newest.pods(view));
-            Learnt::of(template, group, newest, Basis::InForce, &view.queues)
+            Learnt::of(template, group, newest, (Basis::InForce, &target.revision), &view.queues)
         });
         let started = census.groups(key).map(|groups| groups.started).unwrap_or_default();
         applicants.insert(

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Signature;
+use super::{Signature, pool::said};
 use crate::object::device::{DeviceClaim, DeviceConstraint, DeviceRequest, ExactDeviceRequest};
 
 /// Most devices of a claim (`AllocationResultsMaxSize` in `k8s.io/api` v0.36.3 `resource/v1/types.go`).
@@ -62,6 +62,9 @@ pub(crate) struct Constraint {
 impl Claim<Signature> {
     /// Reads a claim; an error says what is not understood.
     pub(crate) fn of(claim: &DeviceClaim) -> Result<Self, String> {
+        if let Some(field) = said(&claim.beyond).next() {
+            return Err(format!("has {field}, which is not understood"));
+        }
         let requests: Result<_, _> = claim.requests.iter().map(Request::of).collect();
         let constraints: Result<_, _> = claim.constraints.iter().map(Constraint::of).collect();
         let claim = Self { requests: requests?, constraints: constraints? };
@@ -120,6 +123,9 @@ impl Request<Signature> {
 
     fn of(request: &DeviceRequest) -> Result<Self, String> {
         let name = request.name.clone();
+        if let Some(field) = said(&request.beyond).next() {
+            return Err(format!("{field} of request {name:?} is not understood"));
+        }
         let is_list = !request.first_available.is_empty();
         let choices = match &request.exactly {
             Some(exactly) if !is_list => vec![choice("", exactly)],

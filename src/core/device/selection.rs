@@ -252,6 +252,9 @@ fn answer(
 ) -> Result<Vec<usize>, String> {
     let class =
         classes.get(&signature.class).ok_or_else(|| format!("there is no DeviceClass {:?}", signature.class))?;
+    if let Some(field) = pool::said(&class.spec.beyond).next() {
+        return Err(format!("{field} of DeviceClass {:?} is not understood", signature.class));
+    }
     let expressions = class.spec.selectors.iter().map(text).chain(signature.selectors.iter().cloned());
     let expressions: Result<Vec<_>, String> = expressions.map(parse).collect();
     let expressions = expressions?;

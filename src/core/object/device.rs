@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::{
@@ -126,7 +126,7 @@ pub struct DeviceClass {
     pub spec: DeviceClassSpec,
 }
 
-/// The read part of `DeviceClassSpec`.
+/// `DeviceClassSpec`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeviceClassSpec {
@@ -135,6 +135,12 @@ pub struct DeviceClassSpec {
     pub selectors: Vec<DeviceSelector>,
     /// The extended resource that it stands for, so that devices may satisfy it beyond node allocatable.
     pub extended_resource_name: Option<String>,
+    /// What drivers read, and nobody else.
+    #[serde(skip_serializing)]
+    pub config: IgnoredAny,
+    /// Everything else: what is newer than this code.
+    #[serde(flatten)]
+    pub beyond: Beyond,
 }
 
 /// `DeviceSelector`.
@@ -184,7 +190,7 @@ pub struct ResourceClaimSpec {
     pub devices: DeviceClaim,
 }
 
-/// `DeviceClaim` without the configuration, which drivers read.
+/// `DeviceClaim`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct DeviceClaim {
@@ -194,6 +200,12 @@ pub struct DeviceClaim {
     /// Constraints between the devices.
     #[serde(deserialize_with = "null_items_as_default")]
     pub constraints: Vec<DeviceConstraint>,
+    /// What drivers read, and nobody else.
+    #[serde(skip_serializing)]
+    pub config: IgnoredAny,
+    /// Everything else: what is newer than this code.
+    #[serde(flatten)]
+    pub beyond: Beyond,
 }
 
 /// `DeviceConstraint`: exactly one of the attributes is set.
@@ -224,6 +236,9 @@ pub struct DeviceRequest {
     /// Alternatives, the best first.
     #[serde(deserialize_with = "null_items_as_default")]
     pub first_available: Vec<DeviceSubRequest>,
+    /// Everything else: what is newer than this code.
+    #[serde(flatten)]
+    pub beyond: Beyond,
 }
 
 /// `DeviceSubRequest`.

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use super::{
-    ClaimTemplate, ObjectMeta, Pod, PodTemplate, ScaleTarget, WorkloadKey,
+    ClaimTemplate, ObjectMeta, Pod, PodTemplate, Revision, Rollout, ScaleTarget, WorkloadKey,
     claim::ClaimOwner,
     meta::{StringMap, null_as_default},
 };
@@ -70,12 +70,12 @@ pub struct LeaderWorkerTemplate {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LeaderWorkerSetStatus {
-    /// Groups that exist.
-    #[serde(deserialize_with = "null_as_default")]
-    pub replicas: i32,
     /// Selector of the leaders.
     #[serde(deserialize_with = "null_as_default")]
     pub hpa_pod_selector: String,
+    /// How many groups there are, and of which revisions.
+    #[serde(flatten)]
+    pub rollout: Rollout,
 }
 
 /// What a replica has besides its leader, whose template is [`ScaleTarget::template`].
@@ -100,14 +100,16 @@ impl LeaderWorkerSet {
     pub fn into_scale_target(self) -> Result<ScaleTarget, SelectorError> {
         let Self { metadata, spec, status } = self;
         let selector: Selector = status.hpa_pod_selector.parse()?;
+        let revision = Revision::of(metadata.generation, &status.rollout);
         let (leader, group) = spec.leader_worker_template.into_templates(&metadata.name, &metadata.annotations);
         Ok(ScaleTarget {
             spec_replicas: spec.replicas.unwrap_or(1),
-            status_replicas: status.replicas,
+            status_replicas: status.rollout.replicas,
             selector,
             template: Some(leader),
             group: Some(Box::new(group)),
             annotations: metadata.annotations,
+            revision,
         })
     }
 }

@@ -35,6 +35,9 @@ pub struct ObjectMeta {
     pub creation_timestamp: Option<Timestamp>,
     /// Set while the object is terminating.
     pub deletion_timestamp: Option<Timestamp>,
+    /// Number of the specification that this is.
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
+    pub generation: i64,
 }
 
 /// The read part of `metav1.OwnerReference`.
@@ -95,6 +98,11 @@ pub struct WorkloadKey {
     pub kind: String,
     /// Name.
     pub name: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+const fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// Reads `null` as the default, as Go does: its clients print empty maps and slices so.

@@ -9,6 +9,9 @@ use super::{
     shared::Shared,
 };
 
+/// The label that every node carries with its own name.
+pub const HOSTNAME: &str = "kubernetes.io/hostname";
+
 /// A node.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]

@@ -4,6 +4,7 @@
 //! common is behind [`Shared`], made one by an [`Interner`](super::Interner), and what nobody reads is not kept.
 
 mod decode;
+mod salvage;
 
 use std::{
     collections::BTreeMap,
@@ -142,6 +143,18 @@ pub struct PodSpec {
     pub host_network: bool,
     /// Whether the pod uses the node's users; `false` gives it users of its own.
     pub host_users: Option<bool>,
+    /// What cannot be read of all this, if anything cannot: it is as if it had not been said.
+    #[serde(skip)]
+    pub flaw: Option<Box<Flaw>>,
+}
+
+/// Why a specification says less than was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flaw {
+    /// The reason, for people.
+    pub why: String,
+    /// Whether tolerations are among it, so that no taint is known to keep the pod away.
+    pub tolerations: bool,
 }
 
 /// The read part of `v1.Container`.

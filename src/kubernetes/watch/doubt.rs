@@ -105,7 +105,7 @@ mod tests {
 
     fn bad(namespace: &str, name: &str) -> Undecodable {
         let identity = Identity { namespace: namespace.to_owned(), name: name.to_owned(), ..Identity::default() };
-        Undecodable { identity, reason: "much".to_owned() }
+        Undecodable { identity, reason: "much".to_owned(), object: Box::default() }
     }
 
     fn namespaces(doubts: Option<Doubts>) -> Option<Vec<String>> {

@@ -14,11 +14,15 @@ use super::{
     Backoff, Context, Error, Quiet,
     doubt::Doubt,
     frame::{Identity, Line, Lines, MAX_PAGE, Page, Undecodable},
-    kind::Kind,
+    kind::{Kind, Salvage},
+    versions,
 };
 use crate::{
     clock,
-    kubernetes::request::{self, Failure},
+    kubernetes::{
+        health::Legible,
+        request::{self, Failure},
+    },
 };
 
 /// Events that were missed, or the word that the version is too old, come at once on a new watch. One that is quiet for
@@ -38,6 +42,16 @@ struct State<K> {
     doubt: Doubt,
     backoff: Backoff,
     quiet: Quiet,
+}
+
+/// What the view keeps of an object.
+enum Read<T> {
+    /// All that it reads, or nothing where it keeps none of it.
+    Whole(Option<T>),
+    /// Some of it.
+    Part(Identity, T),
+    /// Nothing, although it should.
+    Nothing(Undecodable),
 }
 
 /// Why a step ended before its time.
@@ -61,6 +75,7 @@ pub(super) async fn run<K: Kind>(context: Context, kind: K) -> Result<(), Error>
             Ok(()) => {}
             Err(Stop::Closed(error)) => return Err(error),
             Err(Stop::Failed(failure)) => {
+                let failure = state.explained(failure).await;
                 if let Err(Stop::Closed(error)) = state.withhold(&failure).await {
                     return Err(error);
                 }
@@ -75,17 +90,18 @@ pub(super) async fn run<K: Kind>(context: Context, kind: K) -> Result<(), Error>
 impl<K: Kind> State<K> {
     /// Lists all objects and hands them over as one change.
     async fn list(&mut self) -> Result<(), Stop> {
-        let (mut items, mut undecodable, mut next) = (Vec::new(), Vec::new(), None);
+        let (mut items, mut partial, mut undecodable, mut next) = (Vec::new(), Vec::new(), Vec::new(), None);
         loop {
             let page = self.page(next).await?;
             self.heard();
             for object in page.items {
-                match object.and_then(|object| self.kind.read(object)) {
-                    Ok(item) => items.extend(item),
-                    Err(bad) => {
-                        self.report(&bad);
-                        undecodable.push(bad);
+                match self.read(object) {
+                    Read::Whole(item) => items.extend(item),
+                    Read::Part(identity, item) => {
+                        partial.push(identity);
+                        items.push(item);
                     }
+                    Read::Nothing(bad) => undecodable.push(bad),
                 }
             }
             next = page.next;
@@ -96,7 +112,11 @@ impl<K: Kind> State<K> {
         }
         self.doubt.list(&undecodable);
         self.put(Delta::Replaced(items)).await?;
-        self.context.health.listed(self.kind.feed(), undecodable.iter().map(|bad| bad.identity.path()));
+        let feed = self.kind.feed();
+        self.context.health.listed(feed, undecodable.iter().map(|bad| bad.identity.path()));
+        for identity in &partial {
+            self.context.health.decoded(feed, &identity.path(), Legible::InPart);
+        }
         Ok(())
     }
 
@@ -171,7 +191,7 @@ impl<K: Kind> State<K> {
                 identity
             }
             Ok(Line::Deleted(identity)) => {
-                self.context.health.decoded(self.kind.feed(), &identity.path(), true);
+                self.context.health.decoded(self.kind.feed(), &identity.path(), Legible::Whole);
                 self.doubt.note(&identity, None);
                 self.delete(&identity).await?;
                 identity
@@ -190,15 +210,41 @@ impl<K: Kind> State<K> {
     }
 
     async fn applied(&mut self, identity: &Identity, object: Result<K::Object, Undecodable>) -> Result<(), Stop> {
-        let item = object.and_then(|object| self.kind.read(object));
-        if let Err(bad) = &item {
-            self.report(bad);
+        let (item, legible) = match self.read(object) {
+            Read::Whole(item) => (item, Legible::Whole),
+            Read::Part(_, item) => (Some(item), Legible::InPart),
+            Read::Nothing(bad) => {
+                self.doubt.note(identity, Some(&bad));
+                (None, Legible::NotAtAll)
+            }
+        };
+        self.context.health.decoded(self.kind.feed(), &identity.path(), legible);
+        if legible != Legible::NotAtAll {
+            self.doubt.note(identity, None);
         }
-        self.context.health.decoded(self.kind.feed(), &identity.path(), item.is_ok());
-        self.doubt.note(identity, item.as_ref().err());
         match item {
-            Ok(Some(item)) => self.put(Delta::Applied(item)).await,
-            Ok(None) | Err(_) => self.delete(identity).await,
+            Some(item) => self.put(Delta::Applied(item)).await,
+            None => self.delete(identity).await,
+        }
+    }
+
+    /// What the view keeps of an object, as far as it can be read.
+    fn read(&mut self, object: Result<K::Object, Undecodable>) -> Read<K::Item> {
+        let bad = match object.and_then(|object| self.kind.read(object)) {
+            Ok(item) => return Read::Whole(item),
+            Err(bad) => bad,
+        };
+        let (feed, name, reason) = (self.kind.feed().name(), bad.identity.path(), &bad.reason);
+        match self.kind.salvage(&bad) {
+            Salvage::Ended => Read::Whole(None),
+            Salvage::Part(item) => {
+                warn!(feed, name, reason, "an object cannot be read as a whole");
+                Read::Part(bad.identity, item)
+            }
+            Salvage::Nothing => {
+                warn!(feed, name, reason, "an object cannot be read and is left out");
+                Read::Nothing(Undecodable { object: Box::default(), ..bad })
+            }
         }
     }
 
@@ -219,6 +265,19 @@ impl<K: Kind> State<K> {
             self.context.health.withheld(feed);
         }
         Ok(())
+    }
+
+    /// A kind that is not where it was looked for may be served in versions of which nothing is known here: then it is
+    /// there, and cannot be read.
+    async fn explained(&self, failure: Failure) -> Failure {
+        if !failure.is(404) || !self.kind.feed().may_be_absent() {
+            return failure;
+        }
+        match versions::unknown(&self.context, &self.kind.path(), |path| self.kind.knows(path)).await {
+            Ok(None) => failure,
+            Ok(Some(version)) => Failure::Unreadable(versions::describe(self.kind.feed().name(), &version)),
+            Err(other) => other,
+        }
     }
 
     /// A watch works, so nothing is hidden.
@@ -249,11 +308,6 @@ impl<K: Kind> State<K> {
         let Some(doubts) = doubts.filter(|_| feed.may_be_in_doubt()) else { return Ok(()) };
         let change = Change::Unreadable { resource: feed.name().to_owned(), doubts };
         self.context.send(change).await.map_err(Stop::Closed)
-    }
-
-    fn report(&self, bad: &Undecodable) {
-        let name = bad.identity.path();
-        warn!(feed = self.kind.feed().name(), name, reason = bad.reason, "an object cannot be read and is left out");
     }
 
     fn heard(&mut self) {

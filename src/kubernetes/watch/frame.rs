@@ -38,6 +38,8 @@ pub(super) struct Page<T> {
 pub(super) struct Undecodable {
     pub(super) identity: Identity,
     pub(super) reason: String,
+    /// The object as it came, for what else can be made of it.
+    pub(super) object: Box<serde_json::Value>,
 }
 
 /// A line of a watch.
@@ -115,8 +117,11 @@ impl<T: DeserializeOwned> Page<T> {
 }
 
 fn decode<T: DeserializeOwned>(item: serde_json::Value) -> Result<T, Undecodable> {
-    let identity = Headed::deserialize(&item).map(|headed| headed.metadata).unwrap_or_default();
-    serde_json::from_value(item).map_err(|error| Undecodable { identity, reason: error.to_string() })
+    let object = T::deserialize(&item);
+    object.map_err(|error| {
+        let identity = Headed::deserialize(&item).map(|headed| headed.metadata).unwrap_or_default();
+        Undecodable { identity, reason: error.to_string(), object: Box::new(item) }
+    })
 }
 
 // === impl Line ===
@@ -129,8 +134,11 @@ impl<T: DeserializeOwned> Line<T> {
         match head.kind.as_str() {
             "ADDED" | "MODIFIED" => {
                 let object = serde_json::from_slice::<Event<T>>(line).map(|event| event.object);
-                let undecodable =
-                    |error: serde_json::Error| Undecodable { identity: identity.clone(), reason: error.to_string() };
+                let undecodable = |error: serde_json::Error| {
+                    let object = serde_json::from_slice::<Event<serde_json::Value>>(line);
+                    let object = Box::new(object.map(|event| event.object).unwrap_or_default());
+                    Undecodable { identity: identity.clone(), reason: error.to_string(), object }
+                };
                 let object = object.map_err(undecodable);
                 Ok(Self::Applied(identity, object))
             }
@@ -233,6 +241,7 @@ mod tests {
         let line = format!(r#"{{"type":"ADDED","object":{BAD}}}"#);
         let Line::Applied(identity, Err(bad)) = Line::<Node>::parse(line.as_bytes()).unwrap() else { panic!("{line}") };
         assert_eq!((identity.path(), bad.identity), ("n2".to_owned(), identity));
+        assert_eq!(bad.object["status"]["allocatable"]["cpu"], "much");
         assert!(bad.reason.contains("much"), "{}", bad.reason);
     }
 

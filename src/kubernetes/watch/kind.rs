@@ -9,8 +9,9 @@ mod queues;
 mod storage;
 
 use plimsoll_core::{
+    capacity::negative_request,
     cluster::{Change, Delta, Namespace},
-    object::{HorizontalPodAutoscaler, Interner, Node, ObjectKey, ObjectMeta, Pod, meta::StringMap},
+    object::{HorizontalPodAutoscaler, Interner, Node, ObjectKey, ObjectMeta, Pod, meta::StringMap, pod::Flaw},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -44,9 +45,27 @@ pub(super) trait Kind: Send + Sync + 'static {
     fn key(&self, namespace: String, name: String) -> Self::Key;
     /// None for an object that the view does not keep; an error for one that cannot be understood.
     fn read(&mut self, object: Self::Object) -> Result<Option<Self::Item>, Undecodable>;
+    /// What is left of one that cannot be understood as a whole.
+    fn salvage(&mut self, _: &Undecodable) -> Salvage<Self::Item> {
+        Salvage::Nothing
+    }
     fn change(&mut self, delta: Delta<Self::Item, Self::Key>) -> Change;
+    /// Whether a version, as `/apis/group/version`, is one that is read here.
+    fn knows(&self, version: &str) -> bool {
+        self.path().rsplit_once('/').is_some_and(|(known, _)| known == version)
+    }
     /// The server does not have it where it was looked for.
     fn absent(&mut self) {}
+}
+
+/// What is left of an object that does not decode.
+pub(super) enum Salvage<T> {
+    /// Enough to keep it, with a note of what is missing.
+    Part(T),
+    /// It has ended, so that what it says does not matter.
+    Ended,
+    /// Too little.
+    Nothing,
 }
 
 /// Nodes.
@@ -138,8 +157,22 @@ impl Kind for Pods {
     }
 
     fn read(&mut self, mut pod: Pod) -> Result<Option<Pod>, Undecodable> {
+        if let Some(negative) = negative_request(&pod.spec) {
+            pod.spec.flaw = Some(Box::new(Flaw { why: format!("spec.{negative}"), tolerations: false }));
+        }
         self.interner.pod(&mut pod);
         Ok(Some(pod))
+    }
+
+    fn salvage(&mut self, bad: &Undecodable) -> Salvage<Pod> {
+        match Pod::salvage(&bad.object, &bad.reason) {
+            None => Salvage::Nothing,
+            Some(pod) if pod.is_terminal() => Salvage::Ended,
+            Some(mut pod) => {
+                self.interner.pod(&mut pod);
+                Salvage::Part(pod)
+            }
+        }
     }
 
     fn change(&mut self, delta: Delta<Pod, ObjectKey>) -> Change {

@@ -32,6 +32,8 @@ pub(super) struct Autoscalers {
     events: Vec<Event>,
     /// By key, since several versions of the kind may be listed.
     buffers: BTreeMap<ObjectKey, CapacityBuffer>,
+    /// Why not all of it is known.
+    problem: Option<String>,
 }
 
 impl Autoscalers {
@@ -63,12 +65,18 @@ impl Autoscalers {
         Ok(true)
     }
 
+    /// Something of it cannot be read, so that what may come is not known.
+    pub(super) fn doubt(&mut self, why: String) {
+        self.problem.get_or_insert(why);
+    }
+
     /// The node autoscaler that the inputs show.
     pub(super) fn found(self) -> Option<NodeAutoscaler> {
-        if self.status.is_none() && self.pools.is_empty() {
+        if self.status.is_none() && self.pools.is_empty() && self.problem.is_none() {
             return None;
         }
-        let mut found = NodeAutoscaler { evidence: "the input".to_owned(), ..NodeAutoscaler::default() };
+        let evidence = "the input".to_owned();
+        let mut found = NodeAutoscaler { evidence, problem: self.problem, ..NodeAutoscaler::default() };
         if let Some((written, updated)) = self.status {
             match read_status(&written) {
                 Ok(groups) => found.groups = groups,

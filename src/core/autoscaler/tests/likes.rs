@@ -188,7 +188,7 @@ fn headroom(view: &View, template: &PodTemplate) -> Result<Fits, String> {
     let outlook = Outlook::of(view, &Policy::default(), jiff::Timestamp::UNIX_EPOCH);
     let template = Template::of(template, "ml", view);
     match outlook.doubt(&Replica::single(template.clone()), view) {
-        Some(doubt) => Err(doubt),
+        Some(doubt) => Err(doubt.reason),
         None => Ok(Inventory::of(&outlook.further, &Policy::default()).fits(&template).fits),
     }
 }

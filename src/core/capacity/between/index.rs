@@ -192,7 +192,7 @@ impl<'v> Index<'v> {
 }
 
 /// Whether a term selects pods like the seat, whatever labels controllers add to them.
-fn may_select(term: &Term, seat: &Seat) -> bool {
+pub(in crate::capacity) fn may_select(term: &Term, seat: &Seat) -> bool {
     let selector = term.selector.as_ref();
     let mut requirements = selector.into_iter().flat_map(Selector::requirements);
     selector.is_some() && requirements.all(|it| is_added(&it.key) || it.matches(&seat.labels))

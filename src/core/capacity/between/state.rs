@@ -193,6 +193,13 @@ impl State {
         !self.attractions.is_empty() && !self.attracted && self.own_attraction
     }
 
+    /// Whether the first replicas decide about more than their own domains: then one on a node that is not counted on
+    /// may leave less room than is counted elsewhere.
+    pub(in crate::capacity) fn depends_on_order(&self) -> bool {
+        let own = self.exclusions.values().filter(|exclusion| exclusion.own).count();
+        self.is_first() || self.spread.len() + own > 1
+    }
+
     fn exclude(&mut self, index: &Index<'_>, around: &impl Surroundings) {
         let view = around.view();
         for term in self.seat.terms.anti_affinity.clone() {

@@ -5,13 +5,11 @@ use serde_json::Value;
 use super::{EditError, devices};
 use crate::{
     cluster::{Change, Delta, StorageChange, View},
-    object::{CsiNode, Node, ObjectKey, Pod, Uid, claim::BETA_CLASS},
+    object::{CsiNode, Node, ObjectKey, Pod, Uid, claim::BETA_CLASS, node::HOSTNAME},
 };
 
 /// Most nodes that one edit adds.
 pub(super) const MAX_ADDED: u32 = 10_000;
-/// The label that every node carries with its own name.
-const HOSTNAME: &str = "kubernetes.io/hostname";
 /// Taints with this prefix speak of the state of one machine, not of its kind.
 const STATE_TAINT: &str = "node.kubernetes.io/";
 

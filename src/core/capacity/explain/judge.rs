@@ -130,6 +130,7 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Reserved => LimitingFactor::Priority,
             Stop::Filtered(Verdict::Elsewhere(_)) | Stop::Volumes => LimitingFactor::Volume,
             Stop::Filtered(Verdict::Unusable(_)) => LimitingFactor::Gpu,
+            Stop::Filtered(Verdict::Obscured(_)) => LimitingFactor::Unmodelled,
             Stop::Filtered(_) => LimitingFactor::Taint,
             Stop::Ports => LimitingFactor::HostPort,
             Stop::Devices if self.demand.selected.iter().any(|(column, _)| self.is_gpu(*column)) => LimitingFactor::Gpu,
@@ -194,6 +195,7 @@ impl<'a, 'v> Judge<'a, 'v> {
             Stop::Filtered(Verdict::Undeclared(name)) => format!("its kubelet does not declare {name}"),
             Stop::Filtered(Verdict::NotReady) => "not ready, so not promised".to_owned(),
             Stop::Filtered(Verdict::Elsewhere(why) | Verdict::Unusable(why)) => why.clone(),
+            Stop::Filtered(Verdict::Obscured(why)) => why.to_string(),
             Stop::Volumes => "no further volume can be attached or used there".to_owned(),
             Stop::Devices if self.demand.gives_up => {
                 "devices cannot be searched for on some node that is open to it, or the scheduler gives up there"

@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::Demand;
+use super::{Demand, obscured::Obscured};
 use crate::{
     capacity::{
-        Ledger, Template,
+        Ledger, Template, absurd,
         between::{Domains, Index, Rows, Seat, Surroundings},
         devices::{Layout, Searched, Wants},
         filters::Verdict,
@@ -50,6 +50,8 @@ pub(in crate::capacity) struct Shape<'v> {
     pub(super) ledger: Arc<Ledger>,
     pub(super) rows: Arc<Rows<'v>>,
     pub(super) nominated: Vec<Nominated<'v>>,
+    /// Nodes of which it is not known what is free.
+    pub(super) obscured: Obscured,
     pub(in crate::capacity) index: Index<'v>,
     /// Ports that bound pods take, by row.
     pub(super) ports: HashMap<usize, Vec<HostPort>>,
@@ -96,6 +98,21 @@ fn allocatable(nodes: &[&Node], columns: &[&str]) -> Vec<i64> {
     nodes.iter().flat_map(|node| columns.iter().map(|name| cell(node, name))).collect()
 }
 
+/// Rows, names and amounts of what no machine has so much of.
+fn unbelievable<'a>(
+    cells: &'a [i64],
+    columns: &'a [&'a str],
+    gpus: &[usize],
+) -> impl Iterator<Item = (usize, &'a str, i64)> {
+    let gpus: Vec<_> = (0..columns.len()).map(|column| gpus.contains(&column)).collect();
+    let rows = cells.chunks_exact(columns.len().max(1)).enumerate();
+    rows.flat_map(move |(row, cells)| {
+        let odd = cells.iter().zip(&gpus).zip(columns);
+        let odd = odd.filter(|((amount, is_gpu), _)| absurd::is_unbelievable(**amount, **is_gpu));
+        odd.map(|((amount, _), name)| (row, *name, *amount)).collect::<Vec<_>>()
+    })
+}
+
 // === impl Shape ===
 
 impl<'v> Shape<'v> {
@@ -114,6 +131,7 @@ impl<'v> Shape<'v> {
         let column_of = columns.iter().enumerate().map(|(column, name)| (*name, column)).collect();
         let gpus: Vec<_> =
             (0..).zip(&columns).filter(|(_, name)| policy.is_gpu(name)).map(|(column, _)| column).collect();
+        let obscured = Obscured::of(&nodes, unbelievable(&allocatable, &columns, &gpus), &ledger, view);
         let plugins = Gpus::of(&nodes, &columns, &gpus, policy, &mut allocatable);
         Self {
             view,
@@ -128,6 +146,7 @@ impl<'v> Shape<'v> {
             columns,
             column_of,
             nominated: Vec::new(),
+            obscured,
             index: Index::new(Arc::clone(&ledger), Arc::clone(&rows)),
             ledger,
             rows,
@@ -292,7 +311,9 @@ impl<'v> Shape<'v> {
             match verdict {
                 Verdict::Cordoned | Verdict::Tainted(_) | Verdict::Unselected | Verdict::Undeclared(_) => false,
                 Verdict::Elsewhere(_) => aborted(),
-                Verdict::Open | Verdict::NotReady | Verdict::Unusable(_) => aborted() || unbindable(),
+                Verdict::Open | Verdict::NotReady | Verdict::Unusable(_) | Verdict::Obscured(_) => {
+                    aborted() || unbindable()
+                }
             }
         })
     }
@@ -311,7 +332,8 @@ impl<'v> Shape<'v> {
     }
 
     pub(super) fn judge(&self, template: &Template) -> Arc<Judged> {
-        self.ledger.memo().judged(self.turn, template, &self.nodes)
+        let judged = self.ledger.memo().judged(self.turn, template, &self.nodes);
+        self.obscured.over(judged, template)
     }
 }
 

@@ -424,14 +424,32 @@ fn what_is_not_understood_is_unknown_with_a_reason() {
         let open = answer(&view, &mk_template(1, json!({}))).fits;
         assert_eq!((open.class, open.lo, open.hi), (Class::Interval, 0, None));
     }
-    let view = mk_cluster(
-        [mk_bare("a")],
-        [
-            mk_slice("a", &gpus(1), json!({"nodeName": null, "allNodes": true})),
-            mk_claim_template("c", &json!([request("gpu", 1)])),
-        ],
-    );
-    assert!(why(&view, &claiming(&["c"])).contains("several nodes"));
+    for (more, word) in [
+        (json!({"nodeName": null, "allNodes": true}), "several nodes"),
+        (json!({"nodeName": null, "nodeSelector": {"nodeSelectorTerms": []}}), "several nodes"),
+        (json!({"nodeName": null, "perDeviceNodeSelection": true}), "several nodes"),
+        (json!({"sharedCounters": [{"name": "s"}]}), "sharedCounters"),
+        (json!({"somethingNew": 1}), "somethingNew"),
+    ] {
+        let claims = mk_claim_template("c", &json!([request("gpu", 1)]));
+        let view = mk_cluster([mk_bare("a")], [mk_slice("a", &gpus(1), more), claims]);
+        assert!(why(&view, &claiming(&["c"])).contains(word), "{word}");
+    }
+}
+
+#[test]
+fn a_class_of_which_something_is_not_understood_is_unknown_and_what_drivers_read_does_not_matter() {
+    let of = |more: Value| {
+        let mut spec = json!({"selectors": [{"cel": {"expression": "true"}}]});
+        spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        let class = from(json!({"metadata": {"name": "new"}, "spec": spec}));
+        let class = Change::Device(DeviceChange::Class(Delta::Applied(class)));
+        let claims = mk_claim_template("c", &json!([request("new", 1)]));
+        mk_cluster([mk_bare("a")], [class, mk_slice("a", &gpus(2), json!({})), claims])
+    };
+    let config = json!({"config": [{"opaque": {"driver": DRIVER, "parameters": {"a": 1}}}]});
+    assert_eq!(answer(&of(config), &claiming(&["c"])).fits, Fits::exact(2));
+    assert!(why(&of(json!({"somethingNew": 1})), &claiming(&["c"])).contains("somethingNew of DeviceClass"));
 }
 
 #[test]
@@ -450,6 +468,7 @@ fn claims_that_are_not_understood_are_unknown_with_a_reason() {
         (exact("selectors", json!([{"cel": {"expression": "device.driver.matches('.*')"}}])), "matches"),
         (exact("count", json!(33)), "32"),
         (json!([{"name": "r", "firstAvailable": []}]), "kind"),
+        (json!([{"name": "r", "exactly": {"deviceClassName": "gpu"}, "somethingNew": 1}]), "somethingNew"),
     ] {
         let view = mk_cluster([mk_bare("a")], [mk_slice("a", &gpus(40), json!({})), mk_claim_template("c", &requests)]);
         let why = why(&view, &claiming(&["c"]));

@@ -106,6 +106,36 @@ proptest! {
     }
 
     #[test]
+    fn whatever_a_pod_that_cannot_be_read_is_the_truth_is_within_what_is_said(
+        offers in vec(offer(), 1..6), pods in vec((0_usize..6, want()), 1..8), want in want(),
+        odd in 0_usize..8, tolerates: bool,
+    ) {
+        let known = cluster(&offers, &pods);
+        let template = template(want, tolerates, None);
+        let truth = answer(&known, &template).fits.lo;
+        let key = known.pods.keys().nth(odd % pods.len()).unwrap().clone();
+        let at = |node: &str| {
+            let pod = json!({"metadata": {"name": *key.name, "namespace": "ml"}, "spec": {"nodeName": node, "containers": 7}});
+            let mut view = known.clone();
+            view.pods.insert(key.clone(), Pod::salvage(&pod, "odd").unwrap());
+            view
+        };
+        let node = known.pods[&key].node_name.as_str();
+        let fits = answer(&at(node), &template).fits;
+        prop_assert!(fits.lo <= truth && fits.hi.is_none_or(|hi| truth <= hi), "{truth} {fits:?}");
+        let mut without = at(node);
+        without.nodes.remove(node);
+        prop_assert_eq!(fits.lo, answer(&without, &template).fits.lo);
+        // As long as it waits, it may come to any node whose taint it does not have to tolerate.
+        let waits = answer(&at(""), &template).fits;
+        for (index, _) in offers.iter().enumerate().filter(|(_, offer)| !offer.4) {
+            let mut come = known.clone();
+            come.pods.get_mut(&key).unwrap().node_name = format!("n{index:02}").as_str().into();
+            prop_assert!(waits.lo <= answer(&come, &template).fits.lo);
+        }
+    }
+
+    #[test]
     fn a_further_node_never_lowers_and_a_further_pod_never_raises_the_count(
         offers in vec(offer(), 1..6), pods in vec((0_usize..6, want()), 0..8), want in want(),
     ) {

@@ -292,7 +292,8 @@ fn headroom(case: &Case<'_>, allotment: Option<&Allotment>, expected: &Expected<
     let reason = match case.headroom.value {
         Headroom::None => format!("no replica may wait for nodes that do not exist ({by})"),
         _ if arriving + asking > 0 => {
-            format!("{arriving} for nodes that are being brought, {asking} for nodes that may be added ({by})")
+            let doubt = expected.doubt(view).map(|doubt| format!("; one at a time: {doubt}")).unwrap_or_default();
+            format!("{arriving} for nodes that are being brought, {asking} for nodes that may be added ({by}){doubt}")
         }
         _ => expected.doubt(view).unwrap_or_else(|| expected.describe()),
     };
@@ -340,7 +341,7 @@ impl Expected<'_> {
     /// Why replicas cannot count on the nodes that may come.
     fn doubt(&self, view: &View) -> Option<String> {
         let doubt = self.outlook.doubt(self.replica?, view)?;
-        Some(format!("nodes that do not exist yet are not counted on: {doubt}"))
+        Some(format!("nodes that do not exist yet are not counted on: {}", doubt.reason))
     }
 
     /// Why no more may be expected.

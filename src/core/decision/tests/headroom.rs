@@ -88,6 +88,24 @@ fn what_holds_replicas_to_the_nodes_that_are_here_is_named_and_nobody_waits() {
 }
 
 #[test]
+fn where_it_is_not_known_what_a_node_would_be_for_it_one_replica_at_a_time_finds_out() {
+    let mut scene = growing();
+    let template = scene.view.workloads.get_mut(&deployment("llm")).unwrap().template.as_mut().unwrap();
+    let selector = json!({ "matchLabels": { "app": "llm" } });
+    let even = json!([{ "topologyKey": "kubernetes.io/os", "maxSkew": 99, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": selector }]);
+    template.spec.topology_spread_constraints = serde_json::from_value(even).unwrap();
+    for node in scene.view.nodes.values_mut() {
+        node.metadata.labels.insert("kubernetes.io/os".to_owned(), "linux".to_owned());
+    }
+    assert_eq!(grant(&scene), (9, LimitingFactor::NodeAutoscaler));
+    let decision = scene.decide().decisions[&key("llm")].clone();
+    let step = decision.steps.iter().find(|step| step.name == "headroom").unwrap();
+    assert!(step.value == Some(1) && step.reason.contains("one at a time"), "{step:?}");
+    group(&mut scene).max = Some(1);
+    assert_eq!(grant(&scene).0, 8, "no node may be added");
+}
+
+#[test]
 fn the_annotation_says_how_many_may_wait() {
     let annotated = |value: &str| grant(&growing().annotated("llm", "plimsoll.dev/headroom", value)).0;
     assert_eq!((annotated("none"), annotated("0"), annotated("1")), (8, 8, 9));

@@ -25,11 +25,11 @@ const TOKEN_VOLUME: &str = "kube-api-access-";
 #[serde(default)]
 pub(super) struct Wire {
     #[serde(deserialize_with = "null_as_default")]
-    metadata: ObjectMeta,
+    pub(super) metadata: ObjectMeta,
     #[serde(deserialize_with = "null_as_default")]
-    spec: PodSpec,
+    pub(super) spec: PodSpec,
     #[serde(deserialize_with = "null_as_default")]
-    status: WireStatus,
+    pub(super) status: WireStatus,
 }
 
 /// `v1.PodStatus`.

@@ -2,14 +2,15 @@
 
 use plimsoll_core::{
     cluster::{Change, Delta},
-    object::{ClaimTemplate, ObjectMeta, PodTemplate, ScaleTarget, WorkloadKey, claim::ClaimOwner},
+    object::{ClaimTemplate, ObjectMeta, PodTemplate, Revision, Rollout, ScaleTarget, WorkloadKey, claim::ClaimOwner},
     selector::{LabelSelector, Selector},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     super::frame::{Identity, Undecodable},
-    Kind, trim,
+    Kind, Salvage, trim,
 };
 use crate::kubernetes::health::Feed;
 
@@ -24,7 +25,7 @@ pub(in crate::kubernetes::watch) struct AppsObject {
     metadata: ObjectMeta,
     spec: AppsSpec,
     #[serde(default)]
-    status: AppsStatus,
+    status: Rollout,
 }
 
 #[derive(Debug, Deserialize)]
@@ -37,12 +38,6 @@ struct AppsSpec {
     template: Option<PodTemplate>,
     /// Of a StatefulSet.
     volume_claim_templates: Option<Vec<ClaimTemplate>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct AppsStatus {
-    #[serde(default)]
-    replicas: i32,
 }
 
 // === impl Apps ===
@@ -70,11 +65,11 @@ impl Kind for Apps {
         if self.feed == Feed::ReplicaSets && metadata.controller().is_some() {
             return Ok(None);
         }
-        let ObjectMeta { namespace, name, mut annotations, .. } = metadata;
+        let ObjectMeta { namespace, name, mut annotations, generation, .. } = metadata;
         let selector = Selector::try_from(&spec.selector).map_err(|error| {
             let identity =
                 Identity { namespace: namespace.clone(), name: name.clone(), resource_version: String::new() };
-            Undecodable { identity, reason: error.to_string() }
+            Undecodable { identity, reason: error.to_string(), object: Box::default() }
         })?;
         trim(&mut annotations);
         let mut template = spec.template;
@@ -88,8 +83,23 @@ impl Kind for Apps {
             template,
             group: None,
             annotations,
+            revision: Revision::of(generation, &status),
         };
         Ok(Some((self.key(namespace, name), target)))
+    }
+
+    /// Without its pod template, or with what can be read of it.
+    fn salvage(&mut self, bad: &Undecodable) -> Salvage<Self::Item> {
+        let mut object = Value::clone(&bad.object);
+        let template = object.pointer_mut("/spec/template").map(Value::take).unwrap_or_default();
+        let read = serde_json::from_value::<AppsObject>(object).ok().and_then(|object| self.read(object).ok());
+        match read {
+            Some(Some((key, target))) => {
+                Salvage::Part((key, ScaleTarget { template: PodTemplate::salvage(&template, &bad.reason), ..target }))
+            }
+            Some(None) => Salvage::Ended,
+            None => Salvage::Nothing,
+        }
     }
 
     fn change(&mut self, delta: Delta<Self::Item, WorkloadKey>) -> Change {
@@ -100,7 +110,7 @@ impl Kind for Apps {
 #[cfg(test)]
 mod tests {
     use plimsoll_core::object::claim::CLAIM_OF_EACH;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::{super::LAST_APPLIED, *};
 
@@ -147,6 +157,25 @@ mod tests {
         assert_eq!(read(&mut kind, object.clone()).unwrap().1.spec_replicas, 0);
         object["metadata"]["ownerReferences"] = json!([{"kind": "Deployment", "name": "llm", "controller": true}]);
         assert_eq!(read(&mut kind, object), None);
+    }
+
+    #[test]
+    fn a_template_that_does_not_decode_leaves_the_workload_its_scale() {
+        let mut kind = Apps { feed: Feed::Deployments, kind: "Deployment" };
+        let mut object = json!({
+            "metadata": {"namespace": "ml", "name": "llm"},
+            "spec": {"replicas": 5, "selector": {"matchLabels": {"app": "llm"}}, "template": {"spec": {"containers": 7}}},
+        });
+        let mut salvage = |object: &Value| {
+            let bad =
+                Undecodable { identity: Identity::default(), reason: "7".to_owned(), object: Box::new(object.clone()) };
+            kind.salvage(&bad)
+        };
+        let Salvage::Part((_, target)) = salvage(&object) else { panic!("nothing") };
+        let flaw = target.template.and_then(|template| template.spec.flaw);
+        assert_eq!((target.spec_replicas, flaw.map(|flaw| flaw.why).as_deref()), (5, Some("7")));
+        object["spec"]["replicas"] = json!("many");
+        assert!(matches!(salvage(&object), Salvage::Nothing));
     }
 
     #[test]

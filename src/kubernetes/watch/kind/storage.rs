@@ -63,6 +63,10 @@ impl<T: Object> Kind for Stored<T> {
         format!("{}/{}", older.unwrap_or(T::GROUP), T::FEED.name())
     }
 
+    fn knows(&self, version: &str) -> bool {
+        version == T::GROUP || T::OLDER == Some(version)
+    }
+
     fn absent(&mut self) {
         self.older = !self.older;
     }
