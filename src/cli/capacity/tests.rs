@@ -353,6 +353,17 @@ fn errors_name_the_file_the_cause_and_the_cure() {
 }
 
 #[test]
+fn a_workload_of_another_version_is_not_guessed_at() {
+    let objects = list(&[node("a", "8")]).to_string();
+    let say = |version: &str| {
+        let workload = DEPLOYMENT.replace("apps/v1", version);
+        plimsoll("-f @0 --for @1", &[&objects, &workload], "").result.map_err(|error| format!("{error:#}"))
+    };
+    assert!(say("apps/v9").unwrap_err().ends_with("a Deployment is understood in apps/v1, not in apps/v9"));
+    assert!(say("apps/v1").is_ok());
+}
+
+#[test]
 fn claim_templates_bind_the_pods_of_a_stateful_set_to_volumes() {
     let workload = DEPLOYMENT.replace("Deployment", "StatefulSet")
         + "  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce]}}]\n";

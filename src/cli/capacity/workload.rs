@@ -16,7 +16,10 @@ use plimsoll_core::{
 };
 use serde_json::{Map, Value};
 
-use super::objects::{decode, namespace_of, text};
+use super::{
+    named::WORKLOADS,
+    objects::{decode, namespace_of, text},
+};
 use crate::cli::documents::Source;
 
 /// Where a LeaderWorkerSet has its templates.
@@ -143,6 +146,11 @@ impl Workload {
 
     fn of(source: &Source, object: &Value) -> anyhow::Result<Self> {
         let key = key(object);
+        let version = text(object, "/apiVersion").unwrap_or_default();
+        let known = WORKLOADS.iter().find(|it| it.name == key.kind && it.group == key.group);
+        if let Some(known) = known.map(|it| format!("{}/v1", it.group)).filter(|known| *known != version) {
+            bail!("{source}: a {} is understood in {known}, not in {version}", key.kind);
+        }
         if is_group_kind(&key) { Self::of_groups(source, object, key) } else { Self::of_pods(source, object, key) }
     }
 

@@ -145,6 +145,9 @@ impl Spread {
     fn of(constraint: &TopologySpreadConstraint, labels: &Labels) -> Result<Self, String> {
         let keys = constraint.match_label_keys.iter().map(|key| (key.as_str(), "In"));
         let selector = merged(constraint.label_selector.as_ref(), keys, labels);
+        if constraint.max_skew < 1 {
+            return Err(format!("topologySpreadConstraints: maxSkew {} is below 1", constraint.max_skew));
+        }
         Ok(Self {
             key: constraint.topology_key.clone(),
             max_skew: i64::from(constraint.max_skew),

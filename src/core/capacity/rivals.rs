@@ -70,8 +70,11 @@ impl Rivals {
             let demand = inventory.shape().demand(&template);
             let mut rows = FixedBitSet::with_capacity(inventory.rows().len());
             let mut held = 0_u64;
+            // Nobody knows what it would evict.
+            let evicts = inventory.may_evict(&template);
             for row in inventory.rows().filter(|row| demand.judged.verdicts.get(*row).is_some_and(Verdict::may_bind)) {
-                let fits = fitting(inventory.row(row), &demand);
+                let fits = fitting(inventory.row(row), &demand).min(inventory.ports(row, &template));
+                let fits = if evicts { u32::MAX } else { fits };
                 held = held.saturating_add(fits.into());
                 rows.set(row, fits > 0);
             }
@@ -154,7 +157,7 @@ impl Inventory<'_> {
         let scarce = requests.map(|(request, spare)| (request, wanted(request.0), spare));
         let scarce: Vec<_> = scarce.filter(|(_, wanted, spare)| wanted > spare).collect();
         let each = |it: (usize, &Rival)| {
-            if is_rival(it.0) && self.is_entangled(template, &it.1.template) {
+            if is_rival(it.0) && self.is_entangled(template, &it.1.template, meets(it)) {
                 return u64::MAX;
             }
             let takes = |((column, amount), ..): &((usize, i64), i64, i64)| {
@@ -178,13 +181,14 @@ impl Inventory<'_> {
         Displacement { each, at_stake }
     }
 
-    /// Whether it matters beyond resources to which node pods of another template go.
-    fn is_entangled(&self, template: &Template, other: &Template) -> bool {
+    /// Whether it matters beyond resources to which node pods of another template go; `meets` says whether they may come to
+    /// nodes that are counted.
+    fn is_entangled(&self, template: &Template, other: &Template, meets: bool) -> bool {
         let view = self.shape().view;
         let repels = || other.seat.terms.anti_affinity.iter().any(|term| term.selects(template.seat.subject(), view));
         repels()
             || template.seat.terms.concern(other.seat.subject(), &template.namespace, view)
-            || ports::conflict(&template.ports, &other.ports)
+            || (meets && ports::conflict(&template.ports, &other.ports))
             || template.claims.contend(&other.namespace, &other.placement)
             || self.contend_for_devices(template, other)
     }

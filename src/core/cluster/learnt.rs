@@ -124,7 +124,7 @@ fn pod_level((wanted, made): (Option<&Resources>, Option<&Resources>)) -> Option
     Some(resources)
 }
 
-/// The containers of the pod, none of which asks for less than its template says.
+/// The containers of the pod, none of which asks for less, be it of ports, than its template says.
 fn merged(wanted: &[Container], made: &[Container]) -> Vec<Container> {
     let merge = |made: &Container| {
         let mut container = made.clone();
@@ -132,6 +132,8 @@ fn merged(wanted: &[Container], made: &[Container]) -> Vec<Container> {
             raise(&mut container.resources.requests, &wanted.resources.requests);
             raise(&mut container.resources.limits, &wanted.resources.limits);
             container.restart_policy.clone_from(&wanted.restart_policy);
+            let new = wanted.ports.iter().filter(|port| !made.ports.contains(port));
+            container.ports.extend(new.cloned());
         }
         container
     };
@@ -240,6 +242,19 @@ mod tests {
             assert!(spec.containers[0].resources.requests.contains_key("memory"));
             assert_eq!((spec.tolerations.len(), spec.node_selector["pool"].as_str()), (tolerations, "gpu"));
             assert!(spec.scheduler_name.is_empty() && spec.pinned_node.is_empty());
+        }
+    }
+
+    #[test]
+    fn ports_of_the_template_and_of_the_pod_are_both_taken() {
+        let with = |ports: &serde_json::Value| json!([{"name": "main", "ports": ports}]);
+        let template = template(&with(&json!([{"containerPort": 80, "hostPort": 80}])));
+        let pod = pod(&json!({"containers": with(&json!([{"containerPort": 90, "hostPort": 90}]))}));
+        for basis in [Basis::InForce, Basis::Proposed] {
+            let ports = &learnt(&template, &pod, basis).spec.containers[0].ports.clone();
+            let mut ports: Vec<_> = ports.iter().map(|port| port.host_port).collect();
+            ports.sort_unstable();
+            assert_eq!(ports, [80, 90]);
         }
     }
 

@@ -16,7 +16,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
+    collections::{BTreeMap, BinaryHeap, HashMap},
     sync::Arc,
 };
 
@@ -50,12 +50,25 @@ pub(super) struct Applicant {
     pub(super) want: i32,
     /// Replicas that are promised.
     pub(super) reserved: i32,
+    /// How far its HPAs may go in their next sync.
+    pub(super) reach: Reach,
     /// Its scale and pods.
     pub(super) live: Live,
     /// Most replicas that may wait for nodes which do not exist yet.
     pub(super) headroom: i32,
     /// Whether any ever may, be it not now.
     pub(super) asks: bool,
+}
+
+/// How far the HPAs of a workload may go in their next sync.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    /// The most replicas that they may ask for.
+    pub(super) most: i32,
+    /// The most that are as good as the current count to them: within the tolerance.
+    pub(super) idle: i32,
+    /// Whether they ask for no more than is granted.
+    pub(super) obeys: bool,
 }
 
 /// What one workload gets.
@@ -135,6 +148,8 @@ struct Share<'v, 'a> {
     awaited: i32,
     /// Replicas that are granted and not promised yet.
     held_back: i32,
+    /// Pods of its own that no node was found for, and that the scheduler has said so of.
+    refused: i32,
     /// Why its replicas cannot count on nodes that do not exist yet.
     doubt: Option<Doubt>,
     gpus: i64,
@@ -161,6 +176,7 @@ impl<'v, 'a> Share<'v, 'a> {
             asking: 0,
             awaited: 0,
             held_back: 0,
+            refused: 0,
             doubt: None,
             gpus: gpus.max(1),
         }
@@ -202,6 +218,14 @@ impl<'v, 'a> Share<'v, 'a> {
         let given = self.grant.saturating_add(self.awaited);
         let beyond = i64::from(given.saturating_sub(self.applicant.floor).max(0));
         Reverse((beyond.saturating_mul(self.gpus), Reverse(self.gpus), index))
+    }
+}
+
+impl Reach {
+    /// That of two HPAs of one workload.
+    pub(super) fn and(self, other: Self) -> Self {
+        let (most, idle) = (self.most.max(other.most), self.idle.min(other.idle));
+        Self { most, idle, obeys: self.obeys && other.obeys }
     }
 }
 
@@ -284,42 +308,55 @@ impl<'i> Table<'i> {
 
     /// Places the pods that wait for a node as the scheduler would: by priority, then by age.
     fn seat_pending(&mut self, view: &View, waiting: Vec<&Pod>, census: &Census<'_>, shares: &mut [Share<'_, '_>]) {
-        let mut full = HashSet::new();
+        let mut full: HashMap<_, Option<Template>> = HashMap::new();
         let mut whole = HashMap::new();
         for pod in waiting {
             let template = (&pod.metadata.namespace, pod.metadata.controller().map(|owner| &owner.uid));
-            if template.1.is_some() && full.contains(&template) {
-                continue;
-            }
+            let is_untried = pod.unschedulable_since().is_none();
             let workload = census.owner(pod);
             let index = workload.and_then(|key| shares.binary_search_by(|share| share.key.cmp(key)).ok());
-            let seated = match index.and_then(|index| shares.get_mut(index)) {
-                Some(share) if share.alone.fits.class != Class::Unknown => match share.group(pod) {
+            let share = index.and_then(|index| shares.get_mut(index));
+            let share = share.filter(|share| share.alone.fits.class != Class::Unknown);
+            if let Some(like) = full.get(&template).filter(|_| template.1.is_some()) {
+                match share {
+                    Some(share) => share.refused += i32::from(!is_untried),
+                    None => self.others.extend(like.clone().filter(|_| is_untried).map(|like| (like, 1))),
+                }
+                continue;
+            }
+            let seated = if let Some(share) = share {
+                let given = match share.group(pod) {
                     None => self.give(share),
                     // The first pod of a group stands for all. The scheduler knows of no group: where one cannot be
                     // whole, its pods take room all the same.
                     Some(group) => {
-                        *whole.entry((index, group)).or_insert_with(|| self.give(share)) || self.seat(pod, view)
+                        let given = *whole.entry((index, group)).or_insert_with(|| self.give(share));
+                        given || self.seat(pod, view).0
                     }
-                },
-                _ => self.seat(pod, view),
+                };
+                share.refused += i32::from(!given && !is_untried);
+                (given, None)
+            } else {
+                let (seated, like) = self.seat(pod, view);
+                (seated, Some(like))
             };
-            if !seated {
-                full.insert(template);
+            if let (false, like) = seated {
+                full.insert(template, like);
             }
         }
     }
 
-    /// Places a pod of nobody. What is not modelled may be bound all the same, unless the scheduler has said no.
-    fn seat(&mut self, pod: &Pod, view: &View) -> bool {
+    /// Places a pod of nobody; returns whether it could, and its template. What is not modelled may be bound all the
+    /// same, unless the scheduler has said no.
+    fn seat(&mut self, pod: &Pod, view: &View) -> (bool, Template) {
         let template = Template::of_pod(pod, view);
         let is_untried = pod.unschedulable_since().is_none();
         let may_be_bound = self.scratch.is_modelled(&template) || is_untried;
         let seated = may_be_bound && self.scratch.place(&template).is_some();
         if seated || is_untried {
-            self.others.push((template, 1));
+            self.others.push((template.clone(), 1));
         }
-        seated
+        (seated, template)
     }
 
     fn divide_the_rest(&mut self, shares: &mut [Share<'_, '_>]) {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use self::scaled::ByTriggers;
 use super::{
     Attempt, BindingKey, Booked, Chosen, Lapses, Live, Note, Raw, Reservation, Rules, Snapshot, Target,
-    arbitration::{Allotment, Applicant, Division, divide},
+    arbitration::{Allotment, Applicant, Division, Reach, divide},
     chosen, digest,
     record::Demand,
     reservation,
@@ -170,6 +170,7 @@ fn applicants<'v>(
         if let Some(known) = applicants.get_mut(key) {
             known.want = known.want.max(want);
             known.floor = known.floor.max(case.rules.min_replicas);
+            known.reach = known.reach.and(case.reach());
             continue;
         }
         let held = previous.and_then(|snapshot| snapshot.reservations.get(key)).map(Vec::as_slice);
@@ -192,6 +193,7 @@ fn applicants<'v>(
                 floor: case.rules.min_replicas,
                 want,
                 reserved: reservation::level(held.unwrap_or_default(), now),
+                reach: case.reach(),
                 live: case.live.clone(),
                 asks: !matches!(case.headroom.value, Headroom::None | Headroom::AtMost(0)),
                 headroom: match (attempts.get(key).is_some_and(Attempt::is_paused), case.headroom.value) {
@@ -290,6 +292,18 @@ impl Case<'_> {
         };
         let asked = self.measured.iter().filter_map(|measurement| trusted(&measurement.record)).max();
         self.bounded(asked.max(self.by_triggers.reach).unwrap_or(self.live.current))
+    }
+
+    /// How far the HPA may go in its next sync: with metrics of others as far as its policies let it.
+    fn reach(&self) -> Reach {
+        let (current, rules) = (self.live.current, &self.rules);
+        let next = rules.next_sync(current).min(rules.max_replicas).max(current);
+        let obeys = self.mode.value == Mode::Enforce && !rules.bypassed;
+        Reach {
+            most: if obeys || rules.bypassed { next } else { next.min(self.want()) },
+            idle: rules.idle(current),
+            obeys,
+        }
     }
 
     /// A replica count within the bounds of the HPA.

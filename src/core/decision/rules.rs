@@ -94,6 +94,18 @@ impl Rules {
         }
     }
 
+    /// The most replicas that are as good as the current count to it, since their ratio is within the tolerance.
+    #[must_use]
+    pub(super) fn idle(&self, current: i32) -> i32 {
+        let most = f64::from(current) * (1.0 + self.tolerances.up);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it saturates, and is no larger than what it is compared with"
+        )]
+        let most = most.floor() as i32;
+        most.max(current)
+    }
+
     /// The most replicas that the next sync may ask for, from that many.
     #[must_use]
     pub fn next_sync(&self, current: i32) -> i32 {

@@ -124,6 +124,14 @@ fn what_devices_may_satisfy_beyond_allocatable_is_not_bounded_from_above() {
     assert_eq!(codes(&view, named), ["deviceClass"]);
 }
 
+#[test]
+fn a_skew_that_no_api_server_accepts_is_unknown() {
+    let view = mk_view([mk_node("a", 8)], []);
+    let spread = |skew: i32| json!({"topologySpreadConstraints": [{"topologyKey": "z", "maxSkew": skew, "whenUnsatisfiable": "DoNotSchedule"}]});
+    assert_eq!((codes(&view, spread(0)), codes(&view, spread(-1))), (vec!["podPlacement"], vec!["podPlacement"]));
+    assert!(codes(&view, spread(1)).is_empty());
+}
+
 fn repelling(term: &Value) -> Pod {
     let mut pod = mk_pod("guard", "a", 0);
     let terms = json!({"requiredDuringSchedulingIgnoredDuringExecution": [term]});

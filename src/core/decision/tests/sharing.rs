@@ -101,3 +101,39 @@ fn nothing_is_held_back_where_all_ask_for_the_same_or_do_not_meet() {
     }
     assert_eq!(granted(&apart, &["large", "small"]), [2, 4]);
 }
+
+#[test]
+fn what_obeys_no_grant_is_counted_on_for_as_much_as_it_can_reach() {
+    let scene = fleet(&[("a", 8), ("b", 8)], &[("large", 4, 90, &["a"]), ("small", 1, 40, &["b"])]);
+    let observed = scene.annotated("small", "plimsoll.dev/mode", "Observe");
+    assert_eq!(granted(&observed, &["large", "small"]), [2, 4], "one of them may come to node a");
+}
+
+#[test]
+fn a_grant_that_its_hpa_does_not_act_on_keeps_nothing_from_others() {
+    let nodes = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let all: Vec<_> = nodes.into_iter().chain(["free", "s"]).map(|name| (name, 8)).collect();
+    let workloads = |large: &'static [&'static str]| [("large", 8, 90, large), ("small", 1, 80, &["s"][..])];
+    let tolerated = fleet(&all, &workloads(&["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]));
+    assert_eq!(granted(&tolerated, &["large", "small"]), [10, 8], "11 of 10 are within the tolerance");
+    let acted_on = fleet(&all, &workloads(&["0", "1", "2", "3", "4", "5", "6", "7", "8"]));
+    assert_eq!(granted(&acted_on, &["large", "small"]), [11, 1], "11 of 9 are not");
+    let mut disabled = acted_on;
+    let rules = serde_json::json!({ "scaleUp": { "selectPolicy": "Disabled" } });
+    disabled.view.hpas.get_mut(&key("large")).unwrap().spec.behavior = serde_json::from_value(rules).unwrap();
+    assert_eq!(granted(&disabled, &["small"]), [8], "nor is what a policy forbids");
+}
+
+#[test]
+fn pods_that_the_scheduler_has_said_no_to_keep_nothing_from_others() {
+    let mut scene = fleet(&[("a", 8), ("b", 8)], &[("small", 1, 40, &["b"])]).workload("large", 4, 4);
+    let template = scene.view.workloads.get_mut(&deployment("large")).unwrap().template.as_mut().unwrap();
+    let spread = serde_json::json!({ "requiredDuringSchedulingIgnoredDuringExecution": [
+        { "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": { "app": "large" } } },
+    ] });
+    template.spec.affinity = serde_json::from_value(serde_json::json!({ "podAntiAffinity": spread })).unwrap();
+    let scene = scene.hpa("large", 50, &[external_of("inference_queue_length", "large", &average("10"))]);
+    let scene = scene.running("large", 0, "a", Some(90)).running("large", 1, "b", Some(90));
+    let refused = scene.unschedulable("large", 7, 5).unschedulable("large", 8, 5);
+    assert_eq!(granted(&refused, &["large", "small"]), [2, 4]);
+}
