@@ -16,11 +16,13 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap},
     sync::Arc,
 };
 
 mod booked;
+mod nodes;
+mod pending;
 mod promises;
 
 pub use booked::{Booked, beside_booked};
@@ -30,7 +32,7 @@ use crate::{
     autoscaler::{Doubt, Outlook},
     capacity::{Answer, Class, Inventory, Ledger, LimitingFactor, Placer, Replica, Rivals, Template},
     cluster::{Census, View},
-    object::{Pod, WorkloadKey, group::group_index},
+    object::WorkloadKey,
     policy::Policy,
 };
 
@@ -109,7 +111,7 @@ pub(super) fn divide<'v>(
     fresh: bool,
 ) -> Division<'v> {
     let inventory = Inventory::with(view, policy, ledger);
-    let waiting = queue(inventory.waiting());
+    let waiting = pending::queue(inventory.waiting());
     let free_gpus = inventory.total_free_gpus();
     let mut table = Table::new(inventory.clone());
     let share =
@@ -191,12 +193,6 @@ impl<'v, 'a> Share<'v, 'a> {
     fn next(&self) -> (usize, bool) {
         let index = self.grant.saturating_add(self.awaited).saturating_sub(self.applicant.live.bound);
         (usize::try_from(index).unwrap_or(0), index < self.created)
-    }
-
-    /// The group that a pod of the workload is of, where replicas are groups.
-    fn group<'p>(&self, pod: &'p Pod) -> Option<&'p str> {
-        self.applicant.replica.as_ref().filter(|replica| replica.is_group())?;
-        group_index(pod)
     }
 
     /// Whether no node that may come would help.
@@ -306,59 +302,6 @@ impl<'i> Table<'i> {
         }
     }
 
-    /// Places the pods that wait for a node as the scheduler would: by priority, then by age.
-    fn seat_pending(&mut self, view: &View, waiting: Vec<&Pod>, census: &Census<'_>, shares: &mut [Share<'_, '_>]) {
-        let mut full: HashMap<_, Option<Template>> = HashMap::new();
-        let mut whole = HashMap::new();
-        for pod in waiting {
-            let template = (&pod.metadata.namespace, pod.metadata.controller().map(|owner| &owner.uid));
-            let is_untried = pod.unschedulable_since().is_none();
-            let workload = census.owner(pod);
-            let index = workload.and_then(|key| shares.binary_search_by(|share| share.key.cmp(key)).ok());
-            let share = index.and_then(|index| shares.get_mut(index));
-            let share = share.filter(|share| share.alone.fits.class != Class::Unknown);
-            if let Some(like) = full.get(&template).filter(|_| template.1.is_some()) {
-                match share {
-                    Some(share) => share.refused += i32::from(!is_untried),
-                    None => self.others.extend(like.clone().filter(|_| is_untried).map(|like| (like, 1))),
-                }
-                continue;
-            }
-            let seated = if let Some(share) = share {
-                let given = match share.group(pod) {
-                    None => self.give(share),
-                    // The first pod of a group stands for all. The scheduler knows of no group: where one cannot be
-                    // whole, its pods take room all the same.
-                    Some(group) => {
-                        let given = *whole.entry((index, group)).or_insert_with(|| self.give(share));
-                        given || self.seat(pod, view).0
-                    }
-                };
-                share.refused += i32::from(!given && !is_untried);
-                (given, None)
-            } else {
-                let (seated, like) = self.seat(pod, view);
-                (seated, Some(like))
-            };
-            if let (false, like) = seated {
-                full.insert(template, like);
-            }
-        }
-    }
-
-    /// Places a pod of nobody; returns whether it could, and its template. What is not modelled may be bound all the
-    /// same, unless the scheduler has said no.
-    fn seat(&mut self, pod: &Pod, view: &View) -> (bool, Template) {
-        let template = Template::of_pod(pod, view);
-        let is_untried = pod.unschedulable_since().is_none();
-        let may_be_bound = self.scratch.is_modelled(&template) || is_untried;
-        let seated = may_be_bound && self.scratch.place(&template).is_some();
-        if seated || is_untried {
-            self.others.push((template.clone(), 1));
-        }
-        (seated, template)
-    }
-
     fn divide_the_rest(&mut self, shares: &mut [Share<'_, '_>]) {
         let wants = |share: &Share<'_, '_>| share.grant < share.applicant.want.min(share.ceiling);
         let mut turns: BinaryHeap<_> = shares
@@ -370,49 +313,6 @@ impl<'i> Table<'i> {
         while let Some(Reverse((_, _, index))) = turns.pop() {
             let Some(share) = shares.get_mut(index) else { continue };
             if self.give(share) && wants(share) {
-                turns.push(share.turn(index));
-            }
-        }
-    }
-
-    /// Grants replicas for nodes that are being brought, then for nodes that may be: one at a time, on rooms of their
-    /// own, so that no two workloads count on the same node. Where nobody knows what a node would look like, or whether
-    /// it would do, one replica may find out. Before that, replicas take the nodes whose GPUs are about to register: they are granted
-    /// when that has happened, and no node is asked for in their place.
-    fn ask_for_nodes(&mut self, shares: &mut [Share<'_, '_>], outlook: &Outlook, policy: &Policy) {
-        let mut registering = Placer::new(Inventory::of(&outlook.registering, policy));
-        let mut arriving = Placer::new(Inventory::of(&outlook.arriving, policy));
-        let mut further = Placer::new(Inventory::of(&outlook.further, policy));
-        let wants = |share: &Share<'_, '_>| {
-            share.grant.saturating_add(share.awaited) < share.applicant.want && share.alone.fits.class != Class::Unknown
-        };
-        let all = shares.iter().enumerate().filter(|(_, share)| wants(share));
-        let mut turns: BinaryHeap<_> = all.map(|(index, share)| share.turn(index)).collect();
-        while let Some(Reverse((_, _, index))) = turns.pop() {
-            let Some(share) = shares.get_mut(index) else { continue };
-            let Some(replica) = share.applicant.replica.as_ref() else { continue };
-            let (at, exists) = share.next();
-            if self.placements >= MAX_PLACEMENTS || !self.scratch.charge_replica(replica, at, exists) {
-                continue;
-            }
-            let purposeful = share.arriving + share.asking;
-            let may_wait = purposeful < share.applicant.headroom && !share.is_tied();
-            let may_count = may_wait && share.doubt.is_none();
-            let finds_out = may_wait && purposeful == 0 && (outlook.unknown || share.doubt.is_some());
-            if registering.place_replica(replica, at) {
-                share.awaited += 1;
-            } else if may_count && arriving.place_replica(replica, at) {
-                share.arriving += 1;
-                share.grant += 1;
-            } else if (may_count && further.place_replica(replica, at)) || finds_out {
-                share.asking += 1;
-                share.grant += 1;
-            } else {
-                self.scratch.discharge_replica(replica, at, exists);
-                continue;
-            }
-            self.placements = self.placements.saturating_add(replica.pods());
-            if wants(share) {
                 turns.push(share.turn(index));
             }
         }
@@ -432,12 +332,4 @@ impl<'i> Table<'i> {
         let Share { arriving, asking, awaited, held_back, alone, .. } = share;
         Allotment { grant: share.grant - held_back, arriving, asking, awaited, held_back, alone, then }
     }
-}
-
-/// Pods that wait for a node and may get one, in the scheduler's order.
-fn queue<'v>(waiting: impl Iterator<Item = &'v Pod>) -> Vec<&'v Pod> {
-    let mut pods: Vec<_> =
-        waiting.filter(|pod| !pod.is_terminating() && pod.spec.scheduling_gates.is_empty()).collect();
-    pods.sort_by_key(|pod| (Reverse(pod.spec.priority.unwrap_or(0)), pod.metadata.creation_timestamp));
-    pods
 }

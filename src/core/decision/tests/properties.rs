@@ -124,6 +124,21 @@ proptest! {
     }
 
     #[test]
+    fn what_is_held_back_is_promised_once_the_others_are_bound(scene in fleets(0..1), draws in prop::collection::vec(0_usize..99, 99)) {
+        let (mut draws, mut course) = (draws.into_iter().cycle(), Course::of(scene));
+        for _ in 0..30 {
+            course.decide();
+            course.sync(&mut std::iter::repeat(0));
+            course.bind(&mut draws, usize::MAX)?;
+        }
+        course.decide();
+        for decision in course.last.iter().flat_map(|last| last.decisions.values()) {
+            let want = decision.demand.map_or(0, |demand| demand.min(decision.max_replicas));
+            prop_assert!(decision.grant >= want || decision.fits.lo == 0, "{decision:#?}");
+        }
+    }
+
+    #[test]
     fn all_grants_together_can_be_placed(scene in fleets(0..5)) {
         let snapshot = scene.decide();
         let mut inventory = Inventory::of(&scene.view, &scene.policy);

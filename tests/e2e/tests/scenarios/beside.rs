@@ -25,6 +25,11 @@ pub(crate) async fn small_replicas_never_take_the_nodes_that_large_ones_were_pro
     let small = Overload::prepare(cluster, report, small, |it| it.placed("nodeSelector", nodes)).await?;
     let large = Overload::prepare(cluster, report, large, |it| it.devices(GPU, 8)).await?;
     large.strain(10);
+    wait::until("the large ones to be promised", SOON, async || {
+        let granted = cluster.adapter.decision(large.world.namespace()).await?["grant"].take();
+        Ok(if granted.as_i64().is_some_and(|granted| granted > 1) { Ok(()) } else { Err(granted) })
+    })
+    .await?;
     small.strain(40);
     let taken = || (large.world.trajectory.replicas(), small.world.trajectory.replicas());
     let full = wait::until("all GPUs to be used", SOON, async || {
