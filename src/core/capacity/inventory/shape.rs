@@ -80,6 +80,8 @@ pub(super) struct Nominated<'v> {
     pub(super) ports: Vec<HostPort>,
     pub(super) spec: &'v PodSpec,
     pub(super) requests: Vec<(usize, i64)>,
+    /// The devices that it asks for; none if that cannot be said.
+    wants: Option<Arc<Wants>>,
 }
 
 /// What the constraints between pods read of the nodes, in the eyes of one template.
@@ -240,6 +242,14 @@ impl<'v> Shape<'v> {
 
     /// Whether what the template asks for is not settled while a pod is nominated: the scheduler counts the devices of
     /// such a pod only once they are allocated.
+    pub(super) fn contend_for_devices_of(&self, pod: &Nominated<'_>, template: &Template) -> bool {
+        let takes = |wants: &Wants| self.devices.takes(pod.row, wants);
+        let is_open = || self.judge(template).verdicts.get(pod.row).is_some_and(Verdict::may_bind);
+        let meet = || pod.wants.as_deref().is_none_or(takes) && takes(&template.wants) && is_open();
+        !template.wants.shared.is_empty() || meet()
+    }
+
+    /// Whether pods of which nothing is known may take devices that the template asks for.
     pub(super) fn contend_for_devices(&self, template: &Template) -> bool {
         let wants = &template.wants;
         !wants.devices.is_empty() || wants.search.is_some() || (!wants.resources.is_empty() && self.devices.delegates())
@@ -257,15 +267,17 @@ impl<'v> Shape<'v> {
 
     fn nominate(&mut self, pod: &'v Pod, row: usize) {
         let requests = self.resolve(&requests::of_spec(&pod.spec));
+        let template = Template::of_pod(pod, self.view);
         self.nominated.push(Nominated {
             row,
             priority: pod.spec.priority.unwrap_or(0),
             namespace: &pod.metadata.namespace,
             labels: &pod.metadata.labels,
-            seat: Template::of_pod(pod, self.view).seat.as_ref().clone(),
+            seat: template.seat.as_ref().clone(),
             ports: ports::of(&pod.spec),
             spec: &pod.spec,
             requests,
+            wants: template.knows_devices().then(|| Arc::clone(&template.wants)),
         });
     }
 

@@ -145,6 +145,25 @@ fn pods_that_are_seen_before_their_claims_hold_what_they_ask_for() {
 }
 
 #[test]
+fn a_nominated_pod_unsettles_only_who_may_take_devices_of_its_node() {
+    let slices = || ["a", "b"].map(|node| mk_slice(node, &gpus(4), json!({})));
+    let told = |node: &str, pool: &str, gpus: u32| {
+        let mut other = mk_node("c", 2);
+        other.metadata.labels = [("pool", "other"), ("kubernetes.io/hostname", "c")].into();
+        let mut view = mk_cluster([mk_bare("a"), mk_bare("b"), other], slices());
+        let mut pod = super::mk_pod("p", "", gpus);
+        pod.status.nominated_node_name = node.into();
+        view.pods.insert(pod.metadata.key(), pod);
+        let selector = if pool.is_empty() { json!({}) } else { json!({"nodeSelector": {"pool": pool}}) };
+        answer(&view, &mk_template(1, selector)).fits
+    };
+    assert_eq!(told("a", "", 1), Fits::unknown(), "devices that are not allocated yet");
+    assert_eq!(told("a", "", 0), Fits::exact(10), "it asks for none");
+    assert_eq!(told("c", "", 1), Fits::exact(9), "there, they are allocatable");
+    assert_eq!(told("a", "other", 1), Fits::exact(2), "the template does not go there");
+}
+
+#[test]
 fn devices_that_are_only_looked_at_are_free() {
     let result = json!({"driver": DRIVER, "pool": "a", "device": "gpu-0", "adminAccess": true});
     let status = json!({"allocation": {"devices": {"results": [result]}}});
