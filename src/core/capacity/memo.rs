@@ -230,6 +230,11 @@ impl Judged {
 // === impl Fitting ===
 
 impl Fitting {
+    /// All that is known beside the count.
+    pub(super) fn bits(self) -> u16 {
+        self.bits
+    }
+
     /// Bit n: the nth request is short once all that fit are placed.
     pub(super) fn short(self) -> u64 {
         (self.bits & !ABLE).into()

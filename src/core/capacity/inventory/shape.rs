@@ -316,6 +316,9 @@ impl<'v> Shape<'v> {
     /// Whether the scheduler, or the search, gives up on the pods at any node that comes before their devices are looked
     /// for. Devices of claims that are shared are looked at last.
     fn gives_up(&self, demand: &Demand, wants: &Wants) -> bool {
+        if demand.searched.is_none() && wants.beside_claims.is_empty() {
+            return false;
+        }
         let mut rows = demand.judged.verdicts.iter().enumerate();
         rows.any(|(row, verdict)| {
             let aborted = || demand.searched.as_ref().is_some_and(|searched| searched.is_aborted(row));
