@@ -84,7 +84,7 @@ impl<'a, 'v> Judge<'a, 'v> {
     pub(super) fn limiting_factor(&self, sites: &Sites<'_>) -> LimitingFactor {
         let able = |class: &Class<'_>| class.able;
         if sites.classes.iter().any(|class| class.is_open() && class.able > 0) {
-            return self.shortage(sites, able, |site| site.able());
+            return self.shortage(sites, able, |site| site.columns.able);
         }
         let closed = |count: fn(&Class<'_>) -> usize| {
             most_frequent(sites.classes.iter().filter(|class| !class.is_open()), count)

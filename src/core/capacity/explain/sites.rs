@@ -40,7 +40,7 @@ pub(super) struct Site<'a> {
     row: usize,
     fits: u32,
     stop: Stop<'a>,
-    columns: Columns,
+    pub(super) columns: Columns,
 }
 
 /// Nodes that treat the template alike: few, one per taint and per set of short resources. Nodes that are too small are told
@@ -73,6 +73,16 @@ enum Rows<'a> {
     Visited(Vec<Site<'a>>),
 }
 
+/// Open nodes of one kind, as far as they have been counted.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    nodes: u32,
+    fits: u32,
+    room: usize,
+    /// The first few.
+    sample: [usize; SAMPLE],
+}
+
 /// What the columns of a node alone say.
 #[derive(Clone, Copy)]
 pub(super) struct Columns {
@@ -89,8 +99,9 @@ pub(super) fn sites<'a>(judge: &Judge<'a, '_>, template: &Template, states: &[St
     let plain = plain && demand.searched.is_none() && !demand.gives_up && template.wants.shared.is_empty();
     let tally = if plain && !inventory.has_nominated() { inventory.tally(demand) } else { None };
     let verdicts = &demand.judged.verdicts;
-    if let Some(tally) = tally.as_ref().filter(|tally| !inventory.has_placed() && tally.rows.len() == verdicts.len()) {
-        return Sites::tallied(judge, verdicts, Arc::clone(tally));
+    let whole = !inventory.has_placed() && demand.requests.len() <= Fitting::KIND_BITS;
+    if let Some(tally) = tally.as_ref().filter(|_| whole) {
+        return Sites::tallied(judge, Arc::clone(tally));
     }
     let visit = |(row, verdict)| match tally.as_ref().and_then(|tally| tally.rows.get(row)) {
         Some(tallied) if !inventory.is_touched(row) => Site::tallied(row, verdict, *tallied),
@@ -158,28 +169,41 @@ impl<'a> Sites<'a> {
         Self { rows: Rows::Visited(rows), classes, narrowed }
     }
 
-    /// This is done for every template whenever anything has changed: open nodes of the same bits are in one class, which
-    /// is looked for once.
-    fn tallied(judge: &Judge<'a, '_>, verdicts: &'a [Verdict], tally: Arc<Tally>) -> Self {
-        let mut classes = Vec::new();
-        let mut known: Vec<(u16, usize)> = Vec::new();
-        let mut last = 0;
-        for (row, (verdict, tallied)) in verdicts.iter().zip(&tally.rows).enumerate() {
-            let site = Site::tallied(row, verdict, *tallied);
-            let is_open = matches!(verdict, Verdict::Open);
-            let same = known.iter().find(|(bits, _)| is_open && *bits == tallied.bits());
-            last = match same {
-                Some((_, class)) => *class,
-                None => class_of(judge, &mut classes, &site, last),
-            };
-            if is_open && same.is_none() {
-                known.push((tallied.bits(), last));
-            }
-            if let Some(class) = classes.get_mut(last) {
-                class.add(&site);
+    /// This is done for every template whenever anything has changed, so it does no more than it must: open nodes are
+    /// summed up by their kind, and closed ones have been sorted by what closes them.
+    fn tallied(judge: &Judge<'a, '_>, tally: Arc<Tally>) -> Self {
+        let judged = &*judge.demand.judged;
+        let mut sums = [Sum::default(); Fitting::KINDS];
+        for &row in &judged.open {
+            let Some(tallied) = tally.rows.get(row) else { continue };
+            if let Some(sum) = sums.get_mut(tallied.kind()) {
+                sum.add(row, *tallied);
             }
         }
-        Self { rows: Rows::Tallied(verdicts, tally), classes, narrowed: false }
+        let open = sums.iter().filter_map(|sum| {
+            let tallied = tally.rows.get(*sum.sample.first().filter(|_| sum.nodes > 0)?)?;
+            let stop = Stop::Short(tallied.short());
+            let able = if tallied.able() { sum.nodes as usize } else { 0 };
+            let sample = sum.sample.iter().copied().take(sum.nodes as usize).collect();
+            let Sum { nodes, fits, room, .. } = *sum;
+            Some(Class { stop, factor: judge.factor(&stop), nodes, fits, room, able, sample })
+        });
+        let closed = judged.closed().iter().map(|(verdict, rows)| {
+            let stop = Stop::Filtered(verdict);
+            let count =
+                |has: fn(&Fitting) -> bool| rows.iter().filter(|row| tally.rows.get(**row).is_some_and(has)).count();
+            Class {
+                stop,
+                factor: judge.factor(&stop),
+                nodes: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+                fits: 0,
+                room: count(|tallied| tallied.count > 0),
+                able: count(|tallied| tallied.able()),
+                sample: rows.iter().copied().take(SAMPLE).collect(),
+            }
+        });
+        let classes = open.chain(closed).collect();
+        Self { rows: Rows::Tallied(&judged.verdicts, tally), classes, narrowed: false }
     }
 
     fn get(&self, row: usize) -> Option<Site<'a>> {
@@ -221,6 +245,19 @@ fn class_of<'a>(judge: &Judge<'a, '_>, classes: &mut Vec<Class<'a>>, site: &Site
     })
 }
 
+// === impl Sum ===
+
+impl Sum {
+    fn add(&mut self, row: usize, tallied: Fitting) {
+        if let Some(place) = self.sample.get_mut(self.nodes as usize) {
+            *place = row;
+        }
+        self.nodes += 1;
+        self.fits = self.fits.saturating_add(tallied.count.into());
+        self.room += usize::from(tallied.count > 0);
+    }
+}
+
 // === impl Site ===
 
 impl<'a> Site<'a> {
@@ -239,11 +276,6 @@ impl<'a> Site<'a> {
 
     pub(super) fn fits(&self) -> u32 {
         self.fits
-    }
-
-    /// Whether the node would have room for one if it were empty.
-    pub(super) fn able(&self) -> bool {
-        self.columns.able
     }
 }
 
