@@ -1,7 +1,7 @@
 //! What placing replicas does not change: nodes, columns, and what pods hold.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::RangeBounds,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -94,10 +94,28 @@ pub(super) fn row_of(cells: &[i64], row: usize, width: usize) -> &[i64] {
     cells.get(row.saturating_mul(width)..row.saturating_add(1).saturating_mul(width)).unwrap_or_default()
 }
 
+/// What each list of amounts that nodes share offers is read once.
 fn allocatable(nodes: &[&Node], columns: &[&str]) -> Vec<i64> {
     let cell =
         |node: &Node, name: &str| node.status.allocatable.get(name).map_or(0, |amount| requests::scale(name, *amount));
-    nodes.iter().flat_map(|node| columns.iter().map(|name| cell(node, name))).collect()
+    let mut cells = Vec::with_capacity(nodes.len().saturating_mul(columns.len()));
+    let mut known = HashMap::new();
+    for (row, node) in nodes.iter().enumerate() {
+        let first = *known.entry(node.status.allocatable.address()).or_insert(row);
+        if first == row {
+            cells.extend(columns.iter().map(|name| cell(node, name)));
+        } else {
+            cells.extend_from_within(first * columns.len()..(first + 1) * columns.len());
+        }
+    }
+    cells
+}
+
+/// Names of what nodes offer.
+fn offered<'v>(nodes: &[&'v Node]) -> impl Iterator<Item = &'v str> {
+    let mut known = HashSet::new();
+    let lists = nodes.iter().map(|node| &node.status.allocatable);
+    lists.filter(move |list| known.insert(list.address())).flat_map(|list| list.keys()).map(String::as_str)
 }
 
 /// Rows, names and amounts of what no machine has so much of.
@@ -122,8 +140,7 @@ impl<'v> Shape<'v> {
         let nodes: Vec<_> = view.nodes.values().collect();
         let rows = nodes.iter().enumerate().map(|(row, node)| (node.metadata.name.as_str(), row));
         let rows: Arc<Rows<'_>> = Arc::new(rows.collect());
-        let offered = nodes.iter().flat_map(|node| node.status.allocatable.keys()).map(String::as_str);
-        let offered = offered.chain(Layout::resources(view));
+        let offered = offered(&nodes).chain(Layout::resources(view));
         let scalar: BTreeSet<_> = offered.filter(|name| requests::is_checked(name)).collect();
         let scalar = std::iter::once(PODS).chain(scalar).take(MAX_RESOURCES);
         let columns: Vec<_> = scalar.chain(Layout::names(view)).collect();
