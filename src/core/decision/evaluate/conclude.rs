@@ -337,7 +337,15 @@ impl Expected<'_> {
             );
             step("buffer", buffer.kept(), reason)
         });
-        booked.into_iter().chain(own).collect()
+        let unread = view.unreadable.get("provisioningrequests").and_then(|doubts| doubts.first_key_value());
+        let unread = unread.map(|(_, why)| Step {
+            name: "booked",
+            value: None,
+            reason: format!(
+                "not all ProvisioningRequests can be read, and nothing is kept for what those have booked: {why}"
+            ),
+        });
+        booked.into_iter().chain(unread).chain(own).collect()
     }
 
     /// Why no more may be expected.

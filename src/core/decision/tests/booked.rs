@@ -48,6 +48,20 @@ fn grant(scene: &Scene) -> i32 {
     decision(&scene.decide()).grant
 }
 
+#[test]
+fn a_request_that_cannot_be_read_is_told_since_nothing_can_be_kept_for_it() {
+    let mut scene = textbook(&queue());
+    let told = |scene: &Scene| {
+        let snapshot = scene.decide();
+        let step = decision(&snapshot).steps.iter().find(|step| step.name == "booked");
+        step.map(|step| (step.value, step.reason.contains("job: unknown field")))
+    };
+    assert_eq!(told(&scene), None);
+    let doubts = [("batch".to_owned(), "job: unknown field".to_owned())].into();
+    scene.view.apply(Change::Unreadable { resource: "provisioningrequests".to_owned(), doubts });
+    assert_eq!(told(&scene), Some((None, true)));
+}
+
 /// A pod of the request that runs.
 fn consumed(mut scene: Scene) -> Scene {
     let limits = json!({"limits": {"nvidia.com/gpu": "2"}});
