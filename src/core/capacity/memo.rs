@@ -236,7 +236,9 @@ impl Judged {
             (Ok(place), false) => _ = self.open.remove(place),
             _ => {}
         }
-        self.closed.take();
+        if self.verdicts.get(row) != Some(&verdict) {
+            self.closed.take();
+        }
         let new = (verdict, self.filter.selects(node), self.filter.is_repelled(node));
         if let (Some(verdict), Some(selected), Some(repelled)) =
             (self.verdicts.get_mut(row), self.selected.get_mut(row), self.repelled.get_mut(row))

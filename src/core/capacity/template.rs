@@ -168,7 +168,7 @@ impl Template {
 
     /// Whether it can be said which devices it asks for.
     pub(super) fn knows_devices(&self) -> bool {
-        !self.unmodelled.iter().any(|reason| matches!(reason.code, "resourceClaims" | "deviceClass"))
+        !self.delegates && !self.unmodelled.iter().any(|reason| matches!(reason.code, "resourceClaims" | "deviceClass"))
     }
 
     /// GPUs that one replica asks for, of all kinds together.

@@ -257,17 +257,18 @@ impl<'v> Shape<'v> {
         self.devices.held(self.view, holder)
     }
 
-    /// Whether what the template asks for is not settled while a pod is nominated: the scheduler counts the devices of
-    /// such a pod only once they are allocated.
-    pub(super) fn contend_for_devices_of(&self, pod: &Nominated<'_>, template: &Template) -> bool {
+    /// Whether a nominated pod may take devices, or a place at a shared claim, that the template asks for as well: the
+    /// scheduler counts those of such a pod only once they are allocated. Devices are of one node each.
+    pub(super) fn is_unsettled_by(&self, pod: &Nominated<'_>, template: &Template) -> bool {
         let takes = |wants: &Wants| self.devices.takes(pod.row, wants);
         let is_open = || self.judge(template).verdicts.get(pod.row).is_some_and(Verdict::may_bind);
-        let meet = || pod.wants.as_deref().is_none_or(takes) && takes(&template.wants) && is_open();
-        !template.wants.shared.is_empty() || meet()
+        let meets = || takes(&template.wants) && is_open() && pod.wants.as_deref().is_none_or(takes);
+        let shares = |wants: &Wants| wants.shares_with(&template.wants);
+        meets() || (!template.wants.shared.is_empty() && pod.wants.as_deref().is_none_or(shares))
     }
 
     /// Whether pods of which nothing is known may take devices that the template asks for.
-    pub(super) fn contend_for_devices(&self, template: &Template) -> bool {
+    pub(super) fn may_lose_devices(&self, template: &Template) -> bool {
         let wants = &template.wants;
         !wants.devices.is_empty() || wants.search.is_some() || (!wants.resources.is_empty() && self.devices.delegates())
     }

@@ -164,6 +164,34 @@ fn a_nominated_pod_unsettles_only_who_may_take_devices_of_its_node() {
 }
 
 #[test]
+fn a_nominated_pod_whose_devices_cannot_be_known_may_take_any_of_its_node() {
+    let mut view = mk_cluster([mk_bare("a")], [mk_slice("a", &gpus(4), json!({}))]);
+    view.apply(mk_class("odd", "device.attributes['x'].frobnicate()", Some("example.com/odd")));
+    let limits = json!({"limits": {"example.com/odd": "1"}});
+    let mut pod = super::mk_pod("p", "", 0);
+    pod.spec.containers = from(json!([{"name": "main", "resources": limits}]));
+    view.pods.insert(pod.metadata.key(), pod.clone());
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).fits, Fits::exact(4), "it is not nominated");
+    pod.status.nominated_node_name = "a".into();
+    view.pods.insert(pod.metadata.key(), pod);
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).fits, Fits::unknown());
+}
+
+#[test]
+fn a_nominated_pod_unsettles_who_shares_its_claim() {
+    let mut view = mk_cluster([mk_bare("a")], [mk_slice("a", &gpus(4), json!({})), mk_claim("c", "a", &["gpu-0"])]);
+    let shared = json!([{"name": "c", "resourceClaimName": "c"}]);
+    let template: PodTemplate = from(json!({"spec": {"containers": [{"name": "main"}], "resourceClaims": shared}}));
+    let mut pod = super::mk_pod("p", "", 0);
+    pod.status.nominated_node_name = "a".into();
+    view.pods.insert(pod.metadata.key(), pod.clone());
+    assert_ne!(answer(&view, &template).fits, Fits::unknown(), "it has no claim");
+    pod.spec.resource_claims = from(shared);
+    view.pods.insert(pod.metadata.key(), pod);
+    assert_eq!(answer(&view, &template).fits, Fits::unknown());
+}
+
+#[test]
 fn devices_that_are_only_looked_at_are_free() {
     let result = json!({"driver": DRIVER, "pool": "a", "device": "gpu-0", "adminAccess": true});
     let status = json!({"allocation": {"devices": {"results": [result]}}});

@@ -339,11 +339,9 @@ impl Expected<'_> {
         });
         let unread = view.unreadable.get("provisioningrequests").and_then(|doubts| doubts.first_key_value());
         let unread = unread.map(|(_, why)| Step {
-            name: "booked",
+            name: "unreadBookings",
             value: None,
-            reason: format!(
-                "not all ProvisioningRequests can be read, and nothing is kept for what those have booked: {why}"
-            ),
+            reason: format!("nothing is kept for what ProvisioningRequests have booked that cannot be read: {why}"),
         });
         booked.into_iter().chain(unread).chain(own).collect()
     }

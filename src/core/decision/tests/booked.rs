@@ -50,16 +50,17 @@ fn grant(scene: &Scene) -> i32 {
 
 #[test]
 fn a_request_that_cannot_be_read_is_told_since_nothing_can_be_kept_for_it() {
-    let mut scene = textbook(&queue());
-    let told = |scene: &Scene| {
+    let mut scene = booking(CHECK, 1, &provisioned());
+    let told = |scene: &Scene, name: &str| {
         let snapshot = scene.decide();
-        let step = decision(&snapshot).steps.iter().find(|step| step.name == "booked");
-        step.map(|step| (step.value, step.reason.contains("job: unknown field")))
+        let step = decision(&snapshot).steps.iter().find(|step| step.name == name);
+        step.map(|step| (step.value, step.reason.contains("other: unknown field")))
     };
-    assert_eq!(told(&scene), None);
-    let doubts = [("batch".to_owned(), "job: unknown field".to_owned())].into();
+    let booked = told(&scene, "booked");
+    assert_eq!((booked, told(&scene, "unreadBookings")), (Some((Some(1), false)), None));
+    let doubts = [("batch".to_owned(), "other: unknown field".to_owned())].into();
     scene.view.apply(Change::Unreadable { resource: "provisioningrequests".to_owned(), doubts });
-    assert_eq!(told(&scene), Some((None, true)));
+    assert_eq!((told(&scene, "booked"), told(&scene, "unreadBookings")), (booked, Some((None, true))));
 }
 
 /// A pod of the request that runs.
