@@ -6,7 +6,9 @@ const ALLOCATOR: &str = "JEMALLOC_SYS_WITH_MALLOC_CONF";
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-env-changed={ALLOCATOR}");
     if std::env::var_os(ALLOCATOR).is_none() {
-        println!("cargo::warning={ALLOCATOR} of .cargo/config.toml is not set: memory that is free is handed back late");
+        println!(
+            "cargo::warning={ALLOCATOR} of .cargo/config.toml is not set: memory that is free is handed back late"
+        );
     }
     println!("cargo::rerun-if-changed=proto/externalscaler.proto");
     let descriptors = protox::compile(["proto/externalscaler.proto"], ["proto"])?;
