@@ -39,7 +39,7 @@ e2e: tools ## End-to-end tests on the real etcd, kube-apiserver, kube-controller
 	PLIMSOLL_E2E_ORACLE="$$($(TOOLS) hpa-oracle)" \
 	$(CARGO) test $(E2E) -- --nocapture
 
-oracle: tools ## 5,000 random clusters against the real kube-scheduler (about half an hour; `make test` runs 500).
+oracle: tools ## 5,000 random clusters against the real kube-scheduler (an hour and a half; `make test` runs 500).
 	$(CARGO) build --workspace --bins --quiet
 	PLIMSOLL_BIN="$(TARGET)/debug/plimsoll" PLIMSOLL_E2E_TOOLS="$$($(TOOLS) controlplane)" PLIMSOLL_E2E_CLUSTERS=5600 \
 	$(CARGO) test --workspace --test scheduler_oracle -- --nocapture

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     health::Feed,
-    request::{self, Failure},
+    request::{self, Failure, present},
     watch::{Backoff, Context, Error, Quiet, versions},
 };
 use crate::clock;
@@ -130,14 +130,16 @@ async fn buffers(context: &Context) -> Result<Option<(Vec<CapacityBuffer>, Optio
             return Ok(Some((items.into_iter().map(trimmed).collect(), bad)));
         }
     }
-    let path = format!("/apis/{}/capacitybuffers", BUFFERS[0]);
-    let unknown = versions::unknown(context, &path, |path| BUFFERS.iter().any(|known| is_of(path, known))).await?;
-    Ok(unknown.map(|version| (Vec::new(), Some(versions::describe("capacitybuffers", &version)))))
+    let unknown = beyond(context, "capacitybuffers", &BUFFERS).await?;
+    Ok(unknown.map(|(_, problem)| (Vec::new(), Some(problem))))
 }
 
-/// Whether `/apis/group/version` is of that group and version.
-fn is_of(path: &str, version: &str) -> bool {
-    path.strip_prefix("/apis/") == Some(version)
+/// The version in which a resource is served if it is in none of those that are read, and what to say of that.
+async fn beyond(context: &Context, resource: &str, read: &[&str; 2]) -> Result<Option<(String, String)>, Failure> {
+    let path = format!("/apis/{}/{resource}", read[0]);
+    let is_read = |path: &str| path.strip_prefix("/apis/").is_some_and(|version| read.contains(&version));
+    let unknown = versions::unknown(context, &path, is_read).await?;
+    Ok(unknown.map(|version| (version.clone(), versions::describe(resource, &version))))
 }
 
 /// Only what is read; words of conditions would make every look a change.
@@ -182,40 +184,17 @@ pub(crate) fn stock_outs() -> String {
 
 /// Karpenter's pools. If they are there and it cannot be known what they say, nothing may be expected of them.
 async fn karpenter(context: &Context, quiet: &mut Quiet) -> Result<Option<NodeAutoscaler>, Failure> {
-    let mut found = NodeAutoscaler { evidence: format!("NodePools of {}", POOLS[0]), ..NodeAutoscaler::default() };
-    let mut pools = Listed { items: Vec::<karpenter::NodePool>::new(), bad: None };
-    for version in POOLS {
-        pools = match all(context, &format!("/apis/{version}/nodepools")).await {
-            Err(failure) if failure.is(403) => {
-                // The API server says so of a group that it does not have, too.
-                if versions::serves(context, version).await? {
-                    found.problem = Some(format!("{}: they may not be read", found.evidence));
-                    return Ok(Some(found));
-                }
-                continue;
-            }
-            pools => pools?,
-        };
-        if !pools.items.is_empty() || pools.bad.is_some() {
-            found.evidence = format!("NodePools of {version}");
-            break;
+    let Some((version, pools)) = pools(context).await? else { return Ok(None) };
+    let mut found = NodeAutoscaler { evidence: format!("NodePools of {version}"), ..NodeAutoscaler::default() };
+    let pools = match pools {
+        Ok(pools) => pools,
+        Err(problem) => {
+            found.problem = Some(problem);
+            return Ok(Some(found));
         }
-    }
-    if let Some(bad) = pools.bad {
-        found.problem = Some(bad);
-        return Ok(Some(found));
-    }
-    if pools.items.is_empty() {
-        let path = format!("/apis/{}/nodepools", POOLS[0]);
-        let unknown = versions::unknown(context, &path, |path| POOLS.iter().any(|known| is_of(path, known))).await?;
-        let Some(version) = unknown else { return Ok(None) };
-        found.evidence = format!("NodePools of {version}");
-        found.problem = Some(versions::describe("nodepools", &version));
-        return Ok(Some(found));
-    }
-    let version = found.evidence.trim_start_matches("NodePools of ");
+    };
     match all(context, &format!("/apis/{version}/nodeclaims")).await {
-        Ok(Listed { items, bad: None }) => found.groups = karpenter::groups(pools.items, &items),
+        Ok(Listed { items, bad: None }) => found.groups = karpenter::groups(pools, &items),
         Ok(Listed { bad, .. }) => found.problem = bad,
         Err(failure) if failure.is(403) => {
             found.problem = Some(format!("{}: NodeClaims may not be read", found.evidence));
@@ -225,6 +204,24 @@ async fn karpenter(context: &Context, quiet: &mut Quiet) -> Result<Option<NodeAu
     let failed = permitted(all(context, &stock_outs()).await.map(Some), "events of NodeClaims", quiet)?;
     karpenter::refuse(&mut found.groups, &failed.map(|listed| listed.items).unwrap_or_default(), clock::now());
     Ok(Some(found))
+}
+
+/// The version in which there are pools, and these, or why it cannot be known what they say.
+async fn pools(context: &Context) -> Result<Option<(String, Result<Vec<karpenter::NodePool>, String>)>, Failure> {
+    for version in POOLS {
+        let pools = match all(context, &format!("/apis/{version}/nodepools")).await {
+            Ok(Listed { bad: Some(bad), .. }) => Err(bad),
+            Ok(Listed { items, bad: None }) if items.is_empty() => continue,
+            Ok(Listed { items, bad: None }) => Ok(items),
+            // The API server says so of a group that it does not have, too.
+            Err(failure) if failure.is(403) && !versions::serves(context, version).await? => continue,
+            Err(failure) if failure.is(403) => Err(format!("NodePools of {version}: they may not be read")),
+            Err(failure) => return Err(failure),
+        };
+        return Ok(Some((version.to_owned(), pools)));
+    }
+    let unknown = beyond(context, "nodepools", &POOLS).await?;
+    Ok(unknown.map(|(version, problem)| (version, Err(problem))))
 }
 
 /// All objects of a kind; none where the kind is not served.
@@ -261,16 +258,7 @@ async fn get<T: DeserializeOwned>(context: &Context, path: &str) -> Result<T, Fa
     request::get(&context.client, path, MAX_ANSWER, context.settings.call_timeout).await
 }
 
-/// What is not there is no evidence.
-fn present<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
-    match answer {
-        Ok(found) => Ok(Some(found)),
-        Err(failure) if failure.is(404) => Ok(None),
-        Err(failure) => Err(failure),
-    }
-}
-
-/// What may not be read is no evidence either; the administrator has chosen so.
+/// What may not be read is no evidence, as what is not there is none; the administrator has chosen so.
 fn permitted<T>(
     answer: Result<Option<T>, Failure>,
     what: &'static str,

@@ -100,6 +100,15 @@ pub async fn get<T: DeserializeOwned>(
     serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(error.to_string()))
 }
 
+/// What is not there is no failure.
+pub fn present<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(failure) if failure.is(404) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
 async fn read(response: Response<Body>, max: usize) -> Result<Bytes, Failure> {
     let body = Limited::new(response.into_body(), max);
     match body.collect().await {

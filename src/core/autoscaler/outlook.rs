@@ -15,7 +15,7 @@ use super::{
 use crate::{
     capacity::{Edit, Replica},
     cluster::{Change, Delta, View},
-    object::{Node, Pod, Text, pod::ResourceList},
+    object::{Labels, Node, Pod, Text, pod::ResourceList},
     policy::Policy,
 };
 
@@ -152,8 +152,7 @@ impl Outlook {
             let offers = [Some(&group.shape), expected].into_iter().flatten().filter(|_| !equipment.is_on(like));
             let mut like = offers.fold(like.clone(), |node, offers| completed(node, offers, policy));
             let unknown = differing(group, view);
-            let labels = like.metadata.labels.iter().filter(|(key, _)| !unknown.contains(*key));
-            like.metadata.labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+            keep(&mut like.metadata.labels, |key| !unknown.contains(key));
             let like = &like;
             add(&mut self.arriving, view, like, group.arriving - overdue);
             add(&mut self.further, view, like, further);
@@ -238,6 +237,11 @@ fn example<'v>(view: &'v View, group: &NodeGroup, equipment: &Equipment<'_>) -> 
     })
 }
 
+fn keep(labels: &mut Labels, is_known: impl Fn(&Text) -> bool) {
+    let known = labels.iter().filter(|(key, _)| is_known(key));
+    *labels = known.map(|(key, value)| (key.clone(), value.clone())).collect();
+}
+
 /// A node as it will be once it offers what it has been said to.
 fn offering(mut node: Node, offers: &ResourceList) -> Node {
     for (name, amount) in offers {
@@ -302,9 +306,7 @@ fn add(room: &mut View, view: &View, like: &Node, count: u32) {
             Change::Node(Delta::Applied(mut node)) => {
                 node.status.allocatable.clone_from(&like.status.allocatable);
                 node.status.capacity.clone_from(&like.status.capacity);
-                let known = |key: &Text| like.metadata.labels.contains_key(key);
-                let labels = node.metadata.labels.iter().filter(|(key, _)| known(key));
-                node.metadata.labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+                keep(&mut node.metadata.labels, |key| like.metadata.labels.contains_key(key));
                 Change::Node(Delta::Applied(node))
             }
             change => change,

@@ -7,10 +7,25 @@ mod registration;
 use serde_json::json;
 
 use super::{NodeAutoscaler, NodeGroup, Outlook, Refusal, RefusalKind, karpenter, status};
-use crate::{cluster::View, object::Node, policy::Policy};
+use crate::{
+    capacity::{Fits, Inventory, Replica, Template},
+    cluster::View,
+    object::{Node, PodTemplate},
+    policy::Policy,
+};
 
 fn from<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
     serde_json::from_value(value).unwrap()
+}
+
+/// What may wait for the node that may be added, or why nothing may.
+fn headroom(view: &View, template: &PodTemplate) -> Result<Fits, String> {
+    let outlook = Outlook::of(view, &Policy::default(), jiff::Timestamp::UNIX_EPOCH);
+    let template = Template::of(template, "ml", view);
+    match outlook.doubt(&Replica::single(template.clone()), view) {
+        Some(doubt) => Err(doubt.reason),
+        None => Ok(Inventory::of(&outlook.further, &Policy::default()).fits(&template).fits),
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{
     Answer, Fits, Inventory, LimitingFactor, Reason, Template, between::State, filters::Verdict, inventory::Demand,
 };
 use judge::Judge;
-use sites::{Site, sites};
+use sites::{Sites, sites};
 
 mod judge;
 mod sites;
@@ -22,7 +22,7 @@ pub(super) fn answer(inventory: &Inventory<'_>, template: &Template) -> Answer {
     let judge = Judge::new(inventory, &demand);
     let sites = sites(&judge, template, &states);
     let room = sites.classes.iter().map(|class| class.fits).fold(0, u32::saturating_add);
-    let together = Together::of(&states, &sites.rows, room).limited(template);
+    let together = Together::of(&states, &sites, room).limited(template);
     let is_led_astray = || {
         let astray = |row: usize| {
             let verdict = demand.judged.verdicts.get(row);
@@ -72,7 +72,7 @@ struct Together {
 }
 
 impl Together {
-    fn of(states: &[State], sites: &[Site], room: u32) -> Self {
+    fn of(states: &[State], sites: &Sites<'_>, room: u32) -> Self {
         let rooms = || sites.iter().filter(|site| site.fits() > 0).map(|site| (site.row(), site.fits()));
         let ranges: Vec<_> = states.iter().map(|state| state.range(rooms())).collect();
         let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);

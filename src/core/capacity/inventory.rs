@@ -179,7 +179,7 @@ impl<'v> Inventory<'v> {
                     || seat.terms.concern(pod.seat.subject(), &seat.namespace, view)
                     || ports::conflict(&template.ports, &pod.ports)
                     || template.claims.contend(pod.namespace, pod.spec)
-                    || self.shape.contend_for_devices(template))
+                    || self.shape.is_unsettled_by(pod, template))
         };
         let pod = self.shape.nominated.iter().find(concerned)?;
         Some(format!(

@@ -4,8 +4,8 @@
 //! the last; only those are looked at again.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use super::{
@@ -34,6 +34,8 @@ pub(super) struct Judged {
     pub(super) selected: Vec<bool>,
     /// By row, whether a taint repels.
     pub(super) repelled: Vec<bool>,
+    /// Rows that are not open, by what closes them, once somebody has asked.
+    closed: OnceLock<BTreeMap<Verdict, Vec<usize>>>,
 }
 
 /// How many replicas of one request vector fit on each node, whatever its verdict.
@@ -196,6 +198,7 @@ impl Judged {
             open: Vec::new(),
             selected: vec![false; nodes.len()],
             repelled: vec![false; nodes.len()],
+            closed: OnceLock::new(),
         };
         for (row, node) in nodes.iter().enumerate() {
             judged.judge(row, node);
@@ -203,9 +206,24 @@ impl Judged {
         judged
     }
 
+    /// Rows that are not open, by what closes them.
+    pub(super) fn closed(&self) -> &BTreeMap<Verdict, Vec<usize>> {
+        self.closed.get_or_init(|| {
+            let mut closed: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for (row, verdict) in self.verdicts.iter().enumerate().filter(|(_, verdict)| **verdict != Verdict::Open) {
+                match closed.get_mut(verdict) {
+                    Some(rows) => rows.push(row),
+                    None => _ = closed.insert(verdict.clone(), vec![row]),
+                }
+            }
+            closed
+        })
+    }
+
     /// Closes a row that is open, because what is free there cannot be known.
     pub(super) fn obscure(&mut self, row: usize, why: &Arc<str>) {
         if let Ok(place) = self.open.binary_search(&row) {
+            self.closed.take();
             self.open.remove(place);
             self.verdicts.get_mut(row).into_iter().for_each(|it| *it = Verdict::Obscured(Arc::clone(why)));
         }
@@ -217,6 +235,9 @@ impl Judged {
             (Err(place), true) => self.open.insert(place, row),
             (Ok(place), false) => _ = self.open.remove(place),
             _ => {}
+        }
+        if self.verdicts.get(row) != Some(&verdict) {
+            self.closed.take();
         }
         let new = (verdict, self.filter.selects(node), self.filter.is_repelled(node));
         if let (Some(verdict), Some(selected), Some(repelled)) =
@@ -230,6 +251,16 @@ impl Judged {
 // === impl Fitting ===
 
 impl Fitting {
+    /// Most requests of which [`Fitting::kind`] tells all.
+    pub(super) const KIND_BITS: usize = 7;
+    /// More than any kind.
+    pub(super) const KINDS: usize = 1 << (Self::KIND_BITS + 1);
+
+    /// All that is known beside the count, as a small number.
+    pub(super) fn kind(self) -> usize {
+        (usize::from(self.able()) << Self::KIND_BITS) | (usize::from(self.bits) % (1 << Self::KIND_BITS))
+    }
+
     /// Bit n: the nth request is short once all that fit are placed.
     pub(super) fn short(self) -> u64 {
         (self.bits & !ABLE).into()

@@ -112,7 +112,7 @@ impl Replica {
 
     /// The templates of its pods: one, or those of leader and workers.
     pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
-        std::iter::once(&self.template).chain(self.workers.iter().map(|workers| &workers.template))
+        self.parts().map(|(template, _)| template)
     }
 
     /// The pods of one replica: each template of them, and how many it is that of.
@@ -226,7 +226,7 @@ impl Inventory<'_> {
 
     /// `pods`: how many pods of a template fit.
     fn group(&self, replica: &Replica, workers: &Workers, pods: impl Fn(&Template) -> Answer) -> Answer {
-        let is_alike = workers.alike && self.is_seated_alike(&replica.template, &workers.template);
+        let is_alike = self.alike(replica).is_some();
         let mut leader = pods(&replica.template);
         let mut worker = if is_alike { leader.clone() } else { pods(&workers.template) };
         worker.cautions.extend(leader.cautions.iter().filter(|_| !is_alike).cloned());

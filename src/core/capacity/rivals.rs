@@ -150,7 +150,7 @@ impl Inventory<'_> {
         let meets = |(index, rival): (usize, &Rival)| is_rival(index) && !rival.rows.is_disjoint(&room.set);
         let met: Vec<_> = rivals.0.iter().enumerate().filter(|it| meets(*it)).map(|(_, rival)| rival).collect();
         let wanted = |column: usize| {
-            let amounts = met.iter().map(|rival| rival.amount(column).saturating_mul(number(rival.count)));
+            let amounts = met.iter().map(|rival| rival.demand.amount(column).saturating_mul(number(rival.count)));
             amounts.fold(0, i64::saturating_add)
         };
         let requests = demand.requests.iter().zip(&room.spare).map(|(request, spare)| (*request, *spare));
@@ -161,7 +161,7 @@ impl Inventory<'_> {
                 return u64::MAX;
             }
             let takes = |((column, amount), ..): &((usize, i64), i64, i64)| {
-                it.1.amount(*column).unsigned_abs().div_ceil(amount.unsigned_abs().max(1))
+                it.1.demand.amount(*column).unsigned_abs().div_ceil(amount.unsigned_abs().max(1))
             };
             let most = if meets(it) { scarce.iter().map(takes).max().unwrap_or(0) } else { 0 };
             // One replica less in one domain may mean one less in each.
@@ -191,15 +191,6 @@ impl Inventory<'_> {
             || (meets && ports::conflict(&template.ports, &other.ports))
             || template.claims.contend(&other.namespace, &other.placement)
             || self.contend_for_devices(template, other)
-    }
-}
-
-// === impl Rival ===
-
-impl Rival {
-    /// What one of them takes of a column.
-    fn amount(&self, column: usize) -> i64 {
-        self.demand.amount(column)
     }
 }
 

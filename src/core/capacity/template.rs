@@ -166,6 +166,11 @@ impl Template {
         self.requests.iter().skip(1).map(|(name, amount)| (name.as_str(), *amount))
     }
 
+    /// Whether it can be said which devices it asks for.
+    pub(super) fn knows_devices(&self) -> bool {
+        !self.delegates && !self.unmodelled.iter().any(|reason| matches!(reason.code, "resourceClaims" | "deviceClass"))
+    }
+
     /// GPUs that one replica asks for, of all kinds together.
     #[must_use]
     pub fn gpus(&self, is_gpu: impl Fn(&str) -> bool) -> i64 {

@@ -81,21 +81,42 @@ fn learn<'t>(
         return unchanged;
     }
     let is_of_it = basis == Basis::InForce && revision.has(pod);
-    let learnt = PodSpec {
-        containers: merged(&spec.containers, &made.containers),
-        init_containers: merged(&spec.init_containers, &made.init_containers),
-        // They stand for those of the containers, which may ask for more by now.
-        resources: if is_of_it || of_pod.0.is_some() { pod_level(of_pod) } else { None },
-        tolerations: if is_of_it { tolerations(spec, pod, queues) } else { spec.tolerations.clone() },
-        node_selector: node_selector(spec, pod, queues),
-        affinity: affinity(spec, made, is_of_it),
-        scheduler_name: scheduler(spec, made),
-        ..spec.clone()
-    };
-    if learnt == *spec {
+    // Most pods are what their template says: nothing is cloned to find that.
+    let containers = unlike(&spec.containers, &made.containers, |stated, made| merged(stated, made));
+    let init_containers = unlike(&spec.init_containers, &made.init_containers, |stated, made| merged(stated, made));
+    // They stand for those of the containers, which may ask for more by now.
+    let resources = if is_of_it || of_pod.0.is_some() { pod_level(of_pod) } else { None };
+    let allowed = Some(&made.tolerations).filter(|_| is_of_it);
+    let tolerations = allowed.and_then(|made| unlike(&spec.tolerations, made, |_, _| tolerations(spec, pod, queues)));
+    let node_selector = unlike(&spec.node_selector, &made.node_selector, |_, _| node_selector(spec, pod, queues));
+    let affinity = affinity(spec, made, is_of_it);
+    let scheduler_name = scheduler(spec, made);
+    let is_unchanged = containers.is_none()
+        && init_containers.is_none()
+        && resources == spec.resources
+        && tolerations.is_none()
+        && node_selector.is_none()
+        && affinity == spec.affinity
+        && *scheduler_name == spec.scheduler_name;
+    if is_unchanged {
         return unchanged;
     }
+    let learnt = PodSpec {
+        containers: containers.unwrap_or_else(|| spec.containers.clone()),
+        init_containers: init_containers.unwrap_or_else(|| spec.init_containers.clone()),
+        resources,
+        tolerations: tolerations.unwrap_or_else(|| spec.tolerations.clone()),
+        node_selector: node_selector.unwrap_or_else(|| spec.node_selector.clone()),
+        affinity,
+        scheduler_name: scheduler_name.to_owned(),
+        ..spec.clone()
+    };
     Cow::Owned(PodTemplate { metadata: template.metadata.clone(), spec: Box::new(learnt) })
+}
+
+/// What is made of both, if that is not what is stated.
+fn unlike<T: PartialEq>(stated: &T, made: &T, both: impl FnOnce(&T, &T) -> T) -> Option<T> {
+    Some(stated).filter(|stated| *stated != made).map(|stated| both(stated, made)).filter(|both| both != stated)
 }
 
 fn named<'c>(containers: &'c [Container], name: &str) -> Option<&'c Container> {
@@ -191,9 +212,9 @@ fn both(stated: &NodeSelector, given: &NodeSelector, is_of_it: bool) -> NodeSele
     NodeSelector { node_selector_terms: terms(stated).into_iter().flat_map(with).collect() }
 }
 
-fn scheduler(spec: &PodSpec, made: &PodSpec) -> String {
+fn scheduler<'s>(spec: &'s PodSpec, made: &'s PodSpec) -> &'s str {
     let is_other = !matches!(made.scheduler_name.as_str(), "" | DEFAULT_SCHEDULER);
-    if is_other { &made.scheduler_name } else { &spec.scheduler_name }.clone()
+    if is_other { &made.scheduler_name } else { &spec.scheduler_name }
 }
 
 #[cfg(test)]

@@ -86,6 +86,8 @@ pub(super) struct Allotment {
     pub(super) awaited: i32,
     /// Replicas beyond the grant that are promised once those of others are bound.
     pub(super) held_back: i32,
+    /// Why its replicas cannot count on nodes that do not exist yet.
+    pub(super) doubt: Option<Doubt>,
     /// What would fit if the workload were alone.
     pub(super) alone: Answer,
     /// What stops the next replica after the division; only determined where the want is not met.
@@ -124,10 +126,12 @@ pub(super) fn divide<'v>(
     let booked = booked::keep(&mut table, view, applicants);
     table.raise_all(&mut shares, Share::floor, |share| Reverse((share.applicant.priority, share.gpus)));
     table.divide_the_rest(&mut shares);
-    if fresh && !outlook.is_empty() {
+    if !outlook.is_empty() {
         for share in &mut shares {
             share.doubt = share.applicant.replica.as_ref().and_then(|it| outlook.doubt(it, view));
         }
+    }
+    if fresh && !outlook.is_empty() {
         table.ask_for_nodes(&mut shares, outlook, policy);
     }
     promises::hold_back(&inventory, &mut shares, Rivals::gathered(std::mem::take(&mut table.others)));
@@ -329,7 +333,7 @@ impl<'i> Table<'i> {
         let asks = autoscaled && share.applicant.asks && !share.is_tied();
         let then = if asks && is_shortage(then) { LimitingFactor::NodeAutoscaler } else { then };
         let then = if share.held_back > 0 { LimitingFactor::Contention } else { then };
-        let Share { arriving, asking, awaited, held_back, alone, .. } = share;
-        Allotment { grant: share.grant - held_back, arriving, asking, awaited, held_back, alone, then }
+        let Share { arriving, asking, awaited, held_back, doubt, alone, .. } = share;
+        Allotment { grant: share.grant - held_back, arriving, asking, awaited, held_back, doubt, alone, then }
     }
 }

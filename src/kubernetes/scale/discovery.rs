@@ -2,21 +2,21 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::Target;
 use crate::kubernetes::{
-    request::{self, Failure},
-    watch::Context,
+    request::Failure,
+    watch::{
+        Context,
+        versions::{self, ResourceList},
+    },
 };
 
 /// How long an answer is believed; a failure is asked about again sooner.
 const BELIEVED: Duration = Duration::from_secs(300);
 /// How long a kind that is not served is not asked about again.
 const ABSENT: Duration = Duration::from_secs(30);
-/// Largest list of resources that is read, in bytes.
-const MAX_LIST: usize = 4 * 1024 * 1024;
 
 /// Group, version and kind.
 type Kind = (String, String, String);
@@ -32,17 +32,6 @@ struct Answer {
     /// Plural name of the resource; none if the version does not serve the kind with a scale.
     resource: Option<String>,
     until: Instant,
-}
-
-#[derive(Debug, Deserialize)]
-struct ResourceList {
-    resources: Vec<Resource>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Resource {
-    name: String,
-    kind: String,
 }
 
 // === impl Discovery ===
@@ -69,12 +58,8 @@ impl Discovery {
         if let Some(answer) = self.known.get(&kind) {
             return answer.resource.clone().ok_or_else(|| absent(target));
         }
-        let list = request::get(&context.client, base, MAX_LIST, context.settings.call_timeout).await;
-        let resource = match list {
-            Ok(list) => scaled(list, &target.workload.kind),
-            Err(failure) if failure.is(404) => None,
-            Err(failure) => return Err(failure),
-        };
+        let list = versions::resources(context, base).await?;
+        let resource = list.and_then(|list| scaled(list, &target.workload.kind));
         let until = now + if resource.is_some() { BELIEVED } else { ABSENT };
         self.known.insert(kind, Answer { resource: resource.clone(), until });
         resource.ok_or_else(|| absent(target))
@@ -113,6 +98,7 @@ fn check(segment: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::watch::versions::Resource;
 
     fn resource(name: &str, kind: &str) -> Resource {
         Resource { name: name.to_owned(), kind: kind.to_owned() }

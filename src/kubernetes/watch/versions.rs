@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use super::Context;
-use crate::kubernetes::request::{self, Failure};
+use crate::kubernetes::request::{self, Failure, present};
 
 /// Most versions of a group that are looked at.
 const MAX_VERSIONS: usize = 8;
@@ -27,13 +27,19 @@ struct GroupVersion {
 
 /// `metav1.APIResourceList`.
 #[derive(Debug, Deserialize)]
-struct ResourceList {
-    resources: Vec<Resource>,
+pub(crate) struct ResourceList {
+    /// Resources and subresources.
+    pub(crate) resources: Vec<Resource>,
 }
 
+/// `metav1.APIResource`.
 #[derive(Debug, Deserialize)]
-struct Resource {
-    name: String,
+pub(crate) struct Resource {
+    /// Name in the plural; of a subresource with that before it, as in `deployments/scale`.
+    pub(crate) name: String,
+    /// Its kind; empty if it is not told.
+    #[serde(default)]
+    pub(crate) kind: String,
 }
 
 /// The group and version in which a resource, known by its path, is served, if it is in none that `knows` knows.
@@ -47,7 +53,7 @@ pub(crate) async fn unknown(
     let mut unknown = None;
     for GroupVersion { group_version } in group.versions.into_iter().take(MAX_VERSIONS) {
         let path = format!("/apis/{group_version}");
-        let list = get::<ResourceList>(context, &path).await?;
+        let list = resources(context, &path).await?;
         if list.is_none_or(|list| list.resources.iter().all(|served| served.name != resource)) {
             continue;
         }
@@ -61,7 +67,12 @@ pub(crate) async fn unknown(
 
 /// Whether a group is served in a version, as `group/version`.
 pub(crate) async fn serves(context: &Context, version: &str) -> Result<bool, Failure> {
-    Ok(get::<ResourceList>(context, &format!("/apis/{version}")).await?.is_some())
+    Ok(resources(context, &format!("/apis/{version}")).await?.is_some())
+}
+
+/// What is served below `/api/version` or `/apis/group/version`; none where that is not served.
+pub(crate) async fn resources(context: &Context, path: &str) -> Result<Option<ResourceList>, Failure> {
+    get(context, path).await
 }
 
 /// Why what is served in that version is not known.
@@ -76,9 +87,5 @@ fn parts(path: &str) -> Option<(&str, &str)> {
 }
 
 async fn get<T: serde::de::DeserializeOwned>(context: &Context, path: &str) -> Result<Option<T>, Failure> {
-    match request::get(&context.client, path, MAX_ANSWER, context.settings.call_timeout).await {
-        Ok(found) => Ok(Some(found)),
-        Err(failure) if failure.is(404) => Ok(None),
-        Err(failure) => Err(failure),
-    }
+    present(request::get(&context.client, path, MAX_ANSWER, context.settings.call_timeout).await)
 }

@@ -76,8 +76,15 @@ impl<'a> Overload<'a> {
         let ready = usize::try_from(replicas)?;
         world.wait_pods("every replica to be Ready", |pods| pods.ready == ready && pods.pending == 0).await?;
         self.stays(replicas, what).await?;
-        let decision = self.cluster.adapter.decision(world.namespace()).await?;
-        world.ensure(decision["limitingFactor"] == factor, &format!("{what}: not for {factor}: {decision}")).await?;
+        // Pods of others in the cluster unsettle it for moments.
+        let expected = format!("{what}: limited by {factor}");
+        let told = wait::until(&expected, SOON, async || {
+            let decision = self.cluster.adapter.decision(world.namespace()).await?;
+            Ok(if decision["limitingFactor"] == factor { Ok(()) } else { Err(decision) })
+        });
+        if let Err(error) = told.await {
+            return Err(error.context(world.explain().await));
+        }
         self.report.line(format!("{what}: {}; limited by {factor}", world.trajectory.path(began)));
         self.nobody_waited(what).await
     }

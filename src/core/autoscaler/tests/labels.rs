@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    capacity::{Fits, Inventory, Replica, Template},
+    capacity::{Fits, Inventory, Template},
     object::{Pod, PodTemplate},
 };
 
@@ -56,16 +56,6 @@ fn resident(name: &str, node: &str, more: &Value) -> Pod {
     pod.spec = (*spec).into();
     pod.node_name = node.into();
     pod
-}
-
-/// What may wait for the node that may be added, or why nothing may.
-fn headroom(view: &View, template: &PodTemplate) -> Result<Fits, String> {
-    let outlook = Outlook::of(view, &Policy::default(), jiff::Timestamp::UNIX_EPOCH);
-    let template = Template::of(template, "ml", view);
-    match outlook.doubt(&Replica::single(template.clone()), view) {
-        Some(doubt) => Err(doubt.reason),
-        None => Ok(Inventory::of(&outlook.further, &Policy::default()).fits(&template).fits),
-    }
 }
 
 fn asks(key: &str, operator: &str, values: &[&str]) -> Value {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    capacity::{Answer, Class, Edit, Fits, Inventory, Replica, Template},
+    capacity::{Answer, Class, Edit, Fits, Inventory, Template},
     cluster::{Change, Delta, DeviceChange, StorageChange},
     object::PodTemplate,
 };
@@ -181,16 +181,6 @@ fn disk(key: &str, value: &str, mode: &str) -> Vec<Change> {
         },
     });
     vec![Change::Storage(StorageChange::Claim(applied(claim))), Change::Storage(StorageChange::Volume(applied(volume)))]
-}
-
-/// What may wait for the node that may be added, or why nothing may.
-fn headroom(view: &View, template: &PodTemplate) -> Result<Fits, String> {
-    let outlook = Outlook::of(view, &Policy::default(), jiff::Timestamp::UNIX_EPOCH);
-    let template = Template::of(template, "ml", view);
-    match outlook.doubt(&Replica::single(template.clone()), view) {
-        Some(doubt) => Err(doubt.reason),
-        None => Ok(Inventory::of(&outlook.further, &Policy::default()).fits(&template).fits),
-    }
 }
 
 #[test]

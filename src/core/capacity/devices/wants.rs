@@ -100,6 +100,11 @@ impl Wants {
         found
     }
 
+    /// Whether both use one claim.
+    pub(in super::super) fn shares_with(&self, other: &Self) -> bool {
+        self.shared.iter().any(|(claim, _)| other.shared.iter().any(|(other, _)| other == claim))
+    }
+
     pub(in super::super) fn is_empty(&self) -> bool {
         self.devices.is_empty() && self.resources.is_empty() && self.search.is_none()
     }

@@ -57,7 +57,7 @@ impl<'a, 'v> Judge<'a, 'v> {
         let on = |row: usize| self.inventory.gpus_in(row, |column| counted.contains(&column));
         let sum = |rows: &mut dyn Iterator<Item = usize>| rows.map(on).fold(0, i64::saturating_add);
         if sites.narrowed || self.inventory.has_placed() {
-            return sum(&mut sites.open().map(Site::row));
+            return sum(&mut sites.open().map(|site| site.row()));
         }
         // What the filter leaves open is open, and most templates share theirs.
         let judged = &self.demand.judged;
@@ -84,7 +84,7 @@ impl<'a, 'v> Judge<'a, 'v> {
     pub(super) fn limiting_factor(&self, sites: &Sites<'_>) -> LimitingFactor {
         let able = |class: &Class<'_>| class.able;
         if sites.classes.iter().any(|class| class.is_open() && class.able > 0) {
-            return self.shortage(sites, able, super::sites::Site::able);
+            return self.shortage(sites, able, |site| site.columns.able);
         }
         let closed = |count: fn(&Class<'_>) -> usize| {
             most_frequent(sites.classes.iter().filter(|class| !class.is_open()), count)
@@ -100,21 +100,21 @@ impl<'a, 'v> Judge<'a, 'v> {
         &self,
         sites: &Sites<'_>,
         count: impl Fn(&Class<'_>) -> usize,
-        counts: impl Fn(&Site) -> bool,
+        counts: impl Fn(&Site<'_>) -> bool,
     ) -> LimitingFactor {
         let other = sites.classes.iter().filter(|class| class.is_open() && class.factor != LimitingFactor::Gpu);
         let nothing = if self.asks_for_gpus() { LimitingFactor::Gpu } else { LimitingFactor::PodCount };
         match most_frequent(other, count) {
             Some(factor) => factor,
-            None if self.is_fragmented(|| sites.open().filter(|site| counts(site))) => LimitingFactor::Fragmentation,
+            None if self.is_fragmented(|| sites.open().filter(&counts)) => LimitingFactor::Fragmentation,
             None => nothing,
         }
     }
 
     /// Whether what is left of each requested kind of GPU would be enough for one more, if it were on one node.
-    fn is_fragmented<'s, I: Iterator<Item = &'s Site>>(&self, open: impl Fn() -> I) -> bool {
+    fn is_fragmented<'s, I: Iterator<Item = Site<'s>>>(&self, open: impl Fn() -> I) -> bool {
         let left = |column: usize, amount: i64| {
-            let on = |site: &Site| {
+            let on = |site: Site<'_>| {
                 let free = self.inventory.row(site.row()).get(column).copied().unwrap_or(0);
                 free.saturating_sub(amount.saturating_mul(i64::from(site.fits())))
             };

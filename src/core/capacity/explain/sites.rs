@@ -1,6 +1,6 @@
 //! All nodes in the eyes of a template: what fits on each, and what stops the next replica there.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::judge::Judge;
 use crate::capacity::{
@@ -8,6 +8,7 @@ use crate::capacity::{
     between::State,
     filters::Verdict,
     inventory::{Demand, fitting, short},
+    memo::{Fitting, Tally},
 };
 
 /// Nodes of a class that are named.
@@ -34,15 +35,12 @@ pub(super) enum Stop<'a> {
 }
 
 /// One node in the eyes of a template.
-///
-/// There is one for every node and template, so it is small.
 #[derive(Clone, Copy)]
-pub(super) struct Site {
-    row: u32,
+pub(super) struct Site<'a> {
+    row: usize,
     fits: u32,
-    /// Which of the classes it is in.
-    class: u16,
-    columns: Columns,
+    stop: Stop<'a>,
+    pub(super) columns: Columns,
 }
 
 /// Nodes that treat the template alike: few, one per taint and per set of short resources. Nodes that are too small are told
@@ -62,10 +60,27 @@ pub(super) struct Class<'a> {
 
 /// All nodes.
 pub(super) struct Sites<'a> {
-    pub(super) rows: Vec<Site>,
+    rows: Rows<'a>,
     pub(super) classes: Vec<Class<'a>>,
     /// Whether more than the filter closes nodes.
     pub(super) narrowed: bool,
+}
+
+/// Nodes in the order of the inventory.
+enum Rows<'a> {
+    /// Columns alone decide, and nothing was placed: each is what it was tallied as.
+    Tallied(&'a [Verdict], Arc<Tally>),
+    Visited(Vec<Site<'a>>),
+}
+
+/// Open nodes of one kind, as far as they have been counted.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    nodes: u32,
+    fits: u32,
+    room: usize,
+    /// The first few.
+    sample: [usize; SAMPLE],
 }
 
 /// What the columns of a node alone say.
@@ -84,28 +99,23 @@ pub(super) fn sites<'a>(judge: &Judge<'a, '_>, template: &Template, states: &[St
     let plain = plain && demand.searched.is_none() && !demand.gives_up && template.wants.shared.is_empty();
     let tally = if plain && !inventory.has_nominated() { inventory.tally(demand) } else { None };
     let verdicts = &demand.judged.verdicts;
-    let mut sites =
-        Sites { rows: Vec::with_capacity(verdicts.len()), classes: Vec::new(), narrowed: !states.is_empty() };
-    for (row, verdict) in verdicts.iter().enumerate() {
-        let tallied = tally.as_ref().and_then(|tally| tally.rows.get(row)).filter(|_| !inventory.is_touched(row));
-        let (fits, stop, columns) = if let Some(tallied) = tallied {
-            let columns = Columns { room: tallied.count > 0, able: tallied.able() };
-            match verdict {
-                Verdict::Open => (tallied.count.into(), Stop::Short(tallied.short()), columns),
-                verdict => (0, Stop::Filtered(verdict), columns),
-            }
-        } else {
+    let whole = !inventory.has_placed() && demand.requests.len() <= Fitting::KIND_BITS;
+    if let Some(tally) = tally.as_ref().filter(|_| whole) {
+        return Sites::tallied(judge, Arc::clone(tally));
+    }
+    let visit = |(row, verdict)| match tally.as_ref().and_then(|tally| tally.rows.get(row)) {
+        Some(tallied) if !inventory.is_touched(row) => Site::tallied(row, verdict, *tallied),
+        _ => {
             let (free, empty) = (inventory.row(row), inventory.shape().capacity(row));
             let columns = Columns { room: fitting(free, demand) > 0, able: fitting(empty, demand) > 0 };
             let (fits, stop) = match verdict {
                 Verdict::Open => visit(inventory, template, demand, states, row),
                 verdict => (0, Stop::Filtered(verdict)),
             };
-            (fits, stop, columns)
-        };
-        sites.add(judge, row, fits, stop, columns);
-    }
-    sites
+            Site { row, fits, stop, columns }
+        }
+    };
+    Sites::visited(judge, verdicts.iter().enumerate().map(visit).collect(), !states.is_empty())
 }
 
 /// How many replicas fit on an open node, and what stops the next.
@@ -149,71 +159,149 @@ pub(super) fn visit<'a>(
 // === impl Sites ===
 
 impl<'a> Sites<'a> {
-    fn add(&mut self, judge: &Judge<'a, '_>, row: usize, fits: u32, stop: Stop<'a>, columns: Columns) {
-        // Neighbours are often alike.
-        let last = self.rows.last().map(|site| usize::from(site.class));
-        let known = last.filter(|class| self.classes.get(*class).is_some_and(|class| class.takes(&stop, columns)));
-        let known = known.or_else(|| self.classes.iter().position(|class| class.takes(&stop, columns)));
-        let index = known.unwrap_or(self.classes.len());
-        if known.is_none() {
-            let factor = judge.factor(&stop);
-            self.classes.push(Class { stop, factor, nodes: 0, fits: 0, room: 0, able: 0, sample: Vec::new() });
+    fn visited(judge: &Judge<'a, '_>, rows: Vec<Site<'a>>, narrowed: bool) -> Self {
+        let mut classes = Vec::new();
+        let mut last = 0;
+        for site in &rows {
+            last = class_of(judge, &mut classes, site, last);
+            classes.get_mut(last).into_iter().for_each(|class| class.add(site));
         }
-        if let Some(class) = self.classes.get_mut(index) {
-            class.add(row, fits, columns);
-        }
-        let (row, class) = (u32::try_from(row).unwrap_or(u32::MAX), u16::try_from(index).unwrap_or(u16::MAX));
-        self.rows.push(Site { row, fits, class, columns });
+        Self { rows: Rows::Visited(rows), classes, narrowed }
     }
 
-    /// The class that a row is in: sites are in the order of the rows.
+    /// This is done for every template whenever anything has changed, so it does no more than it must: open nodes are
+    /// summed up by their kind, and closed ones have been sorted by what closes them.
+    fn tallied(judge: &Judge<'a, '_>, tally: Arc<Tally>) -> Self {
+        let judged = &*judge.demand.judged;
+        let mut sums = [Sum::default(); Fitting::KINDS];
+        for &row in &judged.open {
+            let Some(tallied) = tally.rows.get(row) else { continue };
+            if let Some(sum) = sums.get_mut(tallied.kind()) {
+                sum.add(row, *tallied);
+            }
+        }
+        let open = sums.iter().filter_map(|sum| {
+            let tallied = tally.rows.get(*sum.sample.first().filter(|_| sum.nodes > 0)?)?;
+            let stop = Stop::Short(tallied.short());
+            let able = if tallied.able() { sum.nodes as usize } else { 0 };
+            let sample = sum.sample.iter().copied().take(sum.nodes as usize).collect();
+            let Sum { nodes, fits, room, .. } = *sum;
+            Some(Class { stop, factor: judge.factor(&stop), nodes, fits, room, able, sample })
+        });
+        let closed = judged.closed().iter().map(|(verdict, rows)| {
+            let stop = Stop::Filtered(verdict);
+            let count =
+                |has: fn(&Fitting) -> bool| rows.iter().filter(|row| tally.rows.get(**row).is_some_and(has)).count();
+            Class {
+                stop,
+                factor: judge.factor(&stop),
+                nodes: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+                fits: 0,
+                room: count(|tallied| tallied.count > 0),
+                able: count(|tallied| tallied.able()),
+                sample: rows.iter().copied().take(SAMPLE).collect(),
+            }
+        });
+        let classes = open.chain(closed).collect();
+        Self { rows: Rows::Tallied(&judged.verdicts, tally), classes, narrowed: false }
+    }
+
+    fn get(&self, row: usize) -> Option<Site<'a>> {
+        match &self.rows {
+            Rows::Visited(sites) => sites.get(row).copied(),
+            Rows::Tallied(verdicts, tally) => Some(Site::tallied(row, verdicts.get(row)?, *tally.rows.get(row)?)),
+        }
+    }
+
+    /// All, in the order of the rows.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Site<'a>> {
+        (0..).map_while(|row| self.get(row))
+    }
+
+    /// The class that a row is in.
     pub(super) fn class_of(&self, row: usize) -> Option<usize> {
-        self.rows.get(row).map(|site| site.class.into())
+        let site = self.get(row)?;
+        self.classes.iter().position(|class| class.takes(&site))
     }
 
     /// Whether neither a filter nor other pods close a row.
     pub(super) fn is_open(&self, row: usize) -> bool {
-        self.class_of(row).and_then(|class| self.classes.get(class)).is_some_and(Class::is_open)
+        self.get(row).is_some_and(|site| site.stop.is_open())
     }
 
     /// Nodes that are not closed by a filter or by other pods.
-    pub(super) fn open(&self) -> impl Iterator<Item = &Site> {
-        self.rows.iter().filter(|site| self.classes.get(usize::from(site.class)).is_some_and(Class::is_open))
+    pub(super) fn open(&self) -> impl Iterator<Item = Site<'a>> {
+        self.iter().filter(|site| site.stop.is_open())
+    }
+}
+
+/// The class that a node is in, made if it is the first of it; neighbours are often alike.
+fn class_of<'a>(judge: &Judge<'a, '_>, classes: &mut Vec<Class<'a>>, site: &Site<'a>, last: usize) -> usize {
+    let known = Some(last).filter(|last| classes.get(*last).is_some_and(|class| class.takes(site)));
+    known.or_else(|| classes.iter().position(|class| class.takes(site))).unwrap_or_else(|| {
+        let factor = judge.factor(&site.stop);
+        classes.push(Class { stop: site.stop, factor, nodes: 0, fits: 0, room: 0, able: 0, sample: Vec::new() });
+        classes.len() - 1
+    })
+}
+
+// === impl Sum ===
+
+impl Sum {
+    fn add(&mut self, row: usize, tallied: Fitting) {
+        if let Some(place) = self.sample.get_mut(self.nodes as usize) {
+            *place = row;
+        }
+        self.nodes += 1;
+        self.fits = self.fits.saturating_add(tallied.count.into());
+        self.room += usize::from(tallied.count > 0);
     }
 }
 
 // === impl Site ===
 
-impl Site {
+impl<'a> Site<'a> {
+    fn tallied(row: usize, verdict: &'a Verdict, tallied: Fitting) -> Self {
+        let columns = Columns { room: tallied.count > 0, able: tallied.able() };
+        let (fits, stop) = match verdict {
+            Verdict::Open => (tallied.count.into(), Stop::Short(tallied.short())),
+            verdict => (0, Stop::Filtered(verdict)),
+        };
+        Self { row, fits, stop, columns }
+    }
+
     pub(super) fn row(&self) -> usize {
-        self.row as usize
+        self.row
     }
 
     pub(super) fn fits(&self) -> u32 {
         self.fits
     }
+}
 
-    /// Whether the node would have room for one if it were empty.
-    pub(super) fn able(&self) -> bool {
-        self.columns.able
+// === impl Stop ===
+
+impl Stop<'_> {
+    fn is_open(&self) -> bool {
+        !matches!(self, Self::Filtered(_) | Self::Between(_))
     }
 }
 
 // === impl Class ===
 
 impl Class<'_> {
-    fn add(&mut self, row: usize, fits: u32, columns: Columns) {
+    fn add(&mut self, site: &Site<'_>) {
         self.nodes += 1;
-        self.fits = self.fits.saturating_add(fits);
-        self.room += usize::from(columns.room);
-        self.able += usize::from(columns.able);
+        self.fits = self.fits.saturating_add(site.fits);
+        self.room += usize::from(site.columns.room);
+        self.able += usize::from(site.columns.able);
         if self.sample.len() < SAMPLE {
-            self.sample.push(row);
+            self.sample.push(site.row);
         }
     }
 
-    fn takes(&self, stop: &Stop<'_>, columns: Columns) -> bool {
-        self.stop == *stop && (!matches!(stop, Stop::Short(_)) || columns.able == (self.able > 0))
+    fn takes(&self, site: &Site<'_>) -> bool {
+        self.stop == site.stop && (!matches!(site.stop, Stop::Short(_)) || site.columns.able == (self.able > 0))
     }
 
     /// Whether its nodes lack something even when they are empty.
@@ -222,7 +310,7 @@ impl Class<'_> {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        !matches!(self.stop, Stop::Filtered(_) | Stop::Between(_))
+        self.stop.is_open()
     }
 }
 

@@ -54,7 +54,7 @@ impl Inventory<'_> {
         if template.wants.is_empty() {
             return false;
         }
-        let unclear = other.unmodelled.iter().any(|reason| matches!(reason.code, "resourceClaims" | "deviceClass"));
+        let unclear = !other.knows_devices();
         let searched = template.wants.search.is_some() || other.wants.search.is_some();
         if unclear || other.wants.is_empty() || searched {
             return unclear || (searched && !other.wants.is_empty());

@@ -135,7 +135,7 @@ impl Inventory<'_> {
             let message = format!("a pod in {:?} waits, cannot be read, and may take their volumes", first.namespace);
             return Some(Reason::new("volumes", message, LimitingFactor::Volume));
         }
-        if self.shape.contend_for_devices(template) {
+        if self.shape.may_lose_devices(template) {
             let message = format!("a pod in {:?} waits, cannot be read, and may take their devices", first.namespace);
             return Some(Reason::new("resourceClaims", message, LimitingFactor::OtherResource));
         }

@@ -1,7 +1,7 @@
 //! What placing replicas does not change: nodes, columns, and what pods hold.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::RangeBounds,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -80,6 +80,8 @@ pub(super) struct Nominated<'v> {
     pub(super) ports: Vec<HostPort>,
     pub(super) spec: &'v PodSpec,
     pub(super) requests: Vec<(usize, i64)>,
+    /// The devices that it asks for; none if that cannot be said.
+    wants: Option<Arc<Wants>>,
 }
 
 /// What the constraints between pods read of the nodes, in the eyes of one template.
@@ -92,10 +94,28 @@ pub(super) fn row_of(cells: &[i64], row: usize, width: usize) -> &[i64] {
     cells.get(row.saturating_mul(width)..row.saturating_add(1).saturating_mul(width)).unwrap_or_default()
 }
 
+/// What each list of amounts that nodes share offers is read once.
 fn allocatable(nodes: &[&Node], columns: &[&str]) -> Vec<i64> {
     let cell =
         |node: &Node, name: &str| node.status.allocatable.get(name).map_or(0, |amount| requests::scale(name, *amount));
-    nodes.iter().flat_map(|node| columns.iter().map(|name| cell(node, name))).collect()
+    let mut cells = Vec::with_capacity(nodes.len().saturating_mul(columns.len()));
+    let mut known = HashMap::new();
+    for (row, node) in nodes.iter().enumerate() {
+        let first = *known.entry(node.status.allocatable.address()).or_insert(row);
+        if first == row {
+            cells.extend(columns.iter().map(|name| cell(node, name)));
+        } else {
+            cells.extend_from_within(first * columns.len()..(first + 1) * columns.len());
+        }
+    }
+    cells
+}
+
+/// Names of what nodes offer.
+fn offered<'v>(nodes: &[&'v Node]) -> impl Iterator<Item = &'v str> {
+    let mut known = HashSet::new();
+    let lists = nodes.iter().map(|node| &node.status.allocatable);
+    lists.filter(move |list| known.insert(list.address())).flat_map(|list| list.keys()).map(String::as_str)
 }
 
 /// Rows, names and amounts of what no machine has so much of.
@@ -120,8 +140,7 @@ impl<'v> Shape<'v> {
         let nodes: Vec<_> = view.nodes.values().collect();
         let rows = nodes.iter().enumerate().map(|(row, node)| (node.metadata.name.as_str(), row));
         let rows: Arc<Rows<'_>> = Arc::new(rows.collect());
-        let offered = nodes.iter().flat_map(|node| node.status.allocatable.keys()).map(String::as_str);
-        let offered = offered.chain(Layout::resources(view));
+        let offered = offered(&nodes).chain(Layout::resources(view));
         let scalar: BTreeSet<_> = offered.filter(|name| requests::is_checked(name)).collect();
         let scalar = std::iter::once(PODS).chain(scalar).take(MAX_RESOURCES);
         let columns: Vec<_> = scalar.chain(Layout::names(view)).collect();
@@ -238,9 +257,18 @@ impl<'v> Shape<'v> {
         self.devices.held(self.view, holder)
     }
 
-    /// Whether what the template asks for is not settled while a pod is nominated: the scheduler counts the devices of
-    /// such a pod only once they are allocated.
-    pub(super) fn contend_for_devices(&self, template: &Template) -> bool {
+    /// Whether a nominated pod may take devices, or a place at a shared claim, that the template asks for as well: the
+    /// scheduler counts those of such a pod only once they are allocated. Devices are of one node each.
+    pub(super) fn is_unsettled_by(&self, pod: &Nominated<'_>, template: &Template) -> bool {
+        let takes = |wants: &Wants| self.devices.takes(pod.row, wants);
+        let is_open = || self.judge(template).verdicts.get(pod.row).is_some_and(Verdict::may_bind);
+        let meets = || takes(&template.wants) && is_open() && pod.wants.as_deref().is_none_or(takes);
+        let shares = |wants: &Wants| wants.shares_with(&template.wants);
+        meets() || (!template.wants.shared.is_empty() && pod.wants.as_deref().is_none_or(shares))
+    }
+
+    /// Whether pods of which nothing is known may take devices that the template asks for.
+    pub(super) fn may_lose_devices(&self, template: &Template) -> bool {
         let wants = &template.wants;
         !wants.devices.is_empty() || wants.search.is_some() || (!wants.resources.is_empty() && self.devices.delegates())
     }
@@ -257,15 +285,17 @@ impl<'v> Shape<'v> {
 
     fn nominate(&mut self, pod: &'v Pod, row: usize) {
         let requests = self.resolve(&requests::of_spec(&pod.spec));
+        let template = Template::of_pod(pod, self.view);
         self.nominated.push(Nominated {
             row,
             priority: pod.spec.priority.unwrap_or(0),
             namespace: &pod.metadata.namespace,
             labels: &pod.metadata.labels,
-            seat: Template::of_pod(pod, self.view).seat.as_ref().clone(),
+            seat: template.seat.as_ref().clone(),
             ports: ports::of(&pod.spec),
             spec: &pod.spec,
             requests,
+            wants: template.knows_devices().then(|| Arc::clone(&template.wants)),
         });
     }
 
@@ -304,6 +334,9 @@ impl<'v> Shape<'v> {
     /// Whether the scheduler, or the search, gives up on the pods at any node that comes before their devices are looked
     /// for. Devices of claims that are shared are looked at last.
     fn gives_up(&self, demand: &Demand, wants: &Wants) -> bool {
+        if demand.searched.is_none() && wants.beside_claims.is_empty() {
+            return false;
+        }
         let mut rows = demand.judged.verdicts.iter().enumerate();
         rows.any(|(row, verdict)| {
             let aborted = || demand.searched.as_ref().is_some_and(|searched| searched.is_aborted(row));

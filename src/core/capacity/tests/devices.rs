@@ -145,6 +145,53 @@ fn pods_that_are_seen_before_their_claims_hold_what_they_ask_for() {
 }
 
 #[test]
+fn a_nominated_pod_unsettles_only_who_may_take_devices_of_its_node() {
+    let slices = || ["a", "b"].map(|node| mk_slice(node, &gpus(4), json!({})));
+    let told = |node: &str, pool: &str, gpus: u32| {
+        let mut other = mk_node("c", 2);
+        other.metadata.labels = [("pool", "other"), ("kubernetes.io/hostname", "c")].into();
+        let mut view = mk_cluster([mk_bare("a"), mk_bare("b"), other], slices());
+        let mut pod = super::mk_pod("p", "", gpus);
+        pod.status.nominated_node_name = node.into();
+        view.pods.insert(pod.metadata.key(), pod);
+        let selector = if pool.is_empty() { json!({}) } else { json!({"nodeSelector": {"pool": pool}}) };
+        answer(&view, &mk_template(1, selector)).fits
+    };
+    assert_eq!(told("a", "", 1), Fits::unknown(), "devices that are not allocated yet");
+    assert_eq!(told("a", "", 0), Fits::exact(10), "it asks for none");
+    assert_eq!(told("c", "", 1), Fits::exact(9), "there, they are allocatable");
+    assert_eq!(told("a", "other", 1), Fits::exact(2), "the template does not go there");
+}
+
+#[test]
+fn a_nominated_pod_whose_devices_cannot_be_known_may_take_any_of_its_node() {
+    let mut view = mk_cluster([mk_bare("a")], [mk_slice("a", &gpus(4), json!({}))]);
+    view.apply(mk_class("odd", "device.attributes['x'].frobnicate()", Some("example.com/odd")));
+    let limits = json!({"limits": {"example.com/odd": "1"}});
+    let mut pod = super::mk_pod("p", "", 0);
+    pod.spec.containers = from(json!([{"name": "main", "resources": limits}]));
+    view.pods.insert(pod.metadata.key(), pod.clone());
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).fits, Fits::exact(4), "it is not nominated");
+    pod.status.nominated_node_name = "a".into();
+    view.pods.insert(pod.metadata.key(), pod);
+    assert_eq!(answer(&view, &mk_template(1, json!({}))).fits, Fits::unknown());
+}
+
+#[test]
+fn a_nominated_pod_unsettles_who_shares_its_claim() {
+    let mut view = mk_cluster([mk_bare("a")], [mk_slice("a", &gpus(4), json!({})), mk_claim("c", "a", &["gpu-0"])]);
+    let shared = json!([{"name": "c", "resourceClaimName": "c"}]);
+    let template: PodTemplate = from(json!({"spec": {"containers": [{"name": "main"}], "resourceClaims": shared}}));
+    let mut pod = super::mk_pod("p", "", 0);
+    pod.status.nominated_node_name = "a".into();
+    view.pods.insert(pod.metadata.key(), pod.clone());
+    assert_ne!(answer(&view, &template).fits, Fits::unknown(), "it has no claim");
+    pod.spec.resource_claims = from(shared);
+    view.pods.insert(pod.metadata.key(), pod);
+    assert_eq!(answer(&view, &template).fits, Fits::unknown());
+}
+
+#[test]
 fn devices_that_are_only_looked_at_are_free() {
     let result = json!({"driver": DRIVER, "pool": "a", "device": "gpu-0", "adminAccess": true});
     let status = json!({"allocation": {"devices": {"results": [result]}}});

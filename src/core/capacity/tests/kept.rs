@@ -154,12 +154,21 @@ proptest! {
             }
             let (mut kept, mut new) = (Inventory::with(&view, &policy, Arc::clone(&ledger)), Inventory::of(&view, &policy));
             let templates = templates(&view);
+            let before: Vec<_> = templates.iter().map(|template| kept.fits(template)).collect();
+            for (template, before) in templates.iter().zip(&before) {
+                prop_assert_eq!(before, &new.fits(template));
+            }
+            let placed = kept.place(&templates[which]);
+            prop_assert_eq!(placed, new.place(&templates[which]));
             for template in &templates {
                 prop_assert_eq!(kept.fits(template), new.fits(template));
             }
-            prop_assert_eq!(kept.place(&templates[which]), new.place(&templates[which]));
-            for template in &templates {
-                prop_assert_eq!(kept.fits(template), new.fits(template));
+            // Once anything was placed, nodes are visited one by one.
+            if let Some(row) = placed {
+                kept.release(row, &templates[which]);
+                for (template, before) in templates.iter().zip(&before) {
+                    prop_assert_eq!(&kept.fits(template), before);
+                }
             }
         }
     }

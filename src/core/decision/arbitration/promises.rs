@@ -257,7 +257,7 @@ impl Share<'_, '_> {
         Some(match inventory.alike(replica) {
             Some((template, 1)) => (self.alone.fits.lo, 1, vec![template]),
             Some((template, pods)) => (inventory.fits(template).fits.lo, pods, vec![template]),
-            None => (self.alone.fits.lo, 1, self.parts().map(|(template, _)| template).collect()),
+            None => (self.alone.fits.lo, 1, replica.parts().map(|(template, _)| template).collect()),
         })
     }
 }

@@ -288,14 +288,16 @@ fn steps(
 fn headroom(case: &Case<'_>, allotment: Option<&Allotment>, expected: &Expected<'_>, view: &View) -> Option<Step> {
     view.node_autoscaler.as_ref()?;
     let (arriving, asking) = allotment.map_or((0, 0), |allotment| (allotment.arriving, allotment.asking));
+    let doubt = allotment.and_then(|allotment| allotment.doubt.as_ref());
+    let doubt = doubt.map(|it| format!("nodes that do not exist yet are not counted on: {}", it.reason));
     let by = &case.headroom.by;
     let reason = match case.headroom.value {
         Headroom::None => format!("no replica may wait for nodes that do not exist ({by})"),
         _ if arriving + asking > 0 => {
-            let doubt = expected.doubt(view).map(|doubt| format!("; one at a time: {doubt}")).unwrap_or_default();
+            let doubt = doubt.map(|doubt| format!("; one at a time: {doubt}")).unwrap_or_default();
             format!("{arriving} for nodes that are being brought, {asking} for nodes that may be added ({by}){doubt}")
         }
-        _ => expected.doubt(view).unwrap_or_else(|| expected.describe()),
+        _ => doubt.unwrap_or_else(|| expected.describe()),
     };
     Some(Step { name: "headroom", value: Some(arriving + asking), reason })
 }
@@ -335,13 +337,13 @@ impl Expected<'_> {
             );
             step("buffer", buffer.kept(), reason)
         });
-        booked.into_iter().chain(own).collect()
-    }
-
-    /// Why replicas cannot count on the nodes that may come.
-    fn doubt(&self, view: &View) -> Option<String> {
-        let doubt = self.outlook.doubt(self.replica?, view)?;
-        Some(format!("nodes that do not exist yet are not counted on: {}", doubt.reason))
+        let unread = view.unreadable.get("provisioningrequests").and_then(|doubts| doubts.first_key_value());
+        let unread = unread.map(|(_, why)| Step {
+            name: "unreadBookings",
+            value: None,
+            reason: format!("nothing is kept for what ProvisioningRequests have booked that cannot be read: {why}"),
+        });
+        booked.into_iter().chain(unread).chain(own).collect()
     }
 
     /// Why no more may be expected.

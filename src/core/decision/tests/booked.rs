@@ -48,6 +48,21 @@ fn grant(scene: &Scene) -> i32 {
     decision(&scene.decide()).grant
 }
 
+#[test]
+fn a_request_that_cannot_be_read_is_told_since_nothing_can_be_kept_for_it() {
+    let mut scene = booking(CHECK, 1, &provisioned());
+    let told = |scene: &Scene, name: &str| {
+        let snapshot = scene.decide();
+        let step = decision(&snapshot).steps.iter().find(|step| step.name == name);
+        step.map(|step| (step.value, step.reason.contains("other: unknown field")))
+    };
+    let booked = told(&scene, "booked");
+    assert_eq!((booked, told(&scene, "unreadBookings")), (Some((Some(1), false)), None));
+    let doubts = [("batch".to_owned(), "other: unknown field".to_owned())].into();
+    scene.view.apply(Change::Unreadable { resource: "provisioningrequests".to_owned(), doubts });
+    assert_eq!((told(&scene, "booked"), told(&scene, "unreadBookings")), (booked, Some((None, true))));
+}
+
 /// A pod of the request that runs.
 fn consumed(mut scene: Scene) -> Scene {
     let limits = json!({"limits": {"nvidia.com/gpu": "2"}});
